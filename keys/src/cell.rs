@@ -1,0 +1,316 @@
+//! `cell = header ‖ nonce ‖ AES-256-SIV(column key, header, nonce; plaintext)` (RFC 5297), with
+//! `column key = HKDF-SHA-256(TK, …keyspace, key domain, mode…)` of 64 bytes.
+//!
+//! `header` is two bytes: format version (high 4 bits) and mode (low 4 bits), key epoch. `nonce` is 16
+//! random bytes in mode *randomized* and absent in mode *deterministic*. What fails authentication
+//! leaves no plaintext behind.
+
+use crate::kdf::{self, Purpose};
+use crate::secret::{TenantKey, wipe_stack};
+use aes_siv::KeyInit;
+use aes_siv::siv::{Aes256Siv, IV_SIZE};
+use rand::Rng;
+use std::marker::PhantomData;
+use zeroize::{Zeroize, Zeroizing};
+
+const VERSION: u8 = 1;
+const HEADER: usize = 2;
+const NONCE: usize = 16;
+
+/// How a column is encrypted; the number is the low half of a cell's first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Equal values are different cells.
+    Randomized = 1,
+    /// Equal values are equal cells within a key domain.
+    Deterministic = 2,
+}
+
+impl Mode {
+    /// A cell's first byte.
+    fn first_byte(self) -> u8 {
+        (VERSION << 4) | self as u8
+    }
+
+    /// Bytes between a cell's header and its AES-SIV part.
+    fn nonce_length(self) -> usize {
+        match self {
+            Mode::Randomized => NONCE,
+            Mode::Deterministic => 0,
+        }
+    }
+
+    /// Bytes by which a cell is longer than its plaintext; also the length of the shortest cell.
+    pub fn overhead(self) -> usize {
+        HEADER + self.nonce_length() + IV_SIZE
+    }
+
+    fn purpose(self) -> Purpose {
+        match self {
+            Mode::Randomized => Purpose::RandomizedCells,
+            Mode::Deterministic => Purpose::DeterministicCells,
+        }
+    }
+}
+
+/// Why a cell could not be made or opened. Without table and column, which the caller knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CellError {
+    /// Too short, or of another format version or mode than the column.
+    #[error("the stored value is not a cell of this column's mode")]
+    Malformed,
+    /// Altered, moved from another column, or of another tenant key or epoch.
+    #[error("the stored value fails authentication under this column's key")]
+    Rejected,
+    /// AES-SIV refused to encrypt.
+    #[error("the value could not be encrypted")]
+    Unsealable,
+}
+
+/// The key of one column (or of the columns that share a key domain), set up once for a burst of cells.
+/// `!Send`, as the tenant key that it comes from.
+pub struct ColumnKey {
+    siv: Box<Aes256Siv>,
+    mode: Mode,
+    not_send: PhantomData<*const ()>,
+}
+
+impl ColumnKey {
+    /// `HKDF-SHA-256(TK, keyspace ‖ domain ‖ mode)`.
+    pub fn derive(tk: &TenantKey, keyspace: &str, domain: &str, mode: Mode) -> Self {
+        let siv = derive_siv(tk, keyspace, domain.as_bytes(), mode.purpose());
+        Self { siv, mode, not_send: PhantomData }
+    }
+
+    /// Appends the cell of `plaintext` to `out`.
+    ///
+    /// # Errors
+    /// [`CellError::Unsealable`]; `out` is then as before.
+    pub fn seal(&mut self, epoch: u8, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+        let start = out.len();
+        let header = [self.mode.first_byte(), epoch];
+        let mut nonce = [0; NONCE];
+        out.reserve(self.mode.overhead() + plaintext.len());
+        out.extend_from_slice(&header);
+        let sealed = match self.mode {
+            Mode::Randomized => {
+                rand::rng().fill_bytes(&mut nonce);
+                out.extend_from_slice(&nonce);
+                seal_siv(&mut self.siv, &[&header, &nonce], plaintext, out)
+            }
+            Mode::Deterministic => seal_siv(&mut self.siv, &[&header], plaintext, out),
+        };
+        sealed.inspect_err(|_| out.truncate(start))
+    }
+
+    /// Appends the plaintext of `cell` to `out`.
+    ///
+    /// # Errors
+    /// [`CellError::Malformed`], [`CellError::Rejected`]; `out` is then as before.
+    pub fn open(&mut self, cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+        let (header, rest) = cell.split_at_checked(HEADER).ok_or(CellError::Malformed)?;
+        if header.first() != Some(&self.mode.first_byte()) {
+            return Err(CellError::Malformed);
+        }
+        let (nonce, sealed) = rest.split_at_checked(self.mode.nonce_length()).ok_or(CellError::Malformed)?;
+        match self.mode {
+            Mode::Randomized => open_siv(&mut self.siv, &[header, nonce], sealed, out),
+            Mode::Deterministic => open_siv(&mut self.siv, &[header], sealed, out),
+        }
+    }
+}
+
+/// aes-siv makes a key schedule on each call, and moving one leaves copies in frames that have returned.
+impl Drop for ColumnKey {
+    fn drop(&mut self) {
+        wipe_stack();
+    }
+}
+
+/// AES-256-SIV under 64 bytes that TK derives. Boxed, so that moving it leaves no copy of its key.
+pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Box<Aes256Siv> {
+    let mut key = Zeroizing::new([0; 64]);
+    kdf::derive(tk.as_bytes(), keyspace, context, purpose, key.as_mut_slice());
+    Box::new(Aes256Siv::new((&*key).into()))
+}
+
+/// Appends `V ‖ C` (RFC 5297, section 2.6).
+pub(crate) fn seal_siv(
+    siv: &mut Aes256Siv,
+    associated_data: &[&[u8]],
+    plaintext: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CellError> {
+    let tag_start = out.len();
+    out.extend_from_slice(&[0; IV_SIZE]);
+    let text_start = out.len();
+    out.extend_from_slice(plaintext);
+    let text = out.get_mut(text_start..).ok_or(CellError::Unsealable)?;
+    let Ok(tag) = siv.encrypt_inout_detached(associated_data, (&mut *text).into()) else {
+        text.zeroize();
+        return Err(CellError::Unsealable);
+    };
+    let slot = out.get_mut(tag_start..text_start).ok_or(CellError::Unsealable)?;
+    slot.copy_from_slice(&tag);
+    Ok(())
+}
+
+/// Appends the plaintext of `V ‖ C` (RFC 5297, section 2.7), or nothing.
+fn open_siv(
+    siv: &mut Aes256Siv,
+    associated_data: &[&[u8]],
+    sealed: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), CellError> {
+    let (tag, ciphertext) = sealed.split_at_checked(IV_SIZE).ok_or(CellError::Malformed)?;
+    let tag = tag.try_into().map_err(|_| CellError::Malformed)?;
+    let start = out.len();
+    out.extend_from_slice(ciphertext);
+    let text = out.get_mut(start..).ok_or(CellError::Rejected)?;
+    // On failure aes-siv has put the ciphertext back: no unauthenticated plaintext is cut off here.
+    siv.decrypt_inout_detached(associated_data, text.into(), &tag).map_err(|_| {
+        out.truncate(start);
+        CellError::Rejected
+    })
+}
+
+/// The key epoch of a cell of any mode.
+///
+/// # Errors
+/// [`CellError::Malformed`] if it is too short or of another format version.
+pub fn epoch_of(cell: &[u8]) -> Result<u8, CellError> {
+    match cell {
+        [first, epoch, ..] if first >> 4 == VERSION => Ok(*epoch),
+        _ => Err(CellError::Malformed),
+    }
+}
+
+/// The SQL condition that only a well-formed cell of this mode passes, for the column's CHECK.
+/// `quoted_column` is the column's name as SQL writes it.
+pub fn check_constraint(mode: Mode, quoted_column: &str) -> String {
+    let (shortest, first) = (mode.overhead(), mode.first_byte());
+    format!("octet_length({quoted_column}) >= {shortest} AND get_byte({quoted_column}, 0) = {first}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CellError, ColumnKey, Mode, check_constraint, epoch_of};
+    use crate::secret::TenantKey;
+    use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
+
+    fn key(tk: &TenantKey, mode: Mode) -> ColumnKey {
+        ColumnKey::derive(tk, "main", "public.patients.ssn", mode)
+    }
+
+    fn modes() -> impl Strategy<Value = Mode> {
+        prop_oneof![Just(Mode::Randomized), Just(Mode::Deterministic)]
+    }
+
+    fn sealed(key: &mut ColumnKey, plaintext: &[u8]) -> Vec<u8> {
+        let mut cell = Vec::new();
+        key.seal(1, plaintext, &mut cell).unwrap();
+        cell
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_sealed_opens(
+            mode in modes(),
+            epoch in any::<u8>(),
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..6),
+        ) {
+            let tk = TenantKey::generate();
+            let mut key = key(&tk, mode);
+            // Many cells of one burst, one after the other in one buffer.
+            let (mut cells, mut opened, mut expected) = (b"before".to_vec(), b"before".to_vec(), b"before".to_vec());
+            for text in &texts {
+                let start = cells.len();
+                key.seal(epoch, text, &mut cells).unwrap();
+                assert_eq!(cells.len() - start, mode.overhead() + text.len());
+                assert_eq!(epoch_of(&cells[start..]), Ok(epoch));
+                key.open(&cells[start..], &mut opened).unwrap();
+                expected.extend_from_slice(text);
+            }
+            assert!(cells.starts_with(b"before"));
+            assert_eq!(opened, expected);
+        }
+
+        #[test]
+        fn an_altered_cell_is_refused_and_leaves_nothing(
+            mode in modes(),
+            text in prop::collection::vec(any::<u8>(), 0..40),
+            position in any::<prop::sample::Index>(),
+            bit in 0..8_u32,
+        ) {
+            let mut key = key(&TenantKey::generate(), mode);
+            let mut cell = sealed(&mut key, &text);
+            let position = position.index(cell.len());
+            cell[position] ^= 1_u8 << bit;
+            let mut out = b"before".to_vec();
+            assert!(key.open(&cell, &mut out).is_err());
+            assert_eq!(out, b"before");
+        }
+
+        #[test]
+        fn any_bytes_are_refused(mode in modes(), bytes in prop::collection::vec(any::<u8>(), 0..60)) {
+            let mut out = Vec::new();
+            assert!(key(&TenantKey::generate(), mode).open(&bytes, &mut out).is_err());
+            assert!(out.is_empty());
+        }
+    }
+
+    #[test]
+    fn equal_values_are_equal_cells_only_when_deterministic() {
+        let tk = TenantKey::generate();
+        for (mode, equal) in [(Mode::Deterministic, true), (Mode::Randomized, false)] {
+            let mut key = key(&tk, mode);
+            assert_eq!(sealed(&mut key, b"x") == sealed(&mut key, b"x"), equal);
+        }
+        let mut other = ColumnKey::derive(&tk, "main", "public.patients.name", Mode::Deterministic);
+        assert_ne!(sealed(&mut other, b"x"), sealed(&mut key(&tk, Mode::Deterministic), b"x"));
+    }
+
+    #[test]
+    fn a_cell_opens_only_where_it_belongs() {
+        let tk = TenantKey::generate();
+        for mode in [Mode::Randomized, Mode::Deterministic] {
+            let cell = sealed(&mut key(&tk, mode), b"x");
+            let open = |mut key: ColumnKey| key.open(&cell, &mut Vec::new());
+            assert_eq!(open(key(&tk, mode)), Ok(()));
+            assert_eq!(open(key(&TenantKey::generate(), mode)), Err(CellError::Rejected));
+            assert_eq!(open(ColumnKey::derive(&tk, "main", "ssn", mode)), Err(CellError::Rejected));
+            let elsewhere = ColumnKey::derive(&tk, "billing", "public.patients.ssn", mode);
+            assert_eq!(open(elsewhere), Err(CellError::Rejected));
+        }
+    }
+
+    #[test]
+    fn a_cell_of_another_form_is_malformed() {
+        let tk = TenantKey::generate();
+        let [mut randomized, mut deterministic] =
+            [Mode::Randomized, Mode::Deterministic].map(|m| key(&tk, m));
+        let mut out = Vec::new();
+        let cell = sealed(&mut deterministic, b"");
+        assert_eq!(randomized.open(&cell, &mut out), Err(CellError::Malformed));
+        assert_eq!(deterministic.open(&sealed(&mut randomized, b""), &mut out), Err(CellError::Malformed));
+        for length in 0..cell.len() {
+            assert_eq!(deterministic.open(&cell[..length], &mut out), Err(CellError::Malformed));
+        }
+        assert_eq!(epoch_of(&[]), Err(CellError::Malformed));
+        assert_eq!(epoch_of(&[0x12]), Err(CellError::Malformed));
+        assert_eq!(epoch_of(&[0x22, 1]), Err(CellError::Malformed));
+        assert_eq!(epoch_of(&[0x12, 1]), Ok(1));
+    }
+
+    #[test]
+    fn check_constraints() {
+        assert_eq!(
+            check_constraint(Mode::Deterministic, "ssn"),
+            "octet_length(ssn) >= 18 AND get_byte(ssn, 0) = 18"
+        );
+        assert_eq!(
+            check_constraint(Mode::Randomized, r#""Name""#),
+            r#"octet_length("Name") >= 34 AND get_byte("Name", 0) = 17"#
+        );
+    }
+}

@@ -1,0 +1,50 @@
+//! `check value = AES-256-SIV(HKDF-SHA-256(TK, …keyspace, "check value"…), epoch; "0")`: says whether
+//! three shares gave the right tenant key, and nothing else about it.
+
+use crate::cell::{derive_siv, seal_siv};
+use crate::kdf::Purpose;
+use crate::secret::{TenantKey, wipe_stack};
+use subtle::ConstantTimeEq;
+
+/// Bytes of a check value: the synthetic IV and the enciphered `0`.
+pub const LENGTH: usize = 17;
+
+/// The check value of this tenant key: [`LENGTH`] bytes.
+///
+/// # Panics
+/// If AES-SIV fails, which it does only for more than 126 associated data.
+pub fn value(tk: &TenantKey, keyspace: &str, epoch: u8) -> Vec<u8> {
+    let mut value = Vec::with_capacity(LENGTH);
+    let mut siv = derive_siv(tk, keyspace, &[], Purpose::CheckValue);
+    let sealed = seal_siv(&mut siv, &[&[epoch]], b"0", &mut value);
+    assert!(sealed.is_ok(), "AES-SIV of one byte failed");
+    drop(siv);
+    wipe_stack();
+    value
+}
+
+/// Whether `expected` is this tenant key's check value; in constant time.
+pub fn verify(tk: &TenantKey, keyspace: &str, epoch: u8, expected: &[u8]) -> bool {
+    value(tk, keyspace, epoch).ct_eq(expected).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LENGTH, value, verify};
+    use crate::secret::TenantKey;
+
+    #[test]
+    fn tells_tenant_keys_apart() {
+        let tk = TenantKey::generate();
+        let mut expected = value(&tk, "main", 1);
+        assert_eq!(expected.len(), LENGTH);
+        assert!(verify(&tk, "main", 1, &expected));
+        assert!(!verify(&TenantKey::generate(), "main", 1, &expected));
+        assert!(!verify(&tk, "main", 2, &expected));
+        assert!(!verify(&tk, "billing", 1, &expected));
+        assert!(!verify(&tk, "main", 1, &[]));
+        assert!(!verify(&tk, "main", 1, &expected[1..]));
+        expected[LENGTH - 1] ^= 1;
+        assert!(!verify(&tk, "main", 1, &expected));
+    }
+}

@@ -1,0 +1,104 @@
+//! `envelope = JWE compact (RFC 7516): RSA-OAEP-256(proxy's key; CEK), A256GCM(CEK, header; claims)` with
+//! the claims `sub iat exp jti aud scope [max_uses] tku`: the user's shares on their way to the proxy.
+//!
+//! Exactly one header is accepted; what it says selects no code. Every failure to open is one outcome.
+//! Whether a complete envelope is *valid* now (times, user, application, uses) is the proxy's question.
+
+mod claims;
+mod compact;
+mod key;
+
+use crate::secret::Share;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+pub use compact::seal;
+pub use key::{EnvelopePrivateKey, EnvelopePublicKey};
+
+/// Longest envelope in bytes.
+pub const MAX_LENGTH: usize = 16 * 1024;
+
+/// What an envelope allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Statements that read.
+    Read,
+    /// All statements.
+    Write,
+}
+
+/// The user's share for one keyspace.
+pub struct EpochShare {
+    /// Key epoch of the keyspace.
+    pub epoch: u8,
+    /// TKu.
+    pub share: Share,
+}
+
+/// What a user's agent says to the proxy. Times are seconds since 1970 (RFC 7519 NumericDate, whole).
+pub struct UserEnvelope {
+    /// The user (UId).
+    pub sub: String,
+    /// Issued at.
+    pub iat: u64,
+    /// Expires at; later than `iat`.
+    pub exp: u64,
+    /// Unique name of this envelope.
+    pub jti: String,
+    /// The application for which it is meant.
+    pub aud: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// How often it may be used, at least once; without limit until `exp` if absent.
+    pub max_uses: Option<u32>,
+    /// TKu by keyspace (claim `tku`); at least one.
+    pub shares: BTreeMap<String, EpochShare>,
+}
+
+/// Why an envelope was rejected, for the operator's log only. Holds no data of the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Longer than [`MAX_LENGTH`].
+    #[error("too large")]
+    Size,
+    /// Not five parts of base64url of the right lengths.
+    #[error("not a JWE in compact form")]
+    Form,
+    /// Another algorithm, type or parameter than the accepted ones.
+    #[error("not the accepted JWE header")]
+    Header,
+    /// Sealed to another key.
+    #[error("for another proxy key")]
+    Kid,
+    /// Unwrapping or authentication failed.
+    #[error("not sealed to this proxy's key, or altered")]
+    Unwrap,
+    /// A claim is missing, malformed, doubled or unknown.
+    #[error("claims incomplete or malformed")]
+    Claims,
+}
+
+/// Errors of envelopes and their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// The one outcome of opening. The reason is for the operator's log and not part of the text.
+    #[error("the user share was rejected")]
+    Rejected(Reason),
+    /// What was to be sealed would not be accepted.
+    #[error(
+        "the envelope would not be accepted: a claim is empty or out of range, or it has too many keyspaces"
+    )]
+    Unsealable,
+    /// Not a usable key.
+    #[error(
+        "not a usable envelope key: it must be an RSA key of 2048 to 4096 bits, the public half as a JWK with \
+         n and e, the private half as unencrypted PKCS#8 in PEM"
+    )]
+    Key,
+}
+
+/// `SHA-256(compact form)`: names an envelope in caches and masks.
+pub fn hash(jwe: &str) -> [u8; 32] {
+    Sha256::digest(jwe).into()
+}

@@ -1,0 +1,83 @@
+//! `derived = HKDF-SHA-256(ikm = key, salt = "", info = version ‖ keyspace ‖ context ‖ purpose)` (RFC 5869).
+//!
+//! Every field of `info` is preceded by its length (8 bytes, big endian), so that no two different
+//! lists of fields are the same bytes.
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+
+/// Changes with anything that would make the same key derive something else.
+const VERSION: &[u8] = b"trefoil 1";
+
+/// What a derived key is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    RandomizedCells,
+    DeterministicCells,
+    CheckValue,
+    ShareMask,
+}
+
+impl Purpose {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Purpose::RandomizedCells => b"randomized cells",
+            Purpose::DeterministicCells => b"deterministic cells",
+            Purpose::CheckValue => b"check value",
+            Purpose::ShareMask => b"share mask",
+        }
+    }
+}
+
+/// Fills `out` (at most 8160 bytes) with the key that `key` derives for this purpose. `context` is the
+/// key domain of cells, the envelope's hash of a mask, empty for a check value.
+pub(crate) fn derive(key: &[u8; 32], keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
+    let fields = [VERSION, keyspace.as_bytes(), context, purpose.name()];
+    let [version, space, ctx, name] = fields.map(|field| (field.len() as u64).to_be_bytes());
+    let [f0, f1, f2, f3] = fields;
+    expand(key, &[], &[&version, f0, &space, f1, &ctx, f2, &name, f3], out);
+}
+
+/// HKDF over aws-lc, which wipes the pseudorandom key and its HMAC states.
+fn expand(key: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8]) {
+    let filled = Salt::new(HKDF_SHA256, salt)
+        .extract(key)
+        .expand(info, Length(out.len()))
+        .and_then(|material| material.fill(out));
+    // Only a length above 255 blocks fails, and going on with a key of zeros must be impossible.
+    assert!(filled.is_ok(), "HKDF-SHA-256 gives at most 8160 bytes");
+}
+
+struct Length(usize);
+
+impl KeyType for Length {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Purpose, derive};
+    use std::collections::HashSet;
+
+    #[test]
+    fn different_fields_derive_different_keys() {
+        let mut derived = HashSet::new();
+        let mut count = 0;
+        for (keyspace, context) in [("ab", "c"), ("a", "bc"), ("abc", ""), ("", "abc"), ("a", "b"), ("", "")]
+        {
+            for purpose in [
+                Purpose::RandomizedCells,
+                Purpose::DeterministicCells,
+                Purpose::CheckValue,
+                Purpose::ShareMask,
+            ] {
+                let mut out = [0; 64];
+                derive(&[1; 32], keyspace, context.as_bytes(), purpose, &mut out);
+                derived.insert(out);
+                count += 1;
+            }
+        }
+        assert_eq!(derived.len(), count);
+    }
+}
