@@ -1,0 +1,142 @@
+//! Files that hold secrets: readable by their owner alone, replaced as a whole or not at all.
+//!
+//! Invariant: what passes through here lives only in buffers that are wiped when dropped.
+
+use rand::Rng;
+use serde::Serialize;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// No file of ours comes near this; a larger one is a mistake and would only fill the memory.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// What is wrong with a file that should hold secrets. The message is whole: it has no source, which
+/// would be printed once more.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system said no.
+    #[error("cannot {action} {path}: {reason}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        reason: io::Error,
+    },
+    /// A directory, pipe or device.
+    #[error("{0} is not a regular file")]
+    NotRegular(PathBuf),
+    /// Others than the owner may open it.
+    #[error("{path} can be read by others than its owner (mode {mode:03o}); run: chmod 600 {path}")]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Too large to be what it should be.
+    #[error("{0} is larger than any such file can be")]
+    TooLarge(PathBuf),
+}
+
+impl FileError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |reason| Self::Io { action, path: path.to_owned(), reason }
+    }
+
+    /// Whether the file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// The whole content of the file at `path`, which must be a regular file without any permission for
+/// group and others.
+pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    // The kind is looked at first: opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(FileError::io("open", path))?.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    let mut file = File::open(path).map_err(FileError::io("open", path))?;
+    let metadata = file.metadata().map_err(FileError::io("examine", path))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::Exposed { path: path.to_owned(), mode });
+    }
+    let length = match usize::try_from(metadata.len()) {
+        Ok(length) if metadata.len() <= MAX_BYTES => length,
+        _ => return Err(FileError::TooLarge(path.to_owned())),
+    };
+    // Sized once: a buffer that grows leaves its former place behind unwiped.
+    let mut content = Zeroizing::new(vec![0; length]);
+    file.read_exact(&mut content).map_err(FileError::io("read", path))?;
+    Ok(content)
+}
+
+/// Puts `content` at `path` with mode 0600: after a crash there is the old file or the new one, and
+/// once this returns, the new one.
+pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let Some(name) = path.file_name() else {
+        return Err(FileError::NotRegular(path.to_owned()));
+    };
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{:016x}", rand::rng().next_u64()));
+    let temporary = directory.join(temporary);
+
+    let result = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    if let Err(reason) = result {
+        // The first failure is the one worth telling.
+        let _ = fs::remove_file(&temporary);
+        return Err(FileError::io("write", path)(reason));
+    }
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(FileError::io("sync", directory))
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// `value` as indented JSON with a final line feed, leaving no copy of any part behind.
+pub fn to_json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(4096)));
+    serde_json::to_writer_pretty(&mut buffer, value)?;
+    buffer.append(b"\n");
+    Ok(buffer.0)
+}
+
+/// Grows like a `Vec`, but wipes the place that it moves out of.
+struct WipedBuffer(Zeroizing<Vec<u8>>);
+
+impl WipedBuffer {
+    fn append(&mut self, data: &[u8]) {
+        let needed = self.0.len() + data.len();
+        if needed > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(needed * 2));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(data);
+    }
+}
+
+impl Write for WipedBuffer {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.append(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
