@@ -1,0 +1,13 @@
+//! The library behind `trefoil-proxy`: a PostgreSQL relay that encrypts and decrypts the columns
+//! named in a policy. The table of allowed arrows between these modules is held by a test.
+
+pub mod config;
+pub mod error;
+pub mod policy;
+pub mod server;
+pub mod session;
+pub mod shares;
+pub mod sql;
+pub mod upstream;
+pub mod value;
+pub mod wire;
