@@ -1,0 +1,250 @@
+//! The database's catalog as data: relations, their columns, and which functions reach protected
+//! tables. A snapshot never changes; DDL makes a new one with a new version.
+
+use super::QualifiedName;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The word by which procedural languages run SQL text that they made themselves. Nothing tells what
+/// a function that has it touches.
+pub const EXECUTE: &str = "execute";
+
+/// Functions that run SQL given as text, or read a table named by a value, so that no name in the
+/// statement tells what they touch.
+pub const TEXT_RUNNERS: [&str; 27] = [
+    "query_to_xml",
+    "query_to_xmlschema",
+    "query_to_xml_and_xmlschema",
+    "ts_stat",
+    "ts_rewrite",
+    "dblink",
+    "dblink_exec",
+    "dblink_open",
+    "dblink_send_query",
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "crosstabn",
+    "connectby",
+    "xpath_table",
+    "plpgsql_check_function",
+    "cursor_to_xml",
+    "table_to_xml",
+    "table_to_xmlschema",
+    "table_to_xml_and_xmlschema",
+    "schema_to_xml",
+    "schema_to_xmlschema",
+    "schema_to_xml_and_xmlschema",
+    "database_to_xml",
+    "database_to_xmlschema",
+    "database_to_xml_and_xmlschema",
+];
+
+/// One column of a relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name as stored.
+    pub name: String,
+    /// `attnum`, from 1; 0 when not known (a relation created in the running transaction).
+    pub number: i16,
+    /// `atttypid`; 0 when not known.
+    pub type_oid: u32,
+}
+
+/// How a relation relates to protected tables beside being one itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It reaches none.
+    None,
+    /// A view, materialized view, rule, child or partition through which a protected table's rows
+    /// are read or written.
+    Protected,
+}
+
+/// A table, view, materialized view, foreign table, sequence, …
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// Qualified name. Temporary relations of the session have the schema `pg_temp`.
+    pub name: QualifiedName,
+    /// OID; 0 when not known (created in the running transaction).
+    pub oid: u32,
+    /// Live columns in `attnum` order; `None` when not known (`CREATE TABLE AS` in the running
+    /// transaction).
+    pub columns: Option<Vec<Column>>,
+    /// Whether a protected table is reached through it.
+    pub reach: Reach,
+}
+
+/// One immutable snapshot of a database's catalog.
+#[derive(Debug)]
+pub struct Catalog {
+    /// Unique in the process: two snapshots never share it, whatever their databases.
+    version: u64,
+    relations: HashMap<QualifiedName, Arc<Relation>>,
+    schemas_of: HashMap<String, Vec<String>>,
+    by_oid: HashMap<u32, Arc<Relation>>,
+    reaching_functions: HashSet<String>,
+}
+
+impl Catalog {
+    /// A snapshot with a version of its own. `reaching_functions` are the bare names of functions
+    /// and procedures whose body reaches a protected table.
+    pub fn new(
+        relations: impl IntoIterator<Item = Relation>,
+        reaching_functions: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let mut catalog = Self::empty();
+        for relation in relations {
+            catalog.insert(Arc::new(relation));
+        }
+        catalog.reaching_functions.extend(reaching_functions);
+        catalog
+    }
+
+    /// A snapshot without any relation.
+    pub fn empty() -> Self {
+        Self {
+            version: next_version(),
+            relations: HashMap::new(),
+            schemas_of: HashMap::new(),
+            by_oid: HashMap::new(),
+            reaching_functions: HashSet::new(),
+        }
+    }
+
+    /// The number by which plans name the snapshot that they were made for.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The relation of that name.
+    pub fn relation(&self, name: &QualifiedName) -> Option<&Arc<Relation>> {
+        self.relations.get(name)
+    }
+
+    /// Every relation of that bare name, one for each schema that has one.
+    pub fn named(&self, bare: &str) -> impl Iterator<Item = &Arc<Relation>> {
+        self.schemas_of.get(bare).into_iter().flatten().filter_map(move |schema| {
+            self.relations.get(&QualifiedName { schema: schema.clone(), name: bare.to_owned() })
+        })
+    }
+
+    /// The relation with that OID (never 0).
+    pub fn by_oid(&self, oid: u32) -> Option<&Arc<Relation>> {
+        self.by_oid.get(&oid)
+    }
+
+    /// Whether a function or procedure of that bare name, in any schema, reaches a protected table.
+    pub fn function_reaches(&self, bare: &str) -> bool {
+        self.reaching_functions.contains(bare)
+    }
+
+    /// A new snapshot in which the relation is added, or replaces the one of its name.
+    #[must_use]
+    pub fn with_relation(&self, relation: Relation) -> Self {
+        let mut next = self.without(&relation.name);
+        next.insert(Arc::new(relation));
+        next
+    }
+
+    /// A new snapshot without the relation.
+    #[must_use]
+    pub fn without(&self, name: &QualifiedName) -> Self {
+        let mut next = Self {
+            version: next_version(),
+            relations: self.relations.clone(),
+            schemas_of: self.schemas_of.clone(),
+            by_oid: self.by_oid.clone(),
+            reaching_functions: self.reaching_functions.clone(),
+        };
+        if let Some(gone) = next.relations.remove(name) {
+            next.by_oid.remove(&gone.oid);
+            if let Some(schemas) = next.schemas_of.get_mut(&name.name) {
+                schemas.retain(|schema| *schema != name.schema);
+            }
+        }
+        next
+    }
+
+    /// A new snapshot with the temporary relations of `other`, which only its session knows; `None` if
+    /// it has none.
+    pub fn with_temporary_of(&self, other: &Self) -> Option<Self> {
+        let mut temporary = other.relations.values().filter(|relation| relation.name.schema == "pg_temp");
+        let mut next = self.with_relation(temporary.next()?.as_ref().clone());
+        temporary.for_each(|relation| next.insert(Arc::clone(relation)));
+        Some(next)
+    }
+
+    /// Whether both show the same, so that plans made for the one hold for the other.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.relations == other.relations && self.reaching_functions == other.reaching_functions
+    }
+
+    fn insert(&mut self, relation: Arc<Relation>) {
+        let name = relation.name.clone();
+        if relation.oid != 0 {
+            self.by_oid.insert(relation.oid, Arc::clone(&relation));
+        }
+        if self.relations.insert(name.clone(), relation).is_none() {
+            self.schemas_of.entry(name.name).or_default().push(name.schema);
+        }
+    }
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+fn next_version() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relation(schema: &str, name: &str, oid: u32) -> Relation {
+        Relation {
+            name: QualifiedName::new(schema, name),
+            oid,
+            columns: Some(Vec::new()),
+            reach: Reach::None,
+        }
+    }
+
+    #[test]
+    fn finds_by_name_bare_name_and_oid() {
+        let catalog = Catalog::new(
+            [relation("a", "t", 1), relation("b", "t", 2), relation("a", "u", 3)],
+            ["f".to_owned()],
+        );
+        assert_eq!(catalog.relation(&QualifiedName::new("b", "t")).map(|r| r.oid), Some(2));
+        assert!(catalog.relation(&QualifiedName::new("b", "u")).is_none());
+        let mut oids: Vec<_> = catalog.named("t").map(|r| r.oid).collect();
+        oids.sort_unstable();
+        assert_eq!(oids, [1, 2]);
+        assert_eq!(catalog.named("none").count(), 0);
+        assert_eq!(catalog.by_oid(3).map(|r| r.name.name.as_str()), Some("u"));
+        assert!(catalog.function_reaches("f") && !catalog.function_reaches("g"));
+    }
+
+    #[test]
+    fn a_change_makes_a_new_snapshot_and_leaves_the_old() {
+        let old = Catalog::new([relation("a", "t", 1)], []);
+        let new = old.with_relation(relation("a", "t", 0)).with_relation(relation("b", "t", 2));
+        assert_ne!(old.version(), new.version());
+        assert_eq!(new.named("t").count(), 2);
+        assert!(new.by_oid(1).is_none() && new.by_oid(0).is_none());
+        assert!(old.by_oid(1).is_some());
+
+        let less = new.without(&QualifiedName::new("a", "t"));
+        assert_eq!(less.named("t").map(|r| r.oid).collect::<Vec<_>>(), [2]);
+        assert!(!less.same_content(&new));
+        assert!(less.same_content(&Catalog::new([relation("b", "t", 2)], [])));
+    }
+}

@@ -1,0 +1,105 @@
+//! Which column is protected, how, and under which key. The policy is the authority: the
+//! database's catalog may only confirm it.
+
+pub mod catalog;
+mod logical_type;
+mod parse;
+
+pub use logical_type::{LogicalType, LogicalTypeError, oid};
+pub use parse::PolicyError;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use trefoil_keys::cell::Mode;
+
+/// A schema-qualified relation name, folded and unquoted as PostgreSQL stores it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QualifiedName {
+    /// Schema.
+    pub schema: String,
+    /// Relation.
+    pub name: String,
+}
+
+impl QualifiedName {
+    /// The relation `name` in `schema`, both as PostgreSQL stores them.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { schema: schema.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// Why a value meets a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Stored in the column: limits of the type are enforced, as PostgreSQL does on assignment.
+    Assign,
+    /// Compared with the column: a value that the column cannot hold equals nothing.
+    Compare,
+    /// One of several values of an expression (`COALESCE`, `CASE`, `UNION`), which may then be stored
+    /// or compared: only values that are the same either way.
+    Flow,
+}
+
+/// One protected column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectedColumn {
+    /// Position in [`Policy::columns`]; dense from 0, so that per-burst key tables are arrays.
+    pub id: usize,
+    /// The table.
+    pub table: QualifiedName,
+    /// The column's name as PostgreSQL stores it.
+    pub name: String,
+    /// The type that the application sees.
+    pub logical: LogicalType,
+    /// Randomized or deterministic.
+    pub mode: Mode,
+    /// Key domain: `schema.table.column` unless the policy names a shared one.
+    pub domain: String,
+    /// Keyspace: whose TK; `main` unless the policy says otherwise.
+    pub keyspace: String,
+}
+
+/// The protected columns of one table, by name as PostgreSQL stores it.
+pub type TablePolicy = HashMap<String, Arc<ProtectedColumn>>;
+
+/// The checked policy.
+#[derive(Debug, Default)]
+pub struct Policy {
+    columns: Vec<Arc<ProtectedColumn>>,
+    tables: HashMap<QualifiedName, TablePolicy>,
+    schemas_of: HashMap<String, Vec<String>>,
+}
+
+impl Policy {
+    /// Every protected column, by its `id`.
+    pub fn columns(&self) -> &[Arc<ProtectedColumn>] {
+        &self.columns
+    }
+
+    /// The protected columns of a table; `None` when it has none.
+    pub fn table(&self, name: &QualifiedName) -> Option<&TablePolicy> {
+        self.tables.get(name)
+    }
+
+    /// Every protected table with its protected columns, in no order.
+    pub fn tables(&self) -> impl Iterator<Item = (&QualifiedName, &TablePolicy)> {
+        self.tables.iter()
+    }
+
+    /// The schemas in which a table of that bare name is protected.
+    pub fn schemas_with_table(&self, bare: &str) -> &[String] {
+        self.schemas_of.get(bare).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nothing is protected.
+    pub fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+}
