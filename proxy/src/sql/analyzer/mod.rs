@@ -1,0 +1,157 @@
+//! Analysis of one statement that touches a protected table: walks it with its scopes, and collects
+//! what is to change in the text, the parameters and the results.
+
+mod alter;
+mod create;
+mod expression;
+mod from;
+mod insert;
+mod leaf;
+mod modify;
+mod operator;
+mod select;
+
+use super::class::Class;
+use super::lex::Tokens;
+use super::plan::{Edit, Parameter, ResultColumn};
+use super::resolve::{Names, Unresolved};
+use super::scope::{Out, Scope};
+use super::{Refusal, refusal};
+use crate::error::ClientError;
+use pg_raw_parse::Node;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+/// Result of a step of the analysis.
+pub(super) type Analysis<T> = Result<T, Refusal>;
+
+/// Deepest nesting of expressions and subqueries that is analysed. A level costs below 4 KiB of
+/// stack, and analysis runs on stacks of 64 MiB.
+const MAX_DEPTH: usize = 2_000;
+
+/// One output column of a query: its name and its class, which may still be open.
+pub(super) struct Target {
+    name: String,
+    class: Class,
+}
+
+/// A WITH query in scope.
+struct Cte {
+    name: String,
+    columns: Vec<Out>,
+}
+
+/// State of the analysis of one text.
+pub(super) struct Analyzer<'a> {
+    text: &'a str,
+    names: Names<'a>,
+    tokens: &'a OnceCell<Tokens>,
+    scope: Scope,
+    ctes: Vec<Cte>,
+    /// Names of WITH RECURSIVE queries that are visible already and not analysed yet.
+    unseen_ctes: Vec<&'a str>,
+    depth: usize,
+    /// Changes to the text, in the order in which they were found.
+    pub(super) edits: Vec<Edit>,
+    /// What each parameter has been used as so far.
+    pub(super) parameters: Vec<Option<Parameter>>,
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Unresolved> for Refusal {
+    fn from(unresolved: Unresolved) -> Self {
+        match unresolved {
+            Unresolved::Unknown(error) => Self::UnknownRelation(error),
+            Unresolved::Refused(error) => Self::Refused(error),
+        }
+    }
+}
+
+impl<'a> Analyzer<'a> {
+    /// Starts on a statement of `text`; `names` is the catalog as it is before it, `parameters` what
+    /// the statements before it used them as.
+    pub(super) fn new(
+        text: &'a str,
+        names: Names<'a>,
+        tokens: &'a OnceCell<Tokens>,
+        parameters: Vec<Option<Parameter>>,
+    ) -> Self {
+        Self {
+            text,
+            names,
+            tokens,
+            scope: Scope::default(),
+            ctes: Vec::new(),
+            unseen_ctes: Vec::new(),
+            depth: 0,
+            edits: Vec::new(),
+            parameters,
+        }
+    }
+
+    /// Analyses a statement that touches a protected table. Returns its result columns if it
+    /// returns rows.
+    pub(super) fn statement(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        let targets = match statement {
+            Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
+                self.query(statement)?
+            }
+            Node::CreateStmt(create) => {
+                self.create_table(create)?;
+                return Ok(None);
+            }
+            Node::AlterTableStmt(alter) => {
+                self.alter_table(alter)?;
+                return Ok(None);
+            }
+            Node::IndexStmt(index) => {
+                self.create_index(index)?;
+                return Ok(None);
+            }
+            other => return Err(refusal::statement(super::form::of(other)).into()),
+        };
+        let mut results = Vec::with_capacity(targets.len());
+        for target in targets {
+            results.push(match target.class {
+                Class::Cell(column) => ResultColumn::Cell(column),
+                open @ Class::Open(_) => {
+                    self.settle_plain(open)?;
+                    ResultColumn::Plain
+                }
+                Class::Plain => ResultColumn::Plain,
+            });
+        }
+        Ok((!results.is_empty() || matches!(statement, Node::SelectStmt(_))).then(|| results.into()))
+    }
+
+    /// A statement that yields rows: a query, or a data-modifying statement with its RETURNING.
+    fn query(&mut self, statement: Node<'a>) -> Analysis<Vec<Target>> {
+        self.nested(|this| match statement {
+            Node::SelectStmt(select) => this.select(select),
+            Node::InsertStmt(insert) => this.insert(insert),
+            Node::UpdateStmt(update) => this.update(update),
+            Node::DeleteStmt(delete) => this.delete(delete),
+            other => Err(refusal::statement(super::form::of(other)).into()),
+        })
+    }
+
+    /// Runs `step` one level deeper, within the depth limit.
+    fn nested<T>(&mut self, step: impl FnOnce(&mut Self) -> Analysis<T>) -> Analysis<T> {
+        if self.depth >= MAX_DEPTH {
+            return Err(refusal::too_deep().into());
+        }
+        self.depth += 1;
+        let result = step(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn tokens(&self) -> &'a Tokens {
+        self.tokens.get_or_init(|| Tokens::of(self.text))
+    }
+}

@@ -1,0 +1,170 @@
+//! Operators: equality between cells of a domain, everything else between plain values.
+
+use super::super::class::Class;
+use super::super::{offset, refusal};
+use super::expression::has_equality;
+use super::{Analysis, Analyzer};
+use crate::policy::Purpose;
+use pg_raw_parse::nodes::{self, A_Expr_Kind as Kind};
+use pg_raw_parse::{Node, list};
+
+impl<'a> Analyzer<'a> {
+    /// The class of an operator's result.
+    pub(super) fn operator(&mut self, operator: &'a nodes::A_Expr) -> Analysis<Class> {
+        let at = offset(operator.location);
+        let result = match operator.kind {
+            Kind::AEXPR_OP if is_equality(operator.name()) => {
+                self.equality(operator.lexpr(), operator.rexpr())
+            }
+            Kind::AEXPR_DISTINCT | Kind::AEXPR_NOT_DISTINCT => {
+                self.equality(operator.lexpr(), operator.rexpr())
+            }
+            Kind::AEXPR_IN => self.membership(operator.lexpr(), operator.rexpr()),
+            Kind::AEXPR_OP_ANY | Kind::AEXPR_OP_ALL if is_equality(operator.name()) => {
+                self.array_membership(operator.lexpr(), operator.rexpr())
+            }
+            Kind::AEXPR_NULLIF => self.null_if(operator),
+            Kind::AEXPR_OP if is_order(operator.name()) => self.order(&[operator.lexpr(), operator.rexpr()]),
+            Kind::AEXPR_BETWEEN
+            | Kind::AEXPR_NOT_BETWEEN
+            | Kind::AEXPR_BETWEEN_SYM
+            | Kind::AEXPR_NOT_BETWEEN_SYM => self.order(&[operator.lexpr(), operator.rexpr()]),
+            Kind::AEXPR_LIKE | Kind::AEXPR_ILIKE | Kind::AEXPR_SIMILAR => {
+                self.all_plain([operator.lexpr(), operator.rexpr()], "a pattern match")
+            }
+            _ => {
+                let name = operator.name().iter().next_back().and_then(Node::as_str).unwrap_or_default();
+                self.all_plain([operator.lexpr(), operator.rexpr()], &format!("operator {name}"))
+            }
+        };
+        result.map_err(|refusal| refusal.at(at))
+    }
+
+    fn equality(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {
+        if let (Node::RowExpr(left), Node::RowExpr(right)) = (left, right) {
+            if left.args().len() != right.args().len() {
+                return Err(refusal::clause("a comparison of rows of different width", "").into());
+            }
+            for (left, right) in left.args().iter().zip(right.args()) {
+                self.equality(left, right)?;
+            }
+            return Ok(Class::Plain);
+        }
+        let (left, right) = (self.expression(left)?, self.expression(right)?);
+        let met = self.equate(left, right)?;
+        self.settle_plain(met)?;
+        Ok(Class::Plain)
+    }
+
+    /// Compares two expressions for equality; returns what they have in common, which may be open.
+    pub(super) fn equate(&mut self, left: Class, right: Class) -> Analysis<Class> {
+        let met = self.meet(left, right, Purpose::Compare)?;
+        if let Class::Cell(column) = &met {
+            has_equality(column)?;
+        }
+        Ok(met)
+    }
+
+    fn membership(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {
+        let Node::NodeList(candidates) = right else { return Err(refusal::not_understood().into()) };
+        if let Node::RowExpr(row) = left {
+            return self.row_membership(row, candidates);
+        }
+        let mut common = self.expression(left)?;
+        for candidate in candidates {
+            let class = self.expression(candidate)?;
+            common = self.equate(common, class)?;
+        }
+        self.settle_plain(common)?;
+        Ok(Class::Plain)
+    }
+
+    fn row_membership(&mut self, row: &'a nodes::RowExpr, candidates: &'a list::NodeList) -> Analysis<Class> {
+        let mut common = Vec::new();
+        for node in row.args() {
+            common.push(self.expression(node)?);
+        }
+        for candidate in candidates {
+            let Node::RowExpr(candidate) = candidate else {
+                return Err(refusal::clause("a row compared with something else", "").into());
+            };
+            if candidate.args().len() != common.len() {
+                return Err(refusal::clause("a comparison of rows of different width", "").into());
+            }
+            let mut met = Vec::with_capacity(common.len());
+            for (left, right) in common.into_iter().zip(candidate.args()) {
+                let right = self.expression(right)?;
+                met.push(self.equate(left, right)?);
+            }
+            common = met;
+        }
+        for class in common {
+            self.settle_plain(class)?;
+        }
+        Ok(Class::Plain)
+    }
+
+    fn array_membership(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {
+        let mut common = self.expression(left)?;
+        if let Node::A_ArrayExpr(array) = right {
+            for element in array.elements() {
+                let class = self.expression(element)?;
+                common = self.equate(common, class)?;
+            }
+            self.settle_plain(common)?;
+            return Ok(Class::Plain);
+        }
+        if let Class::Cell(_) = common {
+            return Err(refusal::clause(
+                "= ANY or <> ALL of an array value",
+                "Use IN (…) or = ANY (ARRAY[…]).",
+            )
+            .into());
+        }
+        self.settle_plain(common)?;
+        self.all_plain([right], "an array")
+    }
+
+    fn null_if(&mut self, operator: &'a nodes::A_Expr) -> Analysis<Class> {
+        let left = self.expression(operator.lexpr())?;
+        let right = self.expression(operator.rexpr())?;
+        self.equate(left, right)
+    }
+
+    fn order(&mut self, operands: &[Node<'a>]) -> Analysis<Class> {
+        for operand in operands {
+            match operand {
+                Node::None => {}
+                Node::NodeList(list) => {
+                    for node in *list {
+                        self.unordered(node)?;
+                    }
+                }
+                Node::RowExpr(row) => {
+                    for node in row.args() {
+                        self.unordered(node)?;
+                    }
+                }
+                node => self.unordered(*node)?,
+            }
+        }
+        Ok(Class::Plain)
+    }
+}
+
+fn operator_name(name: &list::NodeList) -> Option<&str> {
+    let names: Vec<&str> = name.iter().map(Node::as_str).collect::<Option<_>>()?;
+    match names.as_slice() {
+        [name] | ["pg_catalog", name] => Some(name),
+        _ => None,
+    }
+}
+
+/// Whether the operator is `=` or `<>`; no name at all stands for the `=` of IN.
+pub(super) fn is_equality(name: &list::NodeList) -> bool {
+    name.is_empty() || matches!(operator_name(name), Some("=" | "<>" | "!="))
+}
+
+fn is_order(name: &list::NodeList) -> bool {
+    matches!(operator_name(name), Some("<" | "<=" | ">" | ">="))
+}

@@ -1,0 +1,179 @@
+//! What DDL does to the catalog, so that the statements after it in the same text or transaction
+//! are analysed against what they will find.
+
+use super::class::string;
+use super::resolve::{BYTEA, Meaning, Names, TEMPORARY};
+use crate::policy::QualifiedName;
+use crate::policy::catalog::{Catalog, Column, Reach, Relation};
+use pg_raw_parse::nodes::{self, AlterTableType, ObjectType};
+use pg_raw_parse::{Node, list};
+use std::sync::Arc;
+
+/// Whether the catalog is another one after this statement.
+pub(super) fn changes_catalog(statement: Node<'_>) -> bool {
+    match statement {
+        Node::SelectStmt(select) => select.into_clause().is_some(),
+        Node::InsertStmt(_)
+        | Node::UpdateStmt(_)
+        | Node::DeleteStmt(_)
+        | Node::MergeStmt(_)
+        | Node::VariableSetStmt(_)
+        | Node::VariableShowStmt(_)
+        | Node::TransactionStmt(_)
+        | Node::CopyStmt(_)
+        | Node::PrepareStmt(_)
+        | Node::ExecuteStmt(_)
+        | Node::DeallocateStmt(_)
+        | Node::ExplainStmt(_)
+        | Node::DeclareCursorStmt(_)
+        | Node::FetchStmt(_)
+        | Node::ClosePortalStmt(_)
+        | Node::ListenStmt(_)
+        | Node::UnlistenStmt(_)
+        | Node::NotifyStmt(_)
+        | Node::LockStmt(_)
+        | Node::TruncateStmt(_)
+        | Node::VacuumStmt(_)
+        | Node::CheckPointStmt(_)
+        | Node::ConstraintsSetStmt(_)
+        | Node::GrantStmt(_)
+        | Node::GrantRoleStmt(_) => false,
+        _ => true,
+    }
+}
+
+/// The catalog after a statement that makes, changes or drops relations; `None` if it stays.
+pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
+    match statement {
+        Node::CreateStmt(create) => {
+            let (name, exists) = created(create.relation()?, names);
+            let keeps = exists && create.if_not_exists;
+            (!keeps)
+                .then(|| names.catalog.with_relation(relation(name.clone(), columns(create, &name, names))))
+        }
+        Node::CreateTableAsStmt(create) => unknown_columns(create.into()?.rel()?, names),
+        Node::SelectStmt(select) => unknown_columns(select.into_clause()?.rel()?, names),
+        Node::ViewStmt(view) => unknown_columns(view.view()?, names),
+        Node::CreateSeqStmt(create) => unknown_columns(create.sequence()?, names),
+        Node::AlterTableStmt(alter) => altered(alter, names),
+        Node::RenameStmt(rename) => renamed(rename, names),
+        Node::DropStmt(drop) => dropped(drop, names),
+        _ => None,
+    }
+}
+
+fn relation(name: QualifiedName, columns: Option<Vec<Column>>) -> Relation {
+    Relation { name, oid: 0, columns, reach: Reach::None }
+}
+
+fn unknown_columns(range: &nodes::RangeVar, names: Names<'_>) -> Option<Catalog> {
+    let (name, exists) = created(range, names);
+    (!exists).then(|| names.catalog.with_relation(relation(name, None)))
+}
+
+/// The name under which a relation is made, and whether there is one already.
+fn created(range: &nodes::RangeVar, names: Names<'_>) -> (QualifiedName, bool) {
+    let bare = range.relname().unwrap_or_default();
+    if range.relpersistence == b't'.cast_signed() {
+        return (QualifiedName::new(TEMPORARY, bare), false);
+    }
+    match names.meaning(range.schemaname(), bare) {
+        Meaning::NotCreated(name) => (name, false),
+        Meaning::Plain(known) | Meaning::Protected(known) | Meaning::Reaching(known) => {
+            (known.name.clone(), true)
+        }
+        Meaning::Unknown | Meaning::Ambiguous => {
+            (QualifiedName::new(range.schemaname().unwrap_or("public"), bare), false)
+        }
+    }
+}
+
+/// The columns of CREATE TABLE; `None` where they come from another table.
+fn columns(create: &nodes::CreateStmt, name: &QualifiedName, names: Names<'_>) -> Option<Vec<Column>> {
+    if !create.inh_relations().is_empty() || create.partbound().is_some() || create.of_typename().is_some() {
+        return None;
+    }
+    let mut columns = Vec::new();
+    for element in create.table_elts() {
+        match element {
+            Node::ColumnDef(definition) => columns.push(column(definition, name, names)),
+            Node::Constraint(_) => {}
+            _ => return None,
+        }
+    }
+    Some(columns)
+}
+
+fn column(definition: &nodes::ColumnDef, table: &QualifiedName, names: Names<'_>) -> Column {
+    let name = definition.colname().unwrap_or_default().to_owned();
+    let protected = names.policy.table(table).is_some_and(|t| t.contains_key(&name));
+    Column { name, number: 0, type_oid: if protected { BYTEA } else { 0 } }
+}
+
+fn known<'c>(range: &nodes::RangeVar, names: Names<'c>) -> Option<&'c Arc<Relation>> {
+    match names.meaning(range.schemaname(), range.relname()?) {
+        Meaning::Plain(known) | Meaning::Protected(known) | Meaning::Reaching(known) => Some(known),
+        _ => None,
+    }
+}
+
+fn altered(alter: &nodes::AlterTableStmt, names: Names<'_>) -> Option<Catalog> {
+    let mut relation = Relation::clone(known(alter.relation()?, names)?);
+    let columns = relation.columns.as_mut()?;
+    for command in alter.cmds() {
+        let Node::AlterTableCmd(command) = command else { continue };
+        match (command.subtype, command.def()) {
+            (AlterTableType::AT_AddColumn, Node::ColumnDef(definition)) => {
+                let added = column(definition, &relation.name, names);
+                if !columns.iter().any(|c| c.name == added.name) {
+                    columns.push(added);
+                }
+            }
+            (AlterTableType::AT_DropColumn, _) => columns.retain(|c| Some(c.name.as_str()) != command.name()),
+            _ => {}
+        }
+    }
+    Some(names.catalog.with_relation(relation))
+}
+
+fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Option<Catalog> {
+    let old = known(rename.relation()?, names)?;
+    let mut relation = Relation::clone(old);
+    let new_name = rename.newname()?;
+    if rename.rename_type == ObjectType::OBJECT_COLUMN {
+        let column =
+            relation.columns.as_mut()?.iter_mut().find(|c| Some(c.name.as_str()) == rename.subname())?;
+        new_name.clone_into(&mut column.name);
+        return Some(names.catalog.with_relation(relation));
+    }
+    if matches!(
+        rename.rename_type,
+        ObjectType::OBJECT_TABLE | ObjectType::OBJECT_VIEW | ObjectType::OBJECT_MATVIEW
+    ) {
+        relation.name = QualifiedName::new(relation.name.schema, new_name);
+        return Some(names.catalog.without(&old.name).with_relation(relation));
+    }
+    None
+}
+
+fn dropped(drop: &nodes::DropStmt, names: Names<'_>) -> Option<Catalog> {
+    let mut catalog = None;
+    for object in drop.objects() {
+        let Node::NodeList(parts) = object else { continue };
+        let Some((schema, bare)) = qualified(parts) else { continue };
+        let meaning = names.meaning(schema, bare);
+        if let Meaning::Plain(known) | Meaning::Protected(known) | Meaning::Reaching(known) = meaning {
+            catalog = Some(catalog.as_ref().unwrap_or(names.catalog.as_ref()).without(&known.name));
+        }
+    }
+    catalog
+}
+
+fn qualified(parts: &list::NodeList) -> Option<(Option<&str>, &str)> {
+    let names: Vec<&str> = parts.iter().map(|n| n.as_str().or_else(|| string(n))).collect::<Option<_>>()?;
+    match names.as_slice() {
+        [name] => Some((None, name)),
+        [schema, name] | [_, schema, name] => Some((Some(schema), name)),
+        _ => None,
+    }
+}

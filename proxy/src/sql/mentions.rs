@@ -1,0 +1,216 @@
+//! What a statement mentions: the proof that it touches nothing protected, or the reason to look
+//! closer. Walks every node of the tree, whatever the statement.
+
+use super::resolve::{Meaning, Names};
+use super::{Refusal, children, offset, refusal};
+use crate::error::ClientError;
+use crate::policy::catalog::{EXECUTE, Reach, TEXT_RUNNERS};
+use pg_raw_parse::{Node, list, nodes};
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Mentions {
+    /// Whether a protected table, or something that reaches one, is named.
+    pub(super) touched: bool,
+    /// Whether it writes.
+    pub(super) writes: bool,
+    /// Prepared statements that it executes.
+    pub(super) executes: Vec<String>,
+    /// Portals that it fetches from.
+    pub(super) fetches: Vec<String>,
+}
+
+impl From<children::NotFromParser> for Refusal {
+    fn from(_: children::NotFromParser) -> Self {
+        Self::Refused(refusal::not_understood())
+    }
+}
+
+/// Walks a statement.
+pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, Refusal> {
+    let mut found = Mentions { writes: !reads_only(statement), ..Mentions::default() };
+    if names.policy.is_empty() {
+        return Ok(found);
+    }
+    let reads_relations = names_relations_that_must_exist(statement);
+    let mut ctes: Vec<&str> = Vec::new();
+    let mut not_relations: Vec<i32> = Vec::new();
+    let mut unknown: Vec<(&'a str, i32)> = Vec::new();
+    children::walk(statement, |node| {
+        match node {
+            Node::RangeVar(range) => {
+                let name = range.relname().unwrap_or_default();
+                match names.meaning(range.schemaname(), name) {
+                    Meaning::Plain(_) => {}
+                    Meaning::Unknown => unknown.push((name, range.location)),
+                    _ if not_relations.contains(&range.location) => {}
+                    Meaning::Protected(_)
+                    | Meaning::Reaching(_)
+                    | Meaning::NotCreated(_)
+                    | Meaning::Ambiguous => found.touched = true,
+                }
+            }
+            Node::CommonTableExpr(cte) => ctes.extend(cte.ctename()),
+            Node::LockingClause(locking) => {
+                found.writes = true;
+                not_relations.extend(locations(locking.locked_rels()));
+            }
+            Node::IntoClause(into) => {
+                found.writes = true;
+                if let Some(range) = into.rel()
+                    && matches!(
+                        names.meaning(range.schemaname(), range.relname().unwrap_or_default()),
+                        Meaning::Unknown
+                    )
+                {
+                    not_relations.push(range.location);
+                }
+            }
+            Node::UpdateStmt(update)
+                if update.relation().and_then(nodes::RangeVar::relname) == Some("pg_settings") =>
+            {
+                return Err(refusal::carrier("an UPDATE of pg_settings").into());
+            }
+            Node::FetchStmt(fetch) => found.fetches.extend(fetch.portalname().map(str::to_owned)),
+            Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
+                found.writes = true;
+            }
+            Node::FuncCall(call) => {
+                function(call, names)?;
+                found.writes |= function_writes(call);
+            }
+            Node::TypeName(type_name) => {
+                let name =
+                    type_name.names().iter().next_back().and_then(nodes::String::sval).unwrap_or_default();
+                if !names.policy.schemas_with_table(name).is_empty() {
+                    return Err(refusal::whole_row(name).at(offset(type_name.location)).into());
+                }
+            }
+            Node::ExecuteStmt(execute) => found.executes.extend(execute.name().map(str::to_owned)),
+            Node::DoStmt(body) => bodies(body.args(), names, |word| word == EXECUTE)?,
+            Node::CreateFunctionStmt(body) => bodies(body.options(), names, |_| false)?,
+            _ => {}
+        }
+        Ok::<(), Refusal>(())
+    })?;
+    let missing = unknown.iter().find(|(name, at)| !ctes.contains(name) && !not_relations.contains(at));
+    match missing {
+        Some((name, at)) if reads_relations => {
+            Err(Refusal::UnknownRelation(refusal::unknown_relation(name).at(offset(*at))))
+        }
+        _ => Ok(found),
+    }
+}
+
+fn locations(ranges: &list::NodeList) -> impl Iterator<Item = i32> {
+    ranges
+        .iter()
+        .filter_map(|node| if let Node::RangeVar(range) = node { Some(range.location) } else { None })
+}
+
+fn function(call: &nodes::FuncCall, names: Names<'_>) -> Result<(), ClientError> {
+    let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
+    if names.catalog.function_reaches(name) || TEXT_RUNNERS.contains(&name) {
+        return Err(refusal::function(name).at(offset(call.location)));
+    }
+    Ok(())
+}
+
+/// Functions of PostgreSQL that change data.
+fn function_writes(call: &nodes::FuncCall) -> bool {
+    let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
+    matches!(name, "nextval" | "setval") || name.starts_with("lo_")
+}
+
+/// Refuses a DO block or function definition whose text names, as a word, anything protected, or
+/// `also` a word of another kind. A function that runs text which it makes may be defined, not called.
+fn bodies<T>(
+    options: &list::CastNodeList<T>,
+    names: Names<'_>,
+    also: impl Fn(&str) -> bool,
+) -> Result<(), Refusal>
+where
+    for<'l> &'l list::CastNodeList<T>: IntoIterator<Item = &'l T>,
+    for<'l> Node<'l>: From<&'l T>,
+{
+    for option in options {
+        children::walk(Node::from(option), |node| {
+            let Some(text) = node.as_str() else { return Ok(()) };
+            let lower = text.to_lowercase();
+            // A name that is not one word, or is written in escapes.
+            let odd = |name: &str| !name.chars().all(is_word) && text.contains(name);
+            let named = words(text).any(|word| is_sensitive(&word, names) || also(&word))
+                || names
+                    .policy
+                    .tables()
+                    .any(|(table, _)| odd(&table.name) || odd(&table.name.replace('"', "\"\"")))
+                || lower.contains("u&\"");
+            if named {
+                return Err(Refusal::from(refusal::statement("a function or DO block that may name it")));
+            }
+            if lower.contains("trefoil.") {
+                return Err(refusal::carrier("a function or DO block").into());
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| !is_word(c))
+        .filter(|word| !word.is_empty())
+        .flat_map(|word| [word.to_owned(), word.to_lowercase()])
+}
+
+fn is_sensitive(word: &str, names: Names<'_>) -> bool {
+    if TEXT_RUNNERS.contains(&word) {
+        return true;
+    }
+    !names.policy.schemas_with_table(word).is_empty()
+        || names.catalog.named(word).any(|relation| relation.reach == Reach::Protected)
+        || names.catalog.function_reaches(word)
+}
+
+/// Statements that change nothing by themselves; writing WITH queries and locks count on top.
+fn reads_only(statement: Node<'_>) -> bool {
+    matches!(
+        statement,
+        Node::SelectStmt(_)
+            | Node::VariableShowStmt(_)
+            | Node::VariableSetStmt(_)
+            | Node::TransactionStmt(_)
+            | Node::ExplainStmt(_)
+            | Node::DeclareCursorStmt(_)
+            | Node::FetchStmt(_)
+            | Node::ClosePortalStmt(_)
+            | Node::PrepareStmt(_)
+            | Node::DeallocateStmt(_)
+            | Node::DiscardStmt(_)
+            | Node::ConstraintsSetStmt(_)
+            | Node::ListenStmt(_)
+            | Node::UnlistenStmt(_)
+    )
+}
+
+/// Statements that the server would refuse, too, if a relation they name did not exist. One that
+/// the catalog does not show might be a view over a protected table, made past the proxy.
+fn names_relations_that_must_exist(statement: Node<'_>) -> bool {
+    matches!(
+        statement,
+        Node::SelectStmt(_)
+            | Node::InsertStmt(_)
+            | Node::UpdateStmt(_)
+            | Node::DeleteStmt(_)
+            | Node::MergeStmt(_)
+            | Node::CopyStmt(_)
+            | Node::PrepareStmt(_)
+            | Node::ExplainStmt(_)
+            | Node::DeclareCursorStmt(_)
+            | Node::CreateTableAsStmt(_)
+    )
+}

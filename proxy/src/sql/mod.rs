@@ -1,0 +1,254 @@
+//! Statement text + policy + catalog -> [`Plan`] or refusal. No I/O, no keys, no values kept.
+//!
+//! A text passes untouched only if every node of its tree was walked and nothing in it names a
+//! protected table or what reaches one; what names one is analysed in full, or refused.
+
+mod analyzer;
+mod children;
+mod class;
+mod effect;
+mod form;
+mod lex;
+mod mentions;
+mod plan;
+mod refusal;
+mod resolve;
+mod scope;
+mod setting;
+#[cfg(test)]
+mod tests;
+
+pub use plan::{Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
+pub(crate) use refusal::form_changed;
+
+use crate::error::ClientError;
+use crate::policy::{Policy, catalog::Catalog};
+use analyzer::Analyzer;
+use lex::Tokens;
+use pg_raw_parse::{Node, nodes};
+use resolve::Names;
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// Why a text got no plan.
+#[derive(Debug)]
+pub enum Refusal {
+    /// A relation that the catalog does not show: reload the catalog once and analyse again, then
+    /// tell the client the error inside.
+    UnknownRelation(ClientError),
+    /// Refused for good.
+    Refused(ClientError),
+}
+
+/// What analysis needs to know of the session.
+pub struct Context<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// The session's catalog, with what the running transaction changed.
+    pub catalog: &'a Arc<Catalog>,
+}
+
+impl Refusal {
+    /// The same refusal, pointing at a byte of the text if it does not point at one yet.
+    fn at(self, position: Option<usize>) -> Self {
+        let point = |error: ClientError| if error.position.is_none() { error.at(position) } else { error };
+        match self {
+            Self::UnknownRelation(error) => Self::UnknownRelation(point(error)),
+            Self::Refused(error) => Self::Refused(point(error)),
+        }
+    }
+}
+
+/// Analyses a statement text (one or more statements) as it arrives in Query or Parse.
+///
+/// `text` is not changed; byte offsets in the plan refer to it. Text that is not UTF-8 gets a plan
+/// only if it is proved not to touch a protected column. Needs a stack of 32 MiB or more: nesting
+/// is limited, but generously.
+pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
+    let utf8 = String::from_utf8_lossy(text);
+    let changed = matches!(utf8, std::borrow::Cow::Owned(_));
+    let plan = analyze_utf8(&utf8, context)?;
+    if changed
+        && (plan.protected
+            || !plan.edits.is_empty()
+            || plan.statements.iter().any(|s| !s.settings.is_empty()))
+    {
+        return Err(Refusal::Refused(refusal::not_utf8()));
+    }
+    Ok(plan)
+}
+
+fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
+    if comment_depth(text) > MAX_COMMENT_DEPTH {
+        return Err(Refusal::Refused(refusal::too_deep()));
+    }
+    let tree = pg_raw_parse::parse(text).map_err(|_| Refusal::Refused(refusal::syntax_error()))?;
+    let tokens = OnceCell::new();
+    let mut plan = Plan::default();
+    let mut parameters: Vec<Option<Parameter>> = Vec::new();
+    for raw in tree.iter() {
+        let catalog = plan.catalog_after.clone();
+        let names = Names { policy: context.policy, catalog: catalog.as_ref().unwrap_or(context.catalog) };
+        analyze_statement(text, raw, names, &tokens, &mut plan, &mut parameters)?;
+    }
+    plan.parameters = parameters.into_iter().map(|p| p.unwrap_or(Parameter::Plain)).collect();
+    order_edits(text, plan)
+}
+
+fn analyze_statement(
+    text: &str,
+    raw: &nodes::RawStmt,
+    names: Names<'_>,
+    tokens: &OnceCell<Tokens>,
+    plan: &mut Plan,
+    parameters: &mut Vec<Option<Parameter>>,
+) -> Result<(), Refusal> {
+    let statement = raw.stmt();
+    let mentions = mentions::of(statement, names)?;
+    takes_protected_name(statement, names)?;
+    let settings = setting::of(raw, text, tokens)?;
+    plan.writes |= mentions.writes;
+    plan.fetches.extend(mentions.fetches);
+    for name in mentions.executes {
+        let prepares = |before: &StatementPlan| before.naming == Some(Naming::Prepare(name.clone()));
+        if !plan.statements.iter().any(prepares) {
+            plan.executes.push(name);
+        }
+    }
+    let mut results = None;
+    if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
+        plan.protected = true;
+    } else if mentions.touched && !needs_no_analysis(statement)? {
+        plan.protected = true;
+        let mut analyzer = Analyzer::new(text, names, tokens, std::mem::take(parameters));
+        results = analyzer.statement(statement)?;
+        plan.edits.append(&mut analyzer.edits);
+        *parameters = analyzer.parameters;
+    }
+    if plan.changes_form && mentions.touched {
+        return Err(Refusal::Refused(refusal::form_changed()));
+    }
+    plan.changes_form |= setting::changes_form(statement);
+    plan.edits.extend(settings.edits);
+    for (number, parameter) in settings.parameters {
+        if parameters.len() < number {
+            parameters.resize(number, None);
+        }
+        match number.checked_sub(1).and_then(|index| parameters.get_mut(index)) {
+            Some(slot @ (None | Some(Parameter::Plain))) => *slot = Some(parameter),
+            _ => return Err(Refusal::Refused(refusal::parameter_in_two_classes(number))),
+        }
+    }
+    plan.statements.push(StatementPlan { results, settings: settings.changes, naming: naming(statement) });
+    if effect::changes_catalog(statement) {
+        plan.changes_catalog = true;
+    }
+    if let Some(after) = effect::after(statement, names) {
+        plan.catalog_after = Some(Arc::new(after));
+    }
+    Ok(())
+}
+
+fn naming(statement: Node<'_>) -> Option<Naming> {
+    match statement {
+        Node::PrepareStmt(prepare) => Some(Naming::Prepare(prepare.name()?.to_owned())),
+        Node::DeallocateStmt(deallocate) => {
+            Some(deallocate.name().map_or(Naming::DeallocateAll, |name| Naming::Deallocate(name.to_owned())))
+        }
+        Node::DiscardStmt(discard) if discard.target == nodes::DiscardMode::DISCARD_ALL => {
+            Some(Naming::DeallocateAll)
+        }
+        _ => None,
+    }
+}
+
+/// Statements that carry no value and leave protected columns as they are; renaming what the policy
+/// names is refused.
+fn needs_no_analysis(statement: Node<'_>) -> Result<bool, Refusal> {
+    match statement {
+        Node::RenameStmt(_) | Node::AlterObjectSchemaStmt(_) => Err(Refusal::Refused(refusal::rename())),
+        Node::LockStmt(_)
+        | Node::VacuumStmt(_)
+        | Node::GrantStmt(_)
+        | Node::ReindexStmt(_)
+        | Node::DropStmt(_)
+        | Node::CreateSeqStmt(_)
+        | Node::AlterSeqStmt(_) => Ok(true),
+        _ => Ok(false),
+    }
+}
+
+/// Refuses to give a protected table's name to another relation, which may hold anything in clear.
+fn takes_protected_name(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
+    let taken = match statement {
+        Node::RenameStmt(rename) if rename.relation().is_some() => {
+            rename.newname().is_some_and(|name| !names.policy.schemas_with_table(name).is_empty())
+                && rename.rename_type != nodes::ObjectType::OBJECT_COLUMN
+        }
+        Node::RenameStmt(rename) => {
+            rename.rename_type == nodes::ObjectType::OBJECT_SCHEMA
+                && names.policy.tables().any(|(table, _)| {
+                    Some(table.schema.as_str()) == rename.newname()
+                        || Some(table.schema.as_str()) == rename.subname()
+                })
+        }
+        Node::AlterObjectSchemaStmt(alter) => {
+            alter.relation().and_then(nodes::RangeVar::relname).is_some_and(|name| {
+                names
+                    .policy
+                    .schemas_with_table(name)
+                    .iter()
+                    .any(|schema| Some(schema.as_str()) == alter.newschema())
+            })
+        }
+        _ => false,
+    };
+    if taken { Err(Refusal::Refused(refusal::rename())) } else { Ok(()) }
+}
+
+/// Puts the edits into the order of the text, and checks that what they make is a text of the same
+/// statements.
+fn order_edits(text: &str, mut plan: Plan) -> Result<Plan, Refusal> {
+    if plan.edits.is_empty() {
+        return Ok(plan);
+    }
+    plan.edits.sort_by_key(|edit| (edit.range().start, edit.range().end));
+    let mut end = 0;
+    for edit in &plan.edits {
+        let range = edit.range();
+        if range.start < end || !text.is_char_boundary(range.start) || !text.is_char_boundary(range.end) {
+            return Err(Refusal::Refused(refusal::not_understood()));
+        }
+        end = range.end;
+    }
+    let Ok(rewritten) =
+        plan.rewrite(text.as_bytes(), |_, _, _, _| Ok::<(), Infallible>(()), |_| String::new());
+    let reparsed = std::str::from_utf8(&rewritten).ok().and_then(|text| pg_raw_parse::parse(text).ok());
+    match reparsed {
+        Some(tree) if tree.stmts().count() == plan.statements.len() => Ok(plan),
+        _ => Err(Refusal::Refused(refusal::not_understood())),
+    }
+}
+
+/// Deepest nesting of comments: the scanner takes quadratic time over them.
+const MAX_COMMENT_DEPTH: usize = 500;
+
+/// How deep comments nest at most, by openings and closings wherever they stand.
+fn comment_depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for pair in text.as_bytes().windows(2) {
+        match pair {
+            b"/*" => depth += 1,
+            b"*/" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
+}
+
+/// A location of the grammar as a byte offset; -1 stands for none.
+fn offset(location: i32) -> Option<usize> {
+    usize::try_from(location).ok()
+}

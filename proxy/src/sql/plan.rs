@@ -1,0 +1,201 @@
+//! What a statement text means over protected columns: what to change on its way up, and how to
+//! read what comes back.
+
+use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
+use std::ops::Range;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The plan of one statement text. The default is that of a text without statements.
+#[derive(Default)]
+pub struct Plan {
+    /// One entry for each statement of the text, in order.
+    pub statements: Vec<StatementPlan>,
+    /// Changes to the text, by rising, disjoint ranges.
+    pub edits: Vec<Edit>,
+    /// What each `$n` is, by n - 1, up to the highest one used; parameters past the end are plain.
+    pub parameters: Vec<Parameter>,
+    /// Whether it touches a protected table. If not, the text, its parameters and its results are
+    /// relayed as they are.
+    pub protected: bool,
+    /// Whether any statement writes or changes anything (a `read` envelope must not run it).
+    pub writes: bool,
+    /// Prepared statements that it runs by SQL `EXECUTE` and does not prepare itself. The session
+    /// refuses what it does not know to be plain: the arguments go up in clear.
+    pub executes: Vec<String>,
+    /// Portals that it reads by SQL `FETCH`: refused by the session if one of them has cells, for the
+    /// rows come back as they are.
+    pub fetches: Vec<String>,
+    /// Whether it changes how texts and values are read or shown (`TimeZone`, `DateStyle`, …): what
+    /// comes after it cannot be treated before the server has reported the change.
+    pub changes_form: bool,
+    /// The session's catalog after the text has run, where it contains DDL.
+    pub catalog_after: Option<Arc<Catalog>>,
+    /// Whether the catalog must be loaded anew once the text has run and its transaction ended.
+    pub changes_catalog: bool,
+}
+
+/// What one statement of the text does.
+#[derive(Default)]
+pub struct StatementPlan {
+    /// Its result columns where the statement is protected and returns rows; `None` where rows, if
+    /// there are any, are plain.
+    pub results: Option<Arc<[ResultColumn]>>,
+    /// Changes of the carriers `trefoil.*`, in order (`RESET ALL` changes all three).
+    pub settings: Vec<SettingChange>,
+    /// What it does, once it has succeeded, to the names of prepared statements.
+    pub naming: Option<Naming>,
+}
+
+/// A change that SQL makes to the names of prepared statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// `PREPARE`: the name stands for a plain statement.
+    Prepare(String),
+    /// `DEALLOCATE name`.
+    Deallocate(String),
+    /// `DEALLOCATE ALL`, `DISCARD ALL`.
+    DeallocateAll,
+}
+
+/// One result column of a protected statement.
+#[derive(Clone, Debug)]
+pub enum ResultColumn {
+    /// Not a cell: relayed as it is.
+    Plain,
+    /// A cell of this column's key domain, shown as its logical type.
+    Cell(Arc<ProtectedColumn>),
+}
+
+/// One parameter.
+#[derive(Clone, Debug)]
+pub enum Parameter {
+    /// Relayed as it is.
+    Plain,
+    /// Becomes a cell of this column; upstream its type is `bytea`.
+    Cell(Arc<ProtectedColumn>, Purpose),
+    /// The value of a carrier setting (`set_config('trefoil.envelope', $1, …)`): the value is kept
+    /// by the session and `set` goes upstream in its place.
+    Carrier {
+        /// Which setting, without the prefix: `user`, `envelope` or `app_share`.
+        name: &'static str,
+        /// Whether it lasts until the transaction's end only.
+        local: bool,
+    },
+    /// The name of a setting that is only known when bound: refused if it starts with `trefoil.`.
+    SettingName,
+}
+
+/// One change to the text.
+pub enum Edit {
+    /// Replace the range by fixed text (a cast taken off, a type in DDL, a column list).
+    Text {
+        /// Bytes of the original text.
+        range: Range<usize>,
+        /// What stands there instead.
+        with: String,
+    },
+    /// Replace the range by the cell of a literal, as `'\x…'::bytea`.
+    Cell {
+        /// Bytes of the original text.
+        range: Range<usize>,
+        /// The literal's value as PostgreSQL reads it. A text with such an edit is never cached.
+        literal: Zeroizing<String>,
+        /// The column.
+        column: Arc<ProtectedColumn>,
+        /// Stored or compared.
+        purpose: Purpose,
+    },
+    /// Replace `SHOW trefoil.x` by a SELECT of what the session may show of that carrier.
+    Shown {
+        /// Bytes of the original text.
+        range: Range<usize>,
+        /// Which setting, without the prefix.
+        name: &'static str,
+    },
+}
+
+/// `SET [LOCAL] trefoil.x = '…'`: the session keeps the value; upstream only `set` (for the user:
+/// the UId) arrives, by an [`Edit::Text`].
+pub struct SettingChange {
+    /// Which setting, without the prefix: `user`, `envelope` or `app_share`.
+    pub name: &'static str,
+    /// The new value; `None` for RESET, DEFAULT and an empty string.
+    pub value: Option<Zeroizing<String>>,
+    /// Whether it lasts until the transaction's end only.
+    pub local: bool,
+}
+
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+}
+
+impl Edit {
+    /// The bytes of the original text that it replaces.
+    pub fn range(&self) -> Range<usize> {
+        match self {
+            Self::Text { range, .. } | Self::Cell { range, .. } | Self::Shown { range, .. } => range.clone(),
+        }
+    }
+}
+
+impl Plan {
+    /// Whether the text may be kept with its plan: not if it holds a protected literal or a share.
+    pub fn cacheable(&self) -> bool {
+        self.catalog_after.is_none()
+            && !self.changes_catalog
+            && self.statements.iter().all(|s| s.settings.is_empty())
+            && !self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
+    }
+
+    /// The text as it goes upstream. `seal` appends the cell of a literal to the buffer it is given;
+    /// `shown` says what may be shown of a carrier.
+    pub fn rewrite<E>(
+        &self,
+        text: &[u8],
+        mut seal: impl FnMut(&ProtectedColumn, &str, Purpose, &mut Vec<u8>) -> Result<(), E>,
+        shown: impl Fn(&'static str) -> String,
+    ) -> Result<Vec<u8>, E> {
+        let mut rewritten = Vec::with_capacity(text.len() + 64 * self.edits.len());
+        let mut cell = Vec::new();
+        let mut from = 0;
+        for edit in &self.edits {
+            let range = edit.range();
+            rewritten.extend_from_slice(text.get(from..range.start).unwrap_or_default());
+            from = range.end;
+            match edit {
+                Edit::Text { with, .. } => rewritten.extend_from_slice(with.as_bytes()),
+                Edit::Shown { name, .. } => {
+                    let value = shown(name).replace('\\', "\\\\").replace('\'', "''");
+                    rewritten
+                        .extend_from_slice(format!("SELECT E'{value}' AS \"trefoil.{name}\"").as_bytes());
+                }
+                Edit::Cell { literal, column, purpose, .. } => {
+                    cell.clear();
+                    seal(column, literal, *purpose, &mut cell)?;
+                    rewritten.extend_from_slice(b"'\\x");
+                    for byte in &cell {
+                        rewritten.extend([byte >> 4, byte & 15].map(hex_digit));
+                    }
+                    rewritten.extend_from_slice(b"'::bytea");
+                }
+            }
+        }
+        rewritten.extend_from_slice(text.get(from..).unwrap_or_default());
+        Ok(rewritten)
+    }
+
+    /// Whether one of its statements changes the names of prepared statements.
+    pub fn renames(&self) -> bool {
+        self.statements.iter().any(|statement| statement.naming.is_some())
+    }
+
+    /// Whether running it needs keys at all: a protected value goes up or comes back.
+    pub fn keyed(&self) -> bool {
+        self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
+            || self.parameters.iter().any(|p| matches!(p, Parameter::Cell(..)))
+            || self.statements.iter().any(|s| {
+                s.results.as_ref().is_some_and(|r| r.iter().any(|c| matches!(c, ResultColumn::Cell(_))))
+            })
+    }
+}

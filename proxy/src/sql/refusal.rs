@@ -1,0 +1,255 @@
+//! Every reason for which analysis refuses a statement, with SQLSTATE, message and hint. Only names
+//! go in, never a literal.
+
+use crate::error::{ClientError, sqlstate};
+use crate::policy::{ProtectedColumn, QualifiedName};
+use trefoil_keys::cell::Mode;
+
+fn column(c: &ProtectedColumn) -> String {
+    format!("{}.{}.{}", c.table.schema, c.table.name, c.name)
+}
+
+fn mode(m: Mode) -> &'static str {
+    match m {
+        Mode::Randomized => "randomized",
+        Mode::Deterministic => "deterministic",
+    }
+}
+
+fn unsupported(message: String, hint: &str) -> ClientError {
+    ClientError::new(sqlstate::FEATURE_NOT_SUPPORTED, message, hint)
+}
+
+/// Not a statement of PostgreSQL's grammar.
+pub(super) fn syntax_error() -> ClientError {
+    ClientError::new(
+        sqlstate::SYNTAX_ERROR,
+        "syntax error: the statement is not in PostgreSQL's grammar",
+        "It was not sent to the database. The offending word is left out of this message because it may belong to a value.",
+    )
+}
+
+/// Nested too deeply.
+pub(super) fn too_deep() -> ClientError {
+    ClientError::new(
+        sqlstate::STATEMENT_TOO_COMPLEX,
+        "the statement is nested too deeply to be analysed",
+        "Split it, or replace chains of operators by IN lists.",
+    )
+}
+
+/// A tree that the parser should not have made, or analysis that failed in itself.
+pub(super) fn not_understood() -> ClientError {
+    unsupported("the statement was not understood and has not been sent".into(), "Please report its form.")
+}
+
+/// Text that is not UTF-8 where it matters.
+pub(super) fn not_utf8() -> ClientError {
+    unsupported(
+        "a statement that is not UTF-8 text cannot be analysed for protected columns".into(),
+        "Use client_encoding UTF8.",
+    )
+}
+
+/// A relation that the catalog does not show.
+pub(super) fn unknown_relation(name: &str) -> ClientError {
+    ClientError::new(
+        sqlstate::UNDEFINED_TABLE,
+        format!("relation \"{name}\" does not exist"),
+        "The proxy looked for it in the database's catalog. A table that a function has made is not seen before COMMIT, and a temporary one not at all.",
+    )
+}
+
+/// An unqualified name with several candidates.
+pub(super) fn ambiguous_relation(name: &str) -> ClientError {
+    unsupported(
+        format!("\"{name}\" exists in more than one schema, and one of them is protected"),
+        "Qualify it with its schema.",
+    )
+}
+
+/// A view, partition or the like over a protected table.
+pub(super) fn reaches_protected(name: &QualifiedName) -> ClientError {
+    unsupported(
+        format!("relation \"{}.{}\" reaches a protected table", name.schema, name.name),
+        "Use the table that the policy names.",
+    )
+}
+
+/// A column that the policy protects and the database holds in clear.
+pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
+    unsupported(
+        format!("column {} is protected by the policy but is not stored as bytea", column(c)),
+        "It is not migrated: create the table through the proxy, or take the column out of the policy.",
+    )
+}
+
+/// A form of statement that has no meaning over protected tables.
+pub(super) fn statement(form: &str) -> ClientError {
+    unsupported(
+        format!("{form} is not supported on a protected table"),
+        "Use SELECT, INSERT, UPDATE or DELETE on the table itself.",
+    )
+}
+
+/// A clause or expression that has no meaning where protected tables are involved.
+pub(super) fn clause(form: &str, hint: &str) -> ClientError {
+    unsupported(format!("{form} is not supported together with protected columns"), hint)
+}
+
+/// A function that may reach a protected table.
+pub(super) fn function(name: &str) -> ClientError {
+    unsupported(
+        format!("function \"{name}\" may reach a protected table"),
+        "Its body names a protected table, or it runs SQL text that it makes or is given. Call it over a connection that does not use the proxy, or do its work in the application.",
+    )
+}
+
+/// A cell where only plain values can stand.
+pub(super) fn cell_in(c: &ProtectedColumn, place: &str) -> ClientError {
+    unsupported(
+        format!("protected column {} cannot be used in {place}", column(c)),
+        "The database sees only its ciphertext. Select the column and compute in the application.",
+    )
+}
+
+/// Equality on a randomized column.
+pub(super) fn no_equality(c: &ProtectedColumn) -> ClientError {
+    unsupported(
+        format!("column {} is {} and has no equality", column(c), mode(c.mode)),
+        "Only mode \"deterministic\" allows =, IN, joins, GROUP BY, DISTINCT, UNIQUE and keys.",
+    )
+}
+
+/// Order on a column without one.
+pub(super) fn no_order(c: &ProtectedColumn) -> ClientError {
+    unsupported(
+        format!("column {} is {} and has no order", column(c), mode(c.mode)),
+        "Sort or compare in the application.",
+    )
+}
+
+/// Two cells of different key domains.
+pub(super) fn domains_differ(a: &ProtectedColumn, b: &ProtectedColumn) -> ClientError {
+    unsupported(
+        format!("columns {} and {} are in different key domains", column(a), column(b)),
+        "Give both the same \"domain\" in the policy before data is written.",
+    )
+}
+
+/// A plain value or column meets a cell.
+pub(super) fn plain_meets_cell(c: &ProtectedColumn) -> ClientError {
+    unsupported(
+        format!("a plain value meets protected column {}", column(c)),
+        "Use a literal or a parameter, which the proxy encrypts, or a column of the same key domain.",
+    )
+}
+
+/// A protected value would be stored in a plain column.
+pub(super) fn cell_into_plain(c: &ProtectedColumn, target: &str) -> ClientError {
+    unsupported(
+        format!("protected column {} cannot be assigned to plain column \"{target}\"", column(c)),
+        "Protect the target column too, in the same key domain.",
+    )
+}
+
+/// A literal or cast of a type that is not the column's.
+pub(super) fn type_mismatch(c: &ProtectedColumn) -> ClientError {
+    ClientError::new(
+        sqlstate::DATATYPE_MISMATCH,
+        format!(
+            "column {} is of type {} but the expression is of another type",
+            column(c),
+            c.logical.sql_name()
+        ),
+        "Write the value as a quoted literal or a parameter of the column's type, without a cast to another type.",
+    )
+}
+
+/// A parameter used as two different things.
+pub(super) fn parameter_in_two_classes(number: usize) -> ClientError {
+    unsupported(
+        format!("parameter ${number} is used for a protected column and for something else"),
+        "Use two parameters.",
+    )
+}
+
+/// A column that none of the sources has.
+pub(super) fn unknown_column(name: &str) -> ClientError {
+    ClientError::new(sqlstate::UNDEFINED_COLUMN, format!("column \"{name}\" does not exist"), "")
+}
+
+/// A column that cannot be told apart.
+pub(super) fn ambiguous_column(name: &str) -> ClientError {
+    ClientError::new(
+        sqlstate::AMBIGUOUS_COLUMN,
+        format!("column reference \"{name}\" is ambiguous"),
+        "Qualify it with its table.",
+    )
+}
+
+/// A star over a source whose columns are not known.
+pub(super) fn unknown_columns() -> ClientError {
+    clause("* over a source whose columns the proxy does not know", "Name the columns.")
+}
+
+/// A whole row of a protected table as one value.
+pub(super) fn whole_row(name: &str) -> ClientError {
+    clause(&format!("the whole row of \"{name}\" as one value"), "Name the columns.")
+}
+
+/// A rename of something that the policy names.
+pub(super) fn rename() -> ClientError {
+    unsupported(
+        "nothing can be renamed or moved from, or to, the name of a protected table, column or schema".into(),
+        "The policy names it: change the policy and the name together, with the proxy stopped.",
+    )
+}
+
+/// More values than columns.
+pub(super) fn too_many_values() -> ClientError {
+    ClientError::new(sqlstate::SYNTAX_ERROR, "INSERT has more expressions than target columns", "")
+}
+
+/// A definition that does not agree with the policy.
+pub(super) fn definition(c: &ProtectedColumn, what: &str) -> ClientError {
+    unsupported(
+        format!("{what} on protected column {}", column(c)),
+        "Leave it out, or take the column out of the policy.",
+    )
+}
+
+/// A column defined with another type than the policy's.
+pub(super) fn defined_type(c: &ProtectedColumn) -> ClientError {
+    ClientError::new(
+        sqlstate::DATATYPE_MISMATCH,
+        format!("the policy declares column {} as {}", column(c), c.logical.sql_name()),
+        "Define it with exactly that type: the proxy stores it as bytea.",
+    )
+}
+
+/// A temporary table that would hide a protected one.
+pub(super) fn shadows(name: &str) -> ClientError {
+    unsupported(
+        format!("relation \"{name}\" would hide a protected table of that name"),
+        "Choose another name.",
+    )
+}
+
+/// A setting that decides how values are read was changed, and the server has not reported it yet.
+pub(crate) fn form_changed() -> ClientError {
+    unsupported(
+        "a protected table cannot be used before the server has reported a change of TimeZone, DateStyle or another \
+         setting that decides how values are read"
+            .into(),
+        "Send the SET by itself, and Sync after it.",
+    )
+}
+
+/// A share in SQL in a form that cannot be taken out.
+pub(super) fn carrier(form: &str) -> ClientError {
+    unsupported(
+        format!("{form} cannot carry a share"),
+        "Use SET trefoil.\"user\" = '…', set_config('trefoil.user', '…', true|false) with literals or parameters, or the comment.",
+    )
+}

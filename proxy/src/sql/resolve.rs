@@ -1,0 +1,125 @@
+//! Which relation a name means. Names that could mean a protected table and something else are
+//! refused rather than guessed: the server's `search_path` is not the proxy's to know.
+
+use super::refusal;
+use crate::error::ClientError;
+use crate::policy::catalog::{Catalog, Reach, Relation};
+use crate::policy::{Policy, ProtectedColumn, QualifiedName};
+use pg_raw_parse::nodes;
+use std::sync::Arc;
+
+/// The schema under which the catalog shows the session's own temporary relations.
+pub(super) const TEMPORARY: &str = "pg_temp";
+
+/// What a relation's name means.
+pub(super) enum Meaning<'c> {
+    /// It touches nothing protected.
+    Plain(&'c Arc<Relation>),
+    /// A table with protected columns, named in the policy.
+    Protected(&'c Arc<Relation>),
+    /// A view, child or partition through which a protected table is reached.
+    Reaching(&'c Arc<Relation>),
+    /// In the policy, but not in the catalog.
+    NotCreated(QualifiedName),
+    /// Neither in the policy nor in the catalog.
+    Unknown,
+    /// Unqualified, and more than one relation of that name, one of them sensitive.
+    Ambiguous,
+}
+
+/// Looks names up in policy and catalog.
+#[derive(Clone, Copy)]
+pub(super) struct Names<'c> {
+    pub(super) policy: &'c Policy,
+    pub(super) catalog: &'c Arc<Catalog>,
+}
+
+impl<'c> Names<'c> {
+    /// What `name` means, in `schema` if that is given.
+    pub(super) fn meaning(self, schema: Option<&str>, name: &str) -> Meaning<'c> {
+        match schema {
+            Some(schema) => self.qualified(&QualifiedName::new(schema, name)),
+            None => self.unqualified(name),
+        }
+    }
+
+    fn qualified(self, name: &QualifiedName) -> Meaning<'c> {
+        match (self.catalog.relation(name), self.policy.table(name).is_some()) {
+            (Some(relation), true) => Meaning::Protected(relation),
+            (Some(relation), false) if relation.reach == Reach::Protected => Meaning::Reaching(relation),
+            (Some(relation), false) => Meaning::Plain(relation),
+            (None, true) => Meaning::NotCreated(name.clone()),
+            (None, false) => Meaning::Unknown,
+        }
+    }
+
+    fn unqualified(self, name: &str) -> Meaning<'c> {
+        let temporary = QualifiedName::new(TEMPORARY, name);
+        let mut candidates: Vec<QualifiedName> = self.catalog.named(name).map(|r| r.name.clone()).collect();
+        for schema in self.policy.schemas_with_table(name) {
+            let protected = QualifiedName::new(schema.as_str(), name);
+            if !candidates.contains(&protected) {
+                candidates.push(protected);
+            }
+        }
+        let sensitive = candidates.iter().any(|c| !matches!(self.qualified(c), Meaning::Plain(_)));
+        match candidates.as_slice() {
+            [] => Meaning::Unknown,
+            [only] => self.qualified(only),
+            _ if sensitive => Meaning::Ambiguous,
+            [first, ..] => {
+                let meant = if candidates.contains(&temporary) { &temporary } else { first };
+                self.qualified(meant)
+            }
+        }
+    }
+
+    /// Whether an unqualified name has exactly one candidate, so that its columns are known.
+    pub(super) fn is_unique(self, schema: Option<&str>, name: &str) -> bool {
+        schema.is_some() || self.catalog.named(name).take(2).count() == 1
+    }
+
+    /// What a RangeVar means, where anything but a known relation is an error.
+    pub(super) fn relation(self, range: &nodes::RangeVar) -> Result<Meaning<'c>, Unresolved> {
+        let name = range.relname().unwrap_or_default();
+        let at = super::offset(range.location);
+        match self.meaning(range.schemaname(), name) {
+            Meaning::Unknown => Err(Unresolved::Unknown(refusal::unknown_relation(name).at(at))),
+            Meaning::NotCreated(name) => {
+                Err(Unresolved::Unknown(refusal::unknown_relation(&name.name).at(at)))
+            }
+            Meaning::Ambiguous => Err(Unresolved::Refused(refusal::ambiguous_relation(name).at(at))),
+            Meaning::Reaching(relation) => {
+                Err(Unresolved::Refused(refusal::reaches_protected(&relation.name).at(at)))
+            }
+            meaning @ (Meaning::Plain(_) | Meaning::Protected(_)) => Ok(meaning),
+        }
+    }
+
+    /// The policy's entry for a column of `table`; an error if the catalog shows it as anything but
+    /// `bytea`, for then the database holds it in clear.
+    pub(super) fn protected_column(
+        self,
+        table: &Relation,
+        column: &crate::policy::catalog::Column,
+    ) -> Result<Option<Arc<ProtectedColumn>>, ClientError> {
+        let Some(protected) = self.policy.table(&table.name).and_then(|t| t.get(&column.name)) else {
+            return Ok(None);
+        };
+        if column.type_oid != BYTEA {
+            return Err(refusal::not_migrated(protected));
+        }
+        Ok(Some(Arc::clone(protected)))
+    }
+}
+
+/// `pg_type` OID of `bytea`, the type of every protected column in the database.
+pub(super) const BYTEA: u32 = 17;
+
+/// Why a name means no usable relation.
+pub(super) enum Unresolved {
+    /// The catalog does not show it; it may be new.
+    Unknown(ClientError),
+    /// Refused for good.
+    Refused(ClientError),
+}
