@@ -1,0 +1,188 @@
+//! Envelopes that were validated once and have not expired: what they allow, and TKu masked under
+//! TKa, which is not kept. Bounded: an envelope of limited use must not be forgotten before it
+//! expires, so what does not fit is refused and nothing is put out early.
+
+use super::ApplicationShare;
+use super::rejection::Rejection;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use trefoil_keys::envelope::{EpochShare, Scope, UserEnvelope};
+use trefoil_keys::secret::Share;
+use trefoil_keys::share::MaskedShare;
+
+/// SHA-256 of an envelope's compact form.
+pub(super) type Hash = [u8; 32];
+
+/// What an envelope says beside its shares. Times are seconds since 1970.
+pub(super) struct Terms {
+    pub(super) user: String,
+    pub(super) application: String,
+    pub(super) issued: u64,
+    /// The envelope's own expiry, or the proxy's `max_validity` if that ends earlier.
+    pub(super) expires: u64,
+    scope: Scope,
+    max_uses: Option<u32>,
+}
+
+impl Terms {
+    pub(super) fn of(envelope: &UserEnvelope, max_validity: Duration) -> Self {
+        Self {
+            user: envelope.sub.clone(),
+            application: envelope.aud.clone(),
+            issued: envelope.iat,
+            expires: envelope.exp.min(envelope.iat.saturating_add(max_validity.as_secs())),
+            scope: envelope.scope,
+            max_uses: envelope.max_uses,
+        }
+    }
+}
+
+/// A validated envelope, shared by all sessions that present it. Holds TKu masked under TKa.
+pub struct LiveEnvelope {
+    pub(super) terms: Terms,
+    hash: Hash,
+    masked: BTreeMap<String, (u8, MaskedShare)>,
+    uses: AtomicU32,
+}
+
+impl LiveEnvelope {
+    /// Masks the envelope's shares; the application's must be there for each keyspace.
+    pub(super) fn mask(
+        terms: Terms,
+        shares: &BTreeMap<String, EpochShare>,
+        hash: Hash,
+        application: &ApplicationShare,
+    ) -> Result<Self, Rejection> {
+        let masked = shares
+            .iter()
+            .map(|(keyspace, user)| {
+                let application = application.0.get(keyspace).ok_or(Rejection::ApplicationShare)?;
+                let masked = MaskedShare::mask(&user.share, application, &hash, keyspace);
+                Ok((keyspace.clone(), (user.epoch, masked)))
+            })
+            .collect::<Result<_, Rejection>>()?;
+        Ok(Self { terms, hash, masked, uses: AtomicU32::new(0) })
+    }
+
+    /// The user (UId).
+    pub fn user(&self) -> &str {
+        &self.terms.user
+    }
+
+    /// Whether statements that write may run under it (`scope`).
+    pub fn may_write(&self) -> bool {
+        self.terms.scope == Scope::Write
+    }
+
+    /// When it expires: checked by the session at each request.
+    pub fn expires(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.terms.expires)
+    }
+
+    pub(super) fn keyspaces(&self) -> impl Iterator<Item = &str> {
+        self.masked.keys().map(String::as_str)
+    }
+
+    /// TKu of a keyspace with its epoch; wrong if `application` is not the share it was masked under.
+    pub(super) fn unmask(&self, keyspace: &str, application: &Share) -> Option<(u8, Share)> {
+        let (epoch, masked) = self.masked.get(keyspace)?;
+        Some((*epoch, masked.unmask(application, &self.hash, keyspace)))
+    }
+
+    /// Counts one use.
+    pub(super) fn use_once(&self) -> Result<(), Rejection> {
+        let Some(limit) = self.terms.max_uses else { return Ok(()) };
+        self.uses
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |uses| (uses < limit).then(|| uses + 1))
+            .map(|_| ())
+            .map_err(|_| Rejection::Used)
+    }
+}
+
+/// All live envelopes.
+pub(super) struct LiveEnvelopes {
+    capacity: usize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_hash: HashMap<Hash, Arc<LiveEnvelope>>,
+    by_expiry: BTreeSet<(u64, Hash)>,
+}
+
+impl LiveEnvelopes {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { capacity, entries: Mutex::default() }
+    }
+
+    pub(super) fn get(&self, hash: &Hash) -> Option<Arc<LiveEnvelope>> {
+        self.entries().by_hash.get(hash).map(Arc::clone)
+    }
+
+    /// Keeps the envelope, and puts out those that expired by `now`. If a session was faster with the
+    /// same one, gives that, so that uses are counted once.
+    pub(super) fn insert(&self, live: LiveEnvelope, now: u64) -> Result<Arc<LiveEnvelope>, Rejection> {
+        let mut entries = self.entries();
+        while let Some((expires, hash)) = entries.by_expiry.first().copied()
+            && expires <= now
+        {
+            entries.by_expiry.remove(&(expires, hash));
+            entries.by_hash.remove(&hash);
+        }
+        if let Some(first) = entries.by_hash.get(&live.hash) {
+            return Ok(Arc::clone(first));
+        }
+        if entries.by_hash.len() >= self.capacity {
+            return Err(Rejection::Full);
+        }
+        entries.by_expiry.insert((live.terms.expires, live.hash));
+        let live = Arc::new(live);
+        entries.by_hash.insert(live.hash, Arc::clone(&live));
+        Ok(live)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(hash: u8, expires: u64) -> LiveEnvelope {
+        let terms = Terms {
+            user: "u".to_owned(),
+            application: "a".to_owned(),
+            issued: 0,
+            expires,
+            scope: Scope::Read,
+            max_uses: Some(2),
+        };
+        LiveEnvelope::mask(terms, &BTreeMap::new(), [hash; 32], &ApplicationShare(BTreeMap::new())).unwrap()
+    }
+
+    #[test]
+    fn keeps_until_expiry_and_refuses_what_does_not_fit() {
+        let all = LiveEnvelopes::new(2);
+        all.insert(live(1, 20), 0).unwrap();
+        all.insert(live(2, 10), 0).unwrap();
+        assert_eq!(all.insert(live(3, 30), 9).err(), Some(Rejection::Full));
+        assert!(all.get(&[2; 32]).is_some());
+        assert!(all.insert(live(3, 30), 10).is_ok());
+        assert!(all.get(&[2; 32]).is_none() && all.get(&[1; 32]).is_some());
+    }
+
+    #[test]
+    fn counts_the_uses_of_one_envelope_together() {
+        let all = LiveEnvelopes::new(2);
+        let first = all.insert(live(1, 20), 0).unwrap();
+        let second = all.insert(live(1, 20), 0).unwrap();
+        assert_eq!(first.use_once(), Ok(()));
+        assert_eq!(second.use_once(), Ok(()));
+        assert_eq!(first.use_once(), Err(Rejection::Used));
+    }
+}

@@ -1,0 +1,324 @@
+//! Every rejection beside its success.
+
+use super::*;
+use crate::error::sqlstate;
+use crate::policy::{Policy, ProtectedColumn};
+use std::sync::LazyLock;
+use trefoil_keys::bundle::{IssuedShare, PrivateKeyPem, Version};
+use trefoil_keys::check;
+use trefoil_keys::envelope::{EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::share::{self, Triple};
+use zeroize::Zeroizing;
+
+const NOW: u64 = 1_800_000_000;
+const LIMITS: Limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
+
+/// Making an RSA key takes seconds: one for all tests, and one that is not the proxy's.
+static KEYS: LazyLock<[Zeroizing<String>; 2]> = LazyLock::new(|| {
+    std::array::from_fn(|_| EnvelopePrivateKey::generate().unwrap().to_pkcs8_pem().unwrap())
+});
+
+/// One user, `alice`, with the keyspaces `main` and `billing`, and the application `clinic`.
+struct Tenant {
+    main: Triple,
+    billing: Triple,
+    check_values: BTreeMap<String, CheckValue>,
+}
+
+impl Tenant {
+    fn new() -> Self {
+        let tenant_keys = [TenantKey::generate(), TenantKey::generate()];
+        let [main, billing] = &tenant_keys;
+        let check = |tk: &TenantKey, name: &str| {
+            (name.to_owned(), CheckValue { epoch: 1, value: check::value(tk, name, 1) })
+        };
+        Self {
+            main: share::split(main),
+            billing: share::split(billing),
+            check_values: [check(main, "main"), check(billing, "billing")].into(),
+        }
+    }
+
+    fn bundle(&self) -> ProxyBundle {
+        let issued = |share: &Share| IssuedShare { epoch: 1, share: share.duplicate() };
+        let alice = [
+            ("main".to_owned(), issued(&self.main.proxy)),
+            ("billing".to_owned(), issued(&self.billing.proxy)),
+        ];
+        ProxyBundle {
+            version: Version,
+            tenant: "t".to_owned(),
+            applications: ["clinic".to_owned()].into(),
+            envelope_keys: vec![PrivateKeyPem::new(KEYS[0].clone())],
+            check_values: self.check_values.clone(),
+            users: [("alice".to_owned(), alice.into())].into(),
+            withdrawn: ["carol".to_owned()].into(),
+        }
+    }
+
+    fn shares(&self) -> Shares {
+        Shares::new(self.bundle(), LIMITS).unwrap()
+    }
+
+    fn application(&self) -> ApplicationShare {
+        ApplicationShare(
+            [
+                ("main".to_owned(), self.main.application.duplicate()),
+                ("billing".to_owned(), self.billing.application.duplicate()),
+            ]
+            .into(),
+        )
+    }
+
+    fn claims(&self) -> UserEnvelope {
+        let share = EpochShare { epoch: 1, share: self.main.user.duplicate() };
+        UserEnvelope {
+            sub: "alice".to_owned(),
+            iat: NOW,
+            exp: NOW + 30,
+            jti: "1".to_owned(),
+            aud: "clinic".to_owned(),
+            scope: Scope::Write,
+            max_uses: None,
+            shares: [("main".to_owned(), share)].into(),
+        }
+    }
+
+    /// What becomes of alice's envelope, changed in one way, at `now`.
+    fn outcome(&self, now: u64, change: impl FnOnce(&mut UserEnvelope)) -> Result<(), Rejection> {
+        let mut claims = self.claims();
+        change(&mut claims);
+        self.shares().checked("alice", &seal(&claims), &self.application(), now).map(drop)
+    }
+}
+
+fn seal(claims: &UserEnvelope) -> String {
+    let key = EnvelopePrivateKey::from_pkcs8_pem(&KEYS[0]).unwrap();
+    envelope::seal(claims, key.public_key()).unwrap()
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn columns() -> Vec<Arc<ProtectedColumn>> {
+    let text = r#"
+        [tables."public.t"]
+        a = { type = "text", mode = "deterministic" }
+        b = { type = "text", mode = "randomized", keyspace = "billing" }
+    "#;
+    Policy::parse(text).unwrap().columns().to_vec()
+}
+
+#[test]
+fn one_envelope_serves_until_it_expires() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&tenant.claims());
+    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    assert_eq!(live.user(), "alice");
+    assert!(live.may_write());
+    assert_eq!(live.expires(), at(NOW + 30));
+    let again = shares.admit("alice", &envelope, &application, at(NOW + 29)).unwrap();
+    assert!(Arc::ptr_eq(&live, &again));
+    let error = shares.admit("alice", &envelope, &application, at(NOW + 30)).err().unwrap();
+    assert_eq!((error.sqlstate, error.message.as_str()), (sqlstate::INVALID_AUTHORIZATION, "share expired"));
+}
+
+#[test]
+fn scope_and_validity_are_bounded() {
+    let tenant = Tenant::new();
+    let claims = UserEnvelope { scope: Scope::Read, exp: NOW + 3600, ..tenant.claims() };
+    let live = tenant.shares().admit("alice", &seal(&claims), &tenant.application(), at(NOW)).unwrap();
+    assert!(!live.may_write());
+    assert_eq!(live.expires(), at(NOW + 60));
+}
+
+#[test]
+fn each_claim_is_checked() {
+    let tenant = Tenant::new();
+    assert_eq!(tenant.outcome(NOW, |_| ()), Ok(()));
+    assert_eq!(tenant.outcome(NOW, |e| e.sub = "bob".to_owned()), Err(Rejection::Subject));
+    assert_eq!(tenant.outcome(NOW, |e| e.aud = "other".to_owned()), Err(Rejection::Audience));
+    assert_eq!(tenant.outcome(NOW - 5, |_| ()), Ok(()));
+    assert_eq!(tenant.outcome(NOW - 6, |_| ()), Err(Rejection::Future));
+    assert_eq!(tenant.outcome(NOW + 29, |_| ()), Ok(()));
+    assert_eq!(tenant.outcome(NOW + 30, |_| ()), Err(Rejection::Expired));
+    let long = |e: &mut UserEnvelope| e.exp = NOW + 3600;
+    assert_eq!(tenant.outcome(NOW + 59, long), Ok(()));
+    assert_eq!(tenant.outcome(NOW + 60, long), Err(Rejection::Expired));
+    let epoch = |e: &mut UserEnvelope| e.shares.values_mut().for_each(|share| share.epoch = 2);
+    assert_eq!(tenant.outcome(NOW, epoch), Err(Rejection::Keyspace));
+    let share = |e: &mut UserEnvelope| e.shares.values_mut().for_each(|of| of.share = Share::random());
+    assert_eq!(tenant.outcome(NOW, share), Err(Rejection::CheckValue));
+    let keyspace = |e: &mut UserEnvelope| {
+        e.shares.insert("more".to_owned(), EpochShare { epoch: 1, share: Share::random() });
+    };
+    assert_eq!(tenant.outcome(NOW, keyspace), Err(Rejection::ApplicationShare));
+}
+
+#[test]
+fn the_order_of_checks_tells_nothing_but_expiry() {
+    let tenant = Tenant::new();
+    let late = NOW + 3600;
+    assert_eq!(tenant.outcome(late, |e| e.sub = "bob".to_owned()), Err(Rejection::Subject));
+    assert_eq!(tenant.outcome(late, |e| e.aud = "other".to_owned()), Err(Rejection::Audience));
+    let share = |e: &mut UserEnvelope| e.shares.values_mut().for_each(|of| of.share = Share::random());
+    assert_eq!(tenant.outcome(late, share), Err(Rejection::Expired));
+
+    let all = [
+        Rejection::Envelope(Reason::Size),
+        Rejection::Envelope(Reason::Unwrap),
+        Rejection::Subject,
+        Rejection::Audience,
+        Rejection::Future,
+        Rejection::User,
+        Rejection::ApplicationShare,
+        Rejection::Keyspace,
+        Rejection::CheckValue,
+        Rejection::Used,
+    ];
+    assert!(all.iter().all(|r| ClientError::from(*r) == ClientError::from(Rejection::Subject)));
+    assert_ne!(ClientError::from(Rejection::Expired), ClientError::from(Rejection::Subject));
+}
+
+#[test]
+fn only_this_proxys_intact_envelopes_open() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let check = |envelope: &str| shares.checked("alice", envelope, &application, NOW).map(drop);
+    let envelope = seal(&tenant.claims());
+    assert_eq!(check(&envelope), Ok(()));
+
+    let other = EnvelopePrivateKey::from_pkcs8_pem(&KEYS[1]).unwrap();
+    let foreign = envelope::seal(&tenant.claims(), other.public_key()).unwrap();
+    assert_eq!(check(&foreign), Err(Rejection::Envelope(Reason::Kid)));
+    let mut bundle = tenant.bundle();
+    bundle.envelope_keys.insert(0, PrivateKeyPem::new(KEYS[1].clone()));
+    let both = Shares::new(bundle, LIMITS).unwrap();
+    assert!(both.checked("alice", &foreign, &application, NOW).is_ok());
+    assert!(both.checked("alice", &envelope, &application, NOW).is_ok());
+
+    let (head, tag) = envelope.rsplit_once('.').unwrap();
+    let altered = format!("{head}.{}", tag.chars().rev().collect::<String>());
+    assert!(matches!(check(&altered), Err(Rejection::Envelope(_))));
+    assert_eq!(check(""), Err(Rejection::Envelope(Reason::Form)));
+    assert_eq!(check(&"a".repeat(envelope::MAX_LENGTH + 1)), Err(Rejection::Envelope(Reason::Size)));
+}
+
+#[test]
+fn another_user_or_application_share_cannot_ride_on_a_live_envelope() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&tenant.claims());
+    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let check = |user: &str, share: &ApplicationShare| shares.checked(user, &envelope, share, NOW).map(drop);
+
+    assert_eq!(check("bob", &application), Err(Rejection::Subject));
+    let wrong = ApplicationShare([("main".to_owned(), Share::random())].into());
+    assert_eq!(check("alice", &wrong), Err(Rejection::CheckValue));
+    let empty = ApplicationShare(BTreeMap::new());
+    assert_eq!(check("alice", &empty), Err(Rejection::ApplicationShare));
+    assert_eq!(check("alice", &application), Ok(()));
+
+    let error = shares.burst(&live, &wrong).seal(&columns()[0], b"x", &mut Vec::new()).err().unwrap();
+    assert_eq!(error, ClientError::from(Rejection::CheckValue));
+}
+
+#[test]
+fn a_wrong_application_share_does_not_spoil_the_envelope() {
+    let tenant = Tenant::new();
+    let shares = tenant.shares();
+    let envelope = seal(&tenant.claims());
+    let wrong = ApplicationShare([("main".to_owned(), Share::random())].into());
+    assert_eq!(shares.checked("alice", &envelope, &wrong, NOW).err(), Some(Rejection::CheckValue));
+    assert!(shares.checked("alice", &envelope, &tenant.application(), NOW).is_ok());
+}
+
+#[test]
+fn withdrawal_takes_effect_at_once() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&tenant.claims());
+    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let column = &columns()[0];
+    let mut before = shares.burst(&live, &application);
+    before.seal(column, b"x", &mut Vec::new()).unwrap();
+    drop(before);
+
+    for withdrawn in [true, false] {
+        let mut bundle = tenant.bundle();
+        if withdrawn {
+            bundle.withdrawn.insert("alice".to_owned());
+        } else {
+            bundle.users.clear();
+        }
+        shares.replace(bundle).unwrap();
+        let error = shares.burst(&live, &application).seal(column, b"x", &mut Vec::new()).err().unwrap();
+        assert_eq!(error, ClientError::from(Rejection::User));
+        assert_eq!(shares.checked("alice", &envelope, &application, NOW).err(), Some(Rejection::User));
+        assert_eq!(
+            shares.checked("alice", &seal(&tenant.claims()), &application, NOW).err(),
+            Some(Rejection::User)
+        );
+    }
+    shares.replace(tenant.bundle()).unwrap();
+    assert!(shares.checked("alice", &envelope, &application, NOW).is_ok());
+}
+
+#[test]
+fn uses_are_counted_over_all_requests() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&UserEnvelope { max_uses: Some(2), ..tenant.claims() });
+    let check = || shares.checked("alice", &envelope, &application, NOW).map(drop);
+    assert_eq!((check(), check(), check()), (Ok(()), Ok(()), Err(Rejection::Used)));
+}
+
+#[test]
+fn cells_come_back_and_only_in_their_column() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let mut claims = tenant.claims();
+    let billing = EpochShare { epoch: 1, share: tenant.billing.user.duplicate() };
+    claims.shares.insert("billing".to_owned(), billing);
+    let live = shares.admit("alice", &seal(&claims), &application, at(NOW)).unwrap();
+    let columns = columns();
+    let mut cells = Vec::new();
+    let mut burst = shares.burst(&live, &application);
+    for column in &columns {
+        let mut cell = Vec::new();
+        burst.seal(column, b"value", &mut cell).unwrap();
+        cells.push(cell);
+    }
+    drop(burst);
+    let mut burst = shares.burst(&live, &application);
+    for (column, cell) in columns.iter().zip(&cells) {
+        let mut out = b"kept ".to_vec();
+        burst.open(column, cell, &mut out).unwrap();
+        assert_eq!(out, b"kept value");
+    }
+    let error = burst.open(&columns[0], &cells[1], &mut Vec::new()).err().unwrap();
+    assert_eq!(error.sqlstate, sqlstate::DATA_CORRUPTED);
+    assert!(error.message.contains("\"a\" of table \"public.t\""), "{error}");
+
+    let only_main = shares.admit("alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
+    let error =
+        shares.burst(&only_main, &application).open(&columns[1], &cells[1], &mut Vec::new()).err().unwrap();
+    assert_eq!(error.sqlstate, sqlstate::INSUFFICIENT_PRIVILEGE);
+    assert!(error.message.contains("billing"));
+}
+
+#[test]
+fn a_bundle_without_usable_key_is_refused() {
+    let tenant = Tenant::new();
+    let mut bundle = tenant.bundle();
+    bundle.envelope_keys.clear();
+    let shares = tenant.shares();
+    assert!(matches!(shares.replace(bundle), Err(SharesError::NoKey)));
+    let mut bundle = tenant.bundle();
+    bundle.envelope_keys = vec![PrivateKeyPem::new(Zeroizing::new("no key".to_owned()))];
+    assert!(matches!(shares.replace(bundle), Err(SharesError::Key(_))));
+    assert!(shares.checked("alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_ok());
+}
