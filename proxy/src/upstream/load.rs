@@ -1,0 +1,130 @@
+//! Reads a database's catalog over the proxy's own connection: relations with their columns, what they
+//! depend on, and the texts of functions, as of one snapshot.
+
+use super::reach::{self, Dependencies, Function};
+use crate::policy::catalog::{Catalog, Column, Reach, Relation};
+use crate::policy::{Policy, QualifiedName};
+use std::collections::HashMap;
+use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
+
+/// Tables, views, sequences, foreign and partitioned tables; those of sessions and TOAST left out.
+const RELATIONS: &str = "
+    SELECT c.oid, n.nspname::text, c.relname::text
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'";
+
+const COLUMNS: &str = "
+    SELECT a.attrelid, a.attname::text, a.attnum, a.atttypid
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+    ORDER BY a.attrelid, a.attnum";
+
+const RULE_RELATIONS: &str = "
+    SELECT r.ev_class, d.refobjid
+    FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+      ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+    WHERE d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> r.ev_class";
+
+const RULE_FUNCTIONS: &str = "
+    SELECT r.ev_class, d.refobjid
+    FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+      ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
+
+const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits";
+
+const FUNCTION_PARTS: &str = "
+    SELECT objid, refobjid FROM pg_catalog.pg_depend
+    WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      AND refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
+
+/// Functions in C have no text; `pg_get_functiondef` does not take aggregates.
+const FUNCTIONS: &str = "
+    SELECT p.oid, p.proname::text,
+      CASE WHEN p.prokind <> 'a' AND l.lanname NOT IN ('c', 'internal')
+        THEN pg_catalog.pg_get_functiondef(p.oid) END
+    FROM pg_catalog.pg_proc p
+      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+      JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
+
+/// Reads the catalog of the database that `client` is connected to.
+pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Catalog, Error> {
+    let transaction = client
+        .build_transaction()
+        .isolation_level(IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await?;
+    let mut relations = relations(&transaction).await?;
+    let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction).await? };
+    let dependencies =
+        if policy.is_empty() { Dependencies::default() } else { dependencies(&transaction).await? };
+    transaction.commit().await?;
+
+    let reaching = {
+        let names = relations.iter().map(|(oid, relation)| (*oid, relation.name.name.as_str())).collect();
+        let protected = relations
+            .values()
+            .filter(|relation| policy.table(&relation.name).is_some())
+            .map(|relation| relation.oid);
+        let protected_names = policy.tables().map(|(name, _)| name.name.clone());
+        reach::compute(protected, protected_names, &names, &functions, &dependencies)
+    };
+    for oid in &reaching.relations {
+        if let Some(relation) = relations.get_mut(oid)
+            && policy.table(&relation.name).is_none()
+        {
+            relation.reach = Reach::Protected;
+        }
+    }
+    Ok(Catalog::new(relations.into_values(), reaching.functions))
+}
+
+async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relation>, Error> {
+    let mut relations = HashMap::new();
+    for row in transaction.query(RELATIONS, &[]).await? {
+        let oid = row.try_get(0)?;
+        let name = QualifiedName { schema: row.try_get(1)?, name: row.try_get(2)? };
+        relations.insert(oid, Relation { name, oid, columns: Some(Vec::new()), reach: Reach::None });
+    }
+    for row in transaction.query(COLUMNS, &[]).await? {
+        let oid: u32 = row.try_get(0)?;
+        if let Some(columns) = relations.get_mut(&oid).and_then(|relation| relation.columns.as_mut()) {
+            columns.push(Column {
+                name: row.try_get(1)?,
+                number: row.try_get(2)?,
+                type_oid: row.try_get(3)?,
+            });
+        }
+    }
+    Ok(relations)
+}
+
+async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>, Error> {
+    let rows = transaction.query(FUNCTIONS, &[]).await?;
+    rows.iter()
+        .map(|row| {
+            let definition: Option<String> = row.try_get(2)?;
+            Ok(Function {
+                oid: row.try_get(0)?,
+                name: row.try_get(1)?,
+                definition: definition.unwrap_or_default(),
+            })
+        })
+        .collect()
+}
+
+async fn dependencies(transaction: &Transaction<'_>) -> Result<Dependencies, Error> {
+    Ok(Dependencies {
+        rule_relations: pairs(transaction.query(RULE_RELATIONS, &[]).await?)?,
+        rule_functions: pairs(transaction.query(RULE_FUNCTIONS, &[]).await?)?,
+        parents: pairs(transaction.query(PARENTS, &[]).await?)?,
+        function_parts: pairs(transaction.query(FUNCTION_PARTS, &[]).await?)?,
+    })
+}
+
+fn pairs(rows: Vec<Row>) -> Result<Vec<(u32, u32)>, Error> {
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}

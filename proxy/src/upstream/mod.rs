@@ -1,0 +1,258 @@
+//! What the proxy knows of the databases behind it: one catalog snapshot for each, read over
+//! connections of the proxy's own, and whether its tenant keys are the ones that a database was
+//! encrypted under.
+
+mod key_check;
+mod load;
+mod reach;
+
+use crate::error::{ClientError, sqlstate};
+use crate::policy::{Policy, catalog::Catalog};
+use crate::shares::Shares;
+use arc_swap::ArcSwap;
+use key_check::Verdict;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_postgres::{Client, NoTls};
+use trefoil_keys::bundle::CheckValue;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A session that begins gets a snapshot no older than this: the database changes by other ways too.
+const FRESH: Duration = Duration::from_secs(1);
+/// A connection left idle is closed before `DROP DATABASE` gives up waiting for it (5 s).
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Why a catalog could not be read. For the operator's log; clients get [`ClientError`].
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Refused by, or lost on the way to, the server.
+    #[error("{}", describe(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// No answer in time.
+    #[error("no answer within the time limit")]
+    Timeout,
+}
+
+impl From<UpstreamError> for ClientError {
+    fn from(_: UpstreamError) -> Self {
+        Self::new(
+            "58000",
+            "the proxy cannot read this database's catalog",
+            "See the proxy's log; its catalog user must be able to connect to this database.",
+        )
+    }
+}
+
+/// The catalogs of all databases that sessions have asked for.
+pub struct Catalogs {
+    login: tokio_postgres::Config,
+    policy: Arc<Policy>,
+    shares: Arc<Shares>,
+    databases: Mutex<HashMap<String, Arc<CatalogCell>>>,
+}
+
+/// One database's catalog.
+pub struct CatalogCell {
+    database: String,
+    /// The snapshot that new plans are made for.
+    pub current: ArcSwap<Catalog>,
+    foreign_keys: AtomicBool,
+    /// Loads are numbered when asked for, so that one load serves all who asked before it began.
+    asked: AtomicU64,
+    loader: Arc<tokio::sync::Mutex<Loader>>,
+}
+
+#[derive(Default)]
+struct Loader {
+    client: Option<Client>,
+    uses: u64,
+    served: u64,
+    loaded_at: Option<Instant>,
+    /// The check values that were compared last, and whether missing ones were written.
+    compared: Option<(BTreeMap<String, CheckValue>, bool)>,
+}
+
+impl CatalogCell {
+    /// Refuses what needs keys where the database was encrypted under another tenant key.
+    pub fn check_keys(&self) -> Result<(), ClientError> {
+        if !self.foreign_keys.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(ClientError::new(
+            sqlstate::INVALID_AUTHORIZATION,
+            "this database was encrypted under another tenant key than this proxy's",
+            "Connect to the tenant's own database, or give the proxy the bundle of that database's tenant.",
+        ))
+    }
+}
+
+impl Catalogs {
+    /// For the server that `login` names; its database is replaced by each session's own.
+    pub fn new(mut login: tokio_postgres::Config, policy: Arc<Policy>, shares: Arc<Shares>) -> Self {
+        login.connect_timeout(CONNECT_TIMEOUT).application_name("trefoil-proxy");
+        Self { login, policy, shares, databases: Mutex::default() }
+    }
+
+    /// The catalog of a database, for a session that begins: loaded if it is not fresh.
+    pub async fn get(&self, database: &str) -> Result<Arc<CatalogCell>, UpstreamError> {
+        let cell = self.cell(database);
+        self.refresh(&cell, Some(FRESH)).await?;
+        Ok(cell)
+    }
+
+    /// Loads a database's catalog anew: what was committed before the call is in it. The snapshot stays
+    /// the same where nothing has changed.
+    pub async fn reload(&self, database: &str) -> Result<(), UpstreamError> {
+        self.refresh(&self.cell(database), None).await
+    }
+
+    fn cell(&self, database: &str) -> Arc<CatalogCell> {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = databases.entry(database.to_owned()).or_insert_with(|| {
+            Arc::new(CatalogCell {
+                database: database.to_owned(),
+                current: ArcSwap::from_pointee(Catalog::empty()),
+                foreign_keys: AtomicBool::new(false),
+                asked: AtomicU64::new(0),
+                loader: Arc::default(),
+            })
+        });
+        Arc::clone(cell)
+    }
+
+    async fn refresh(&self, cell: &CatalogCell, fresh: Option<Duration>) -> Result<(), UpstreamError> {
+        let ticket = cell.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut loader = cell.loader.lock().await;
+        let is_fresh = fresh.zip(loader.loaded_at).is_some_and(|(limit, at)| at.elapsed() < limit);
+        if loader.served >= ticket || is_fresh {
+            return Ok(());
+        }
+        let upto = cell.asked.load(Ordering::Acquire);
+        let began = Instant::now();
+        let outcome = match self.load(cell, &mut loader).await {
+            // The kept connection may have died since its last use.
+            Err(_) if loader.client.take_if(|client| client.is_closed()).is_some() => {
+                self.load(cell, &mut loader).await
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Ok(()) => {
+                loader.served = upto;
+                loader.loaded_at = Some(began);
+                close_when_idle(&cell.loader, &mut loader);
+                Ok(())
+            }
+            Err(error) => {
+                loader.client = None;
+                tracing::error!(database = ?cell.database, %error, "catalog not loaded");
+                Err(error)
+            }
+        }
+    }
+
+    async fn load(&self, cell: &CatalogCell, loader: &mut Loader) -> Result<(), UpstreamError> {
+        let loading = async {
+            let mut client = match loader.client.take() {
+                Some(client) if !client.is_closed() => client,
+                _ => self.connect(&cell.database).await?,
+            };
+            let catalog = load::catalog(&mut client, &self.policy).await;
+            let client = loader.client.insert(client);
+            let catalog = catalog?;
+            self.compare_keys(cell, client, &mut loader.compared, &catalog).await?;
+            Ok::<_, UpstreamError>(catalog)
+        };
+        let catalog = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
+            Ok(outcome) => outcome?,
+            Err(_) => return Err(UpstreamError::Timeout),
+        };
+        if !cell.current.load().same_content(&catalog) {
+            self.warn_of_mismatches(&cell.database, &catalog);
+            cell.current.store(Arc::new(catalog));
+        }
+        Ok(())
+    }
+
+    async fn connect(&self, database: &str) -> Result<Client, UpstreamError> {
+        let mut login = self.login.clone();
+        let (client, connection) = login.dbname(database).connect(NoTls).await?;
+        tokio::spawn(async move {
+            // What broke it shows on the client's side.
+            let _ = connection.await;
+        });
+        Ok(client)
+    }
+
+    async fn compare_keys(
+        &self,
+        cell: &CatalogCell,
+        client: &Client,
+        compared: &mut Option<(BTreeMap<String, CheckValue>, bool)>,
+        catalog: &Catalog,
+    ) -> Result<(), UpstreamError> {
+        let own = self.shares.check_values();
+        let write = self.policy.tables().any(|(name, _)| catalog.relation(name).is_some());
+        if compared.as_ref().is_some_and(|(last, written)| *last == own && *written >= write) {
+            return Ok(());
+        }
+        let verdict = key_check::verify(client, &own, write).await?;
+        if verdict == Verdict::Differs {
+            tracing::error!(
+                database = ?cell.database,
+                "trefoil.key_check differs from the proxy's bundle: this database belongs to another tenant key; \
+                 every request that needs keys is refused"
+            );
+        }
+        cell.foreign_keys.store(verdict == Verdict::Differs, Ordering::Release);
+        *compared = Some((own, write));
+        Ok(())
+    }
+
+    /// A policy entry that misses its column leaves it unprotected: an operator must see that.
+    fn warn_of_mismatches(&self, database: &str, catalog: &Catalog) {
+        const BYTEA: u32 = 17;
+        for column in self.policy.columns() {
+            let Some(relation) = catalog.relation(&column.table) else { continue };
+            let found = relation.columns.iter().flatten().find(|found| found.name == column.name);
+            match found.map(|found| found.type_oid) {
+                Some(BYTEA) => {}
+                Some(_) => tracing::warn!(
+                    ?database, table = %column.table, column = %column.name,
+                    "protected column is not bytea: not migrated, statements that touch it are refused"
+                ),
+                None => tracing::warn!(
+                    ?database, table = %column.table, column = %column.name,
+                    "the policy protects a column that the table does not have"
+                ),
+            }
+        }
+    }
+}
+
+fn close_when_idle(shared: &Arc<tokio::sync::Mutex<Loader>>, loader: &mut Loader) {
+    loader.uses += 1;
+    let uses = loader.uses;
+    let shared = Arc::downgrade(shared);
+    tokio::spawn(async move {
+        tokio::time::sleep(IDLE).await;
+        if let Some(loader) = shared.upgrade() {
+            let mut loader = loader.lock().await;
+            if loader.uses == uses {
+                loader.client = None;
+            }
+        }
+    });
+}
+
+/// The server's own words, which name at most objects of its catalog; else what went wrong on the way.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{} (SQLSTATE {})", db.message(), db.code().code()),
+        None => error.to_string(),
+    }
+}
