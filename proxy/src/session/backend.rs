@@ -1,0 +1,330 @@
+//! What the server says: replies pass, are rewritten, or are replaced, each by the entry of the queue
+//! that it answers.
+
+use super::carriers::Keys;
+use super::fault::Fault;
+use super::names::Prepared;
+use super::pending::{Kind, Pending};
+use super::results::{self, Known, Shape};
+use super::splice::Splice;
+use super::state::{BOUND, State, Streamed, Turn};
+use crate::error::ClientError;
+use crate::sql::{Naming, Plan};
+use crate::wire::backend::{self, Failure, Severity, Transaction};
+use crate::wire::{Malformed, frame};
+use std::sync::Arc;
+
+/// What a reply is to become.
+enum Reply {
+    /// It passes.
+    Pass,
+    /// It passes, and nothing more comes for its entry.
+    Last,
+    /// A description of rows with cells.
+    Describe(Shape, bool),
+    /// A description of a statement's rows, which is the last reply for it.
+    DescribeStatement(Prepared),
+    /// A description of a statement's parameters.
+    Parameters(Prepared),
+    /// A row with cells.
+    Row(Shape, Arc<Keys>),
+}
+
+impl State {
+    /// Treats what the server has sent. Returns how many bytes are done with.
+    pub(super) fn backend(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Result<Turn, Fault>) {
+        let mut splice = Splice::new(input, out);
+        let turn = self.backend_messages(&mut splice);
+        (splice.finish(), turn)
+    }
+
+    fn backend_messages(&mut self, splice: &mut Splice<'_, '_>) -> Result<Turn, Fault> {
+        loop {
+            if splice.waiting() >= BOUND {
+                return Ok(Turn::Blocked);
+            }
+            let rest = splice.rest();
+            if self.from_server.left > 0 {
+                if rest.is_empty() {
+                    return Ok(Turn::More);
+                }
+                let count = rest.len().min(self.from_server.left);
+                self.from_server.left -= count;
+                splice.pass(count);
+                continue;
+            }
+            let Some(head) = frame::head(rest)? else { return Ok(Turn::More) };
+            let body = rest.get(frame::HEAD..head.size);
+            let reply = match (head.tag, body) {
+                // Rows and COPY data are not held if nothing is to be done with them.
+                (b'D' | b'd', _) => self.data(head.tag)?,
+                (_, None) => Reply::Pass,
+                (b'N' | b'A', _) => Reply::Pass,
+                (b'S', Some(body)) => {
+                    let (name, value) = backend::parameter_status(body)?;
+                    self.parameters.set(name, value);
+                    Reply::Pass
+                }
+                (b'E', Some(body)) => {
+                    self.error(head, body, splice)?;
+                    continue;
+                }
+                (b'Z', Some(body)) => {
+                    let status = backend::ready_for_query(body)?;
+                    if !self.begun || (self.schema.dirty && status == Transaction::Idle) {
+                        return Ok(Turn::Reload);
+                    }
+                    if self.ready {
+                        self.ready_for_query(status)?;
+                    }
+                    self.ready = true;
+                    splice.pass(head.size);
+                    continue;
+                }
+                (b'R' | b'K' | b'v', _) if !self.ready => Reply::Pass,
+                (_, _) if !self.ready => return Err(Fault::server("before the session was ready")),
+                (tag, Some(body)) => self.reply(tag, body)?,
+            };
+            let Some(body) = body else {
+                let streams = matches!((head.tag, &reply), (b'D' | b'd', Reply::Pass));
+                if streams {
+                    self.from_server = Streamed { left: head.size, passes: true };
+                    continue;
+                }
+                if head.size > self.environment.max_message {
+                    return Err(Malformed::TooLong.into());
+                }
+                return Ok(Turn::More);
+            };
+            self.answer(reply, head, body, splice)?;
+        }
+    }
+
+    fn answer(
+        &mut self,
+        reply: Reply,
+        head: frame::Head,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<(), Fault> {
+        match reply {
+            Reply::Pass => splice.pass(head.size),
+            Reply::Last => {
+                splice.pass(head.size);
+                self.queue.pop();
+            }
+            Reply::Describe(shape, last) => {
+                let catalog = self.schema.current();
+                let known = Known { policy: self.environment.plans.policy(), catalog: &catalog };
+                results::shaped_description(&shape, body, known, splice.replace(head.size))?;
+                if last {
+                    self.queue.pop();
+                }
+            }
+            Reply::DescribeStatement(prepared) => {
+                let statement = prepared.plan.statements.first();
+                match statement.and_then(|statement| statement.results.as_ref()) {
+                    Some(columns) => {
+                        let catalog = self.schema.current();
+                        let known = Known { policy: self.environment.plans.policy(), catalog: &catalog };
+                        results::description(columns, None, body, known, splice.replace(head.size))?;
+                    }
+                    None => splice.pass(head.size),
+                }
+                self.queue.pop();
+            }
+            Reply::Parameters(prepared) => {
+                let out = splice.replace(head.size);
+                results::parameter_description(&prepared.plan.parameters, &prepared.declared, body, out)?;
+            }
+            Reply::Row(shape, keys) => self.rows(&shape, &keys, splice)?,
+        }
+        Ok(())
+    }
+
+    /// Rows of one result, as many as have arrived whole: one burst for all of them.
+    fn rows(&mut self, shape: &Shape, keys: &Keys, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
+        let mut burst = self.environment.shares.burst(&keys.live, &keys.application);
+        while splice.waiting() < BOUND {
+            let rest = splice.rest();
+            let Some(head) = frame::head(rest)?.filter(|head| head.tag == b'D') else { break };
+            let Some(body) = rest.get(frame::HEAD..head.size) else { break };
+            let (values, scratch) = (&self.parameters.values, &mut self.scratch);
+            results::row(shape, body, &mut burst, values, scratch, splice.replace(head.size))
+                .map_err(Fault::into_fatal)?;
+        }
+        Ok(())
+    }
+
+    /// A DataRow or CopyData.
+    fn data(&mut self, tag: u8) -> Result<Reply, Fault> {
+        let Some(Pending { kind, refusal: None }) = self.queue.front() else {
+            return Err(Fault::server("data that nothing asked for"));
+        };
+        match (tag, kind) {
+            (b'D', Kind::Execute(Some(rows), _)) => {
+                Ok(Reply::Row(rows.shape.clone(), Arc::clone(&rows.keys)))
+            }
+            (b'D', Kind::Query(query)) => {
+                let columns = query
+                    .plan
+                    .as_ref()
+                    .and_then(|plan| plan.statements.get(query.statement))
+                    .and_then(|statement| statement.results.as_ref());
+                match (columns, &query.keys) {
+                    (Some(columns), Some(keys)) => Ok(Reply::Row(Shape::simple(columns), Arc::clone(keys))),
+                    _ => Ok(Reply::Pass),
+                }
+            }
+            (_, Kind::Execute(..) | Kind::Query(_)) => Ok(Reply::Pass),
+            _ => Err(Fault::server("data that nothing asked for")),
+        }
+    }
+
+    /// Any other reply.
+    fn reply(&mut self, tag: u8, body: &[u8]) -> Result<Reply, Fault> {
+        let Some(Pending { kind, refusal: None }) = self.queue.front() else {
+            // Success of what had to fail would mean that something else was executed.
+            return Err(Fault::server("to nothing, or to a refused message"));
+        };
+        let reply = match (tag, kind) {
+            (b'1', Kind::Parse(_)) | (b'2', Kind::Bind(_)) => Reply::Last,
+            (b'3', Kind::CloseStatement(_) | Kind::ClosePortal(_)) => Reply::Last,
+            (b't', Kind::DescribeStatement(None)) => Reply::Pass,
+            (b't', Kind::DescribeStatement(Some(prepared))) => Reply::Parameters(prepared.clone()),
+            (b'T', Kind::DescribeStatement(Some(prepared))) => Reply::DescribeStatement(prepared.clone()),
+            (b'T', Kind::DescribePortal(Some(shape))) => Reply::Describe(shape.clone(), true),
+            (b'T' | b'n', Kind::DescribeStatement(_) | Kind::DescribePortal(_)) => Reply::Last,
+            (b'T', Kind::Query(query)) => {
+                let statement = query.plan.as_ref().and_then(|plan| plan.statements.get(query.statement));
+                match statement.and_then(|statement| statement.results.as_ref()) {
+                    Some(columns) => Reply::Describe(Shape::simple(columns), false),
+                    None => Reply::Pass,
+                }
+            }
+            (b'C', Kind::Query(query)) => {
+                let (plan, statement) = (query.plan.clone(), query.statement);
+                query.statement += 1;
+                self.completed(body, plan.as_deref(), statement)?;
+                Reply::Pass
+            }
+            (b'C', Kind::Execute(_, plan)) => {
+                let plan = plan.take();
+                self.completed(body, plan.as_deref(), 0)?;
+                Reply::Last
+            }
+            (b'I' | b's', Kind::Execute(..)) => Reply::Last,
+            (b'I', Kind::Query(_)) => Reply::Pass,
+            (b'H' | b'c', Kind::Execute(..) | Kind::Query(_)) => Reply::Pass,
+            (b'G', Kind::Execute(..) | Kind::Query(_)) => {
+                let (syncs, ended) = self.queue.copy_begins();
+                self.spare_syncs += syncs;
+                self.copying_in = !ended;
+                Reply::Pass
+            }
+            _ => return Err(Fault::server("of another kind than was due")),
+        };
+        Ok(reply)
+    }
+
+    fn completed(&mut self, body: &[u8], plan: Option<&Plan>, statement: usize) -> Result<(), Malformed> {
+        if let Some(naming) =
+            plan.and_then(|plan| plan.statements.get(statement)).and_then(|s| s.naming.as_ref())
+        {
+            self.rename(naming);
+        }
+        self.spare_syncs = 0;
+        self.copying_in = false;
+        match backend::command_tag(body)? {
+            b"ROLLBACK" => {
+                self.schema.rolled_back();
+                self.presented.roll_back(self.answered);
+            }
+            // AND CHAIN may follow: the transaction's settings end all the same.
+            b"COMMIT" => self.presented.transaction_ended(self.answered),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// SQL has changed a name of a prepared statement. What it prepares is plain: the analysis refuses
+    /// to prepare anything else.
+    fn rename(&mut self, naming: &Naming) {
+        match naming {
+            Naming::Prepare(name) => {
+                let plain = Prepared { plan: Arc::default(), declared: Arc::default(), segment: 0 };
+                self.statements.put(name.as_bytes(), Some(plain));
+            }
+            Naming::Deallocate(name) => {
+                self.statements.put(name.as_bytes(), None);
+            }
+            Naming::DeallocateAll => self.statements.retain(|_| false),
+        }
+    }
+
+    /// An ErrorResponse: passes, or is replaced by the refusal that it stands for.
+    fn error(&mut self, head: frame::Head, body: &[u8], splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
+        if backend::severity(body)? == Severity::Fatal || !self.ready {
+            splice.pass(head.size);
+            return Ok(());
+        }
+        let Some(entry) = self.queue.front() else { return Err(Fault::server("an error of nothing")) };
+        match entry.refusal.take() {
+            None => splice.pass(head.size),
+            // What the server would have said to anything but the end of the transaction.
+            Some(_) if self.aborted => refused(&aborted(), Severity::Error, splice.replace(head.size))?,
+            Some(refusal) => refused(&refusal, Severity::Error, splice.replace(head.size))?,
+        }
+        self.copying_in = false;
+        self.schema.rolled_back();
+        self.presented.roll_back(self.answered);
+        if !matches!(entry.kind, Kind::Query(_) | Kind::FunctionCall { .. } | Kind::Sync { .. }) {
+            self.skipping = !self.queue.fail(&mut self.statements, &mut self.portals);
+        }
+        Ok(())
+    }
+
+    fn ready_for_query(&mut self, status: Transaction) -> Result<(), Fault> {
+        let segment = match self.queue.front() {
+            Some(Pending { kind: Kind::Query(query), refusal: None }) => query.segment,
+            Some(Pending {
+                kind: Kind::Sync { segment } | Kind::FunctionCall { segment },
+                refusal: None,
+            }) => *segment,
+            None if self.spare_syncs > 0 => {
+                self.spare_syncs -= 1;
+                self.skipping = false;
+                return Ok(());
+            }
+            _ => return Err(Fault::server("ready before its time")),
+        };
+        self.queue.pop();
+        self.answered = segment + 1;
+        self.aborted = status == Transaction::Failed;
+        self.form_changed = self.form_changed.filter(|changed| *changed > segment);
+        if status == Transaction::Idle {
+            self.portals.retain(|portal| portal.segment > segment);
+            self.presented.transaction_ended(segment);
+        }
+        Ok(())
+    }
+}
+
+fn aborted() -> ClientError {
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    ClientError::new("25P02", message, "")
+}
+
+/// Appends a refusal as an ErrorResponse.
+pub(super) fn refused(error: &ClientError, severity: Severity, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    backend::error_response(
+        out,
+        &Failure {
+            severity,
+            code: error.sqlstate,
+            message: &error.message,
+            hint: &error.hint,
+            position: error.position,
+        },
+    )
+}

@@ -1,0 +1,227 @@
+//! The shares that a client presents, by the three carriers, and how long each is kept: K messages
+//! and comments for one request, settings as PostgreSQL keeps settings.
+
+use crate::error::{ClientError, sqlstate};
+use crate::shares::{ApplicationShare, LiveEnvelope, Shares};
+use crate::sql::SettingChange;
+use std::sync::Arc;
+use std::time::SystemTime;
+use trefoil_keys::carrier::{Carriers, MalformedCarrier, app_share, message::KeyMessage};
+use zeroize::Zeroizing;
+
+/// What a request's cells are opened with. Dropped with the last of the request's replies.
+pub(super) struct Keys {
+    pub(super) live: Arc<LiveEnvelope>,
+    pub(super) application: ApplicationShare,
+}
+
+/// A setting changed in a transaction that has not ended.
+struct Change {
+    name: &'static str,
+    value: Option<Zeroizing<String>>,
+    local: bool,
+    segment: u64,
+}
+
+/// What the client has presented.
+#[derive(Default)]
+pub(super) struct Presented {
+    /// Whether the client speaks the protocol extension: then only K messages count.
+    pub(super) extension: bool,
+    /// From the K message or the comments of this request.
+    request: Carriers,
+    /// The envelope of the last K message that had one.
+    last_envelope: Option<String>,
+    /// Settings that outlive the transaction.
+    settings: Carriers,
+    changes: Vec<Change>,
+    /// Whether the running transaction's changes will not stay.
+    rolled_back: bool,
+    /// This request's keys, once they were needed.
+    keys: Option<Arc<Keys>>,
+}
+
+fn set(carriers: &mut Carriers, name: &str, value: Option<&Zeroizing<String>>) {
+    match name {
+        "user" => carriers.user = value.map(|value| value.to_string()),
+        "envelope" => carriers.envelope = value.map(|value| value.to_string()),
+        _ => carriers.app_share = value.cloned(),
+    }
+}
+
+fn read_only() -> ClientError {
+    ClientError::new(
+        sqlstate::INSUFFICIENT_PRIVILEGE,
+        "the envelope's scope is read, and the statement writes",
+        "Present an envelope of scope write.",
+    )
+}
+
+fn malformed(error: MalformedCarrier) -> ClientError {
+    ClientError::new(sqlstate::INVALID_AUTHORIZATION, error.to_string(), "")
+}
+
+impl Presented {
+    /// The carriers of the startup message.
+    pub(super) fn new(extension: bool, settings: Carriers) -> Self {
+        Self { extension, settings, ..Self::default() }
+    }
+
+    /// Takes over a K message for the next request.
+    pub(super) fn message(&mut self, body: &[u8]) -> Result<(), ClientError> {
+        let message = KeyMessage::decode(body).map_err(malformed)?;
+        if !message.envelope.is_empty() {
+            self.last_envelope = Some(message.envelope.to_owned());
+        }
+        self.keys = None;
+        self.request = Carriers {
+            user: Some(message.user.to_owned()).filter(|user| !user.is_empty()),
+            envelope: None,
+            app_share: Some(Zeroizing::new(message.app_share.to_owned())).filter(|share| !share.is_empty()),
+        };
+        Ok(())
+    }
+
+    /// Takes over the carriers of a comment for this request.
+    pub(super) fn comment(&mut self, carriers: Carriers) {
+        if self.extension {
+            return;
+        }
+        self.keys = None;
+        let request = std::mem::take(&mut self.request);
+        self.request = Carriers {
+            user: carriers.user.or(request.user),
+            envelope: carriers.envelope.or(request.envelope),
+            app_share: carriers.app_share.or(request.app_share),
+        };
+    }
+
+    /// Takes over a change of a setting.
+    pub(super) fn change(&mut self, change: &SettingChange, segment: u64) {
+        let value = change.value.clone().filter(|value| !value.is_empty());
+        self.bound(change.name, value, change.local, segment);
+    }
+
+    /// Takes over a setting's value that arrived as a parameter.
+    pub(super) fn bound(
+        &mut self,
+        name: &'static str,
+        value: Option<Zeroizing<String>>,
+        local: bool,
+        segment: u64,
+    ) {
+        self.keys = None;
+        self.changes.retain(|old| old.segment != segment || old.name != name || old.local != local);
+        if self.changes.len() >= 64 {
+            // One transaction that sets again and again: what is overwritten does not count.
+            self.changes.retain(|old| old.name != name || old.local != local);
+        }
+        self.changes.push(Change { name, value, local, segment });
+    }
+
+    /// A transaction, or a part of it, was rolled back in this segment: what was set in it is dropped,
+    /// before the savepoint too.
+    pub(super) fn roll_back(&mut self, segment: u64) {
+        self.rolled_back = true;
+        if !self.changes.is_empty() {
+            self.keys = None;
+            self.changes.retain(|change| change.segment > segment);
+        }
+    }
+
+    /// No transaction is open any more after this segment.
+    pub(super) fn transaction_ended(&mut self, segment: u64) {
+        let committed = !std::mem::take(&mut self.rolled_back);
+        if self.changes.is_empty() {
+            return;
+        }
+        self.keys = None;
+        for change in self.changes.extract_if(.., |change| change.segment <= segment) {
+            if committed && !change.local {
+                set(&mut self.settings, change.name, change.value.as_ref());
+            }
+        }
+    }
+
+    /// The request's last message is sent: what it presented is forgotten.
+    pub(super) fn request_ended(&mut self) {
+        self.request = Carriers::default();
+        self.keys = None;
+    }
+
+    /// Refuses to let a plain statement write under an envelope that is presented for reading only. An
+    /// envelope that cannot be used does not stand in its way.
+    pub(super) fn may_run(&mut self, shares: &Shares, writes: bool) -> Result<(), ClientError> {
+        match writes.then(|| self.keys(shares, false)) {
+            Some(Ok(keys)) if !keys.live.may_write() => Err(read_only()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The keys of this request. `writes`: they must allow to write.
+    pub(super) fn keys(&mut self, shares: &Shares, writes: bool) -> Result<Arc<Keys>, ClientError> {
+        let keys = match &self.keys {
+            Some(keys) if keys.live.expires() > SystemTime::now() => Arc::clone(keys),
+            _ => {
+                let keys = Arc::new(self.admit(shares)?);
+                self.keys = Some(Arc::clone(&keys));
+                keys
+            }
+        };
+        if writes && !keys.live.may_write() {
+            return Err(read_only());
+        }
+        Ok(keys)
+    }
+
+    /// What SHOW answers: the UId, and of the other carriers whether they are set.
+    pub(super) fn shown(&self, name: &str) -> String {
+        let current = self.current();
+        let is_set = |set: bool| if set { "set" } else { "" }.to_owned();
+        match name {
+            "user" => current.user.unwrap_or_default(),
+            "envelope" => is_set(current.envelope.is_some()),
+            _ => is_set(current.app_share.is_some()),
+        }
+    }
+
+    /// What is presented now.
+    fn current(&self) -> Carriers {
+        if self.extension {
+            return Carriers {
+                user: self.request.user.clone(),
+                envelope: self.last_envelope.clone(),
+                app_share: self.request.app_share.clone(),
+            };
+        }
+        let mut current = Carriers {
+            user: self.settings.user.clone(),
+            envelope: self.settings.envelope.clone(),
+            app_share: self.settings.app_share.clone(),
+        };
+        for change in &self.changes {
+            set(&mut current, change.name, change.value.as_ref());
+        }
+        Carriers {
+            user: self.request.user.clone().or(current.user),
+            envelope: self.request.envelope.clone().or(current.envelope),
+            app_share: self.request.app_share.clone().or(current.app_share),
+        }
+    }
+
+    fn admit(&self, shares: &Shares) -> Result<Keys, ClientError> {
+        let current = self.current();
+        let (Some(user), Some(envelope), Some(app_share)) =
+            (current.user, current.envelope, current.app_share)
+        else {
+            return Err(ClientError::new(
+                sqlstate::INVALID_AUTHORIZATION,
+                "no user share: the statement needs a protected column's key",
+                "Connect through the shim, or present trefoil.user, trefoil.envelope and trefoil.app_share.",
+            ));
+        };
+        let application = ApplicationShare(app_share::parse(&app_share).map_err(malformed)?);
+        let live = shares.admit(&user, &envelope, &application, SystemTime::now())?;
+        Ok(Keys { live, application })
+    }
+}

@@ -1,0 +1,262 @@
+//! The extended query protocol: Parse, Bind, Describe, Execute, Close.
+
+use super::fault::Fault;
+use super::frontend::Done;
+use super::names::{Portal, Prepared, Rows};
+use super::pending::Kind;
+use super::results::Shape;
+use super::rewrite;
+use super::splice::Splice;
+use super::state::{BOUND, State, Turn};
+use crate::error::{ClientError, sqlstate};
+use crate::sql::{Parameter, Plan};
+use crate::wire::bind::{self, Bind};
+use crate::wire::frontend::{self, Parse, StandIn, Target};
+use crate::wire::{Malformed, frame};
+use std::sync::Arc;
+
+/// Prepared statements that one session may have.
+const STATEMENTS: usize = 65_536;
+
+impl State {
+    pub(super) fn parse(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        let parse = Parse::decode(body)?;
+        let mut cut = None;
+        let planned = match self.read_text(parse.text, &mut cut, splice) {
+            Ok(planned) => planned,
+            Err(turn) => return Ok(Done::Not(turn)),
+        };
+        let text = cut.as_deref().unwrap_or(parse.text);
+        let sent = planned.and_then(|plan| {
+            if !parse.name.is_empty() && self.statements.len() >= STATEMENTS {
+                return Err(ClientError::new("54000", "too many prepared statements", ""));
+            }
+            self.wipe |= plan.statements.iter().any(|statement| !statement.settings.is_empty());
+            let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
+            Ok((plan, edited))
+        });
+        match sent {
+            Ok((plan, edited)) => {
+                let cells = plan.parameters.iter().any(|parameter| matches!(parameter, Parameter::Cell(..)));
+                if cells {
+                    let text = edited.as_deref().unwrap_or(text);
+                    rewrite::parse(splice.replace(size), &parse, text, &plan.parameters)?;
+                } else if let Some(text) = edited.as_deref().or(cut.as_deref()) {
+                    frontend::parse(splice.replace(size), parse.name, text, parse.types())?;
+                } else {
+                    splice.pass(size);
+                }
+                self.schema.sent(&plan);
+                let declared = if cells { parse.types().collect() } else { Arc::default() };
+                let prepared = Prepared { plan, declared, segment: self.segment };
+                let undo = self.statements.put(parse.name, Some(prepared));
+                self.queue.push(Kind::Parse(undo));
+            }
+            Err(error) => {
+                frontend::stand_in(splice.replace(size), StandIn::Parse, parse.name)?;
+                let undo = self.statements.put(parse.name, None);
+                self.queue.push_refused(Kind::Parse(undo), error);
+            }
+        }
+        Ok(Done::Yes)
+    }
+
+    /// Treats the beginning of a long Bind whose values need no understanding; false if it has to be
+    /// held whole.
+    pub(super) fn stream_bind(&mut self, rest: &[u8]) -> Result<bool, Fault> {
+        let prefix = rest.get(frame::HEAD..).unwrap_or_default();
+        if prefix.len() >= BOUND
+            && !self.renaming
+            && let Some((portal, statement)) = bind::names(prefix)
+            && let Some(prepared) = self.statements.get(statement)
+            && self.stands(prepared.segment)
+            && is_plain(&prepared.plan)
+        {
+            let plan = Arc::clone(&prepared.plan);
+            self.put_portal(portal, Portal { plan, shape: None, segment: self.segment });
+            return Ok(true);
+        }
+        if prefix.len() > self.environment.max_message {
+            return Err(Malformed::TooLong.into());
+        }
+        Ok(false)
+    }
+
+    fn put_portal(&mut self, name: &[u8], portal: Portal) {
+        let undo = self.portals.put(name, Some(portal));
+        self.queue.push(Kind::Bind(undo));
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        let (portal, statement) = bind::names(body).ok_or(Malformed::Short("name"))?;
+        let refuse = |error: ClientError, state: &mut Self, splice: &mut Splice<'_, '_>, size| {
+            frontend::stand_in(splice.replace(size), StandIn::Bind, portal)?;
+            let undo = state.portals.put(portal, None);
+            state.queue.push_refused(Kind::Bind(undo), error);
+            Ok(Done::Yes)
+        };
+        let Some(prepared) = self.statements.get(statement) else {
+            return refuse(unknown_statement(statement), self, splice, size);
+        };
+        if !self.stands(prepared.segment) {
+            return Ok(Done::Not(Turn::Blocked));
+        }
+        let segment = self.segment;
+        if is_plain(&prepared.plan) {
+            let plan = Arc::clone(&prepared.plan);
+            self.put_portal(portal, Portal { plan, shape: None, segment });
+            splice.pass(size);
+            return Ok(Done::Yes);
+        }
+        let prepared = prepared.clone();
+        let plan = &prepared.plan;
+        if plan.protected {
+            match self.check_form(splice) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return refuse(error, self, splice, size),
+                Err(turn) => return Ok(Done::Not(turn)),
+            }
+        }
+        let bind = Bind::decode(body)?;
+        let result = self.keys_for(plan).map_err(Fault::from).and_then(|keys| {
+            let burst =
+                keys.as_ref().map(|keys| self.environment.shares.burst(&keys.live, &keys.application));
+            let columns = plan.statements.first().and_then(|statement| statement.results.as_ref());
+            let shape = columns.map(|columns| Shape::portal(columns, &bind.results)).transpose()?;
+            let values = &self.parameters.values;
+            let out = splice.replace(0);
+            let carried = rewrite::bind(out, &bind, &prepared, shape.as_ref(), burst, values)?;
+            Ok((shape, carried))
+        });
+        match result {
+            Ok((shape, carried)) => {
+                splice.replace(size);
+                for carrier in carried {
+                    self.wipe = true;
+                    self.presented.bound(carrier.name, carrier.value, carrier.local, segment);
+                }
+                let plan = Arc::clone(plan);
+                self.put_portal(portal, Portal { plan, shape, segment });
+                Ok(Done::Yes)
+            }
+            Err(Fault::Refused(error)) => refuse(error, self, splice, size),
+            Err(fatal) => Err(fatal),
+        }
+    }
+
+    pub(super) fn describe(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        let known = match frontend::target(body)? {
+            Target::Statement(name) => match self.statements.get(name) {
+                Some(prepared) if !self.stands(prepared.segment) => return Ok(Done::Not(Turn::Blocked)),
+                Some(prepared) => Ok(Kind::DescribeStatement(
+                    Some(prepared).filter(|prepared| prepared.plan.protected).cloned(),
+                )),
+                None => Err((Kind::DescribeStatement(None), unknown_statement(name))),
+            },
+            Target::Portal(name) => match self.portals.get(name) {
+                Some(portal) if !self.stands(portal.segment) => return Ok(Done::Not(Turn::Blocked)),
+                Some(portal) => Ok(Kind::DescribePortal(portal.shape.clone())),
+                // A cursor that SQL declared: only plain ones can be.
+                None => Ok(Kind::DescribePortal(None)),
+            },
+        };
+        match known {
+            Ok(kind) => {
+                splice.pass(size);
+                self.queue.push(kind);
+            }
+            Err((kind, error)) => {
+                frontend::stand_in(splice.replace(size), StandIn::Describe, b"")?;
+                self.queue.push_refused(kind, error);
+            }
+        }
+        Ok(Done::Yes)
+    }
+
+    pub(super) fn execute(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        let name = frontend::execute(body)?;
+        let segment = self.segment;
+        let ready = match self.portals.get(name) {
+            Some(portal) if !self.stands(portal.segment) => return Ok(Done::Not(Turn::Blocked)),
+            Some(portal) => {
+                let (plan, shape) = (Arc::clone(&portal.plan), portal.shape.clone());
+                let checked = match self.check_names(&plan, splice) {
+                    Ok(Ok(())) if plan.protected => self.check_form(splice),
+                    checked => checked,
+                };
+                let checked = match checked {
+                    Ok(checked) => checked,
+                    Err(turn) => return Ok(Done::Not(turn)),
+                };
+                for setting in plan.statements.iter().flat_map(|statement| &statement.settings) {
+                    self.presented.change(setting, segment);
+                }
+                self.schema.sent(&plan);
+                self.renaming |= plan.renames();
+                if plan.changes_form {
+                    self.form_changed = Some(segment);
+                }
+                checked.and_then(|()| self.keys_for(&plan)).map(|keys| {
+                    let rows = shape.zip(keys).map(|(shape, keys)| Box::new(Rows { shape, keys }));
+                    (rows, Some(plan).filter(|plan| plan.renames()))
+                })
+            }
+            // A cursor that SQL declared: only plain ones can be.
+            None => Ok((None, None)),
+        };
+        match ready {
+            Ok((rows, plan)) => {
+                splice.pass(size);
+                self.queue.push(Kind::Execute(rows, plan));
+            }
+            Err(error) => {
+                frontend::stand_in(splice.replace(size), StandIn::Execute, b"")?;
+                self.queue.push_refused(Kind::Execute(None, None), error);
+            }
+        }
+        Ok(Done::Yes)
+    }
+
+    pub(super) fn close(&mut self, body: &[u8]) -> Result<(), Malformed> {
+        let kind = match frontend::target(body)? {
+            Target::Statement(name) => Kind::CloseStatement(self.statements.put(name, None)),
+            Target::Portal(name) => Kind::ClosePortal(self.portals.put(name, None)),
+        };
+        self.queue.push(kind);
+        Ok(())
+    }
+}
+
+/// Whether neither parameters nor results need anything.
+fn is_plain(plan: &Plan) -> bool {
+    !plan.protected && plan.parameters.iter().all(|parameter| matches!(parameter, Parameter::Plain))
+}
+
+pub(super) fn unknown_statement(name: &[u8]) -> ClientError {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
+    };
+    ClientError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message, "")
+}

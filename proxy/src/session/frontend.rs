@@ -1,0 +1,170 @@
+//! What the client says: each message passes, is rewritten, or a stand-in goes in its place.
+
+use super::fault::Fault;
+use super::pending::Kind;
+use super::splice::Splice;
+use super::state::{BOUND, State, Streamed, Turn};
+use crate::error::{ClientError, sqlstate};
+use crate::wire::frontend::{self, StandIn};
+use crate::wire::{Malformed, frame};
+use trefoil_keys::carrier::message as key_message;
+
+/// Longest message that PostgreSQL accepts where neither text nor values are in it.
+const SMALL_MESSAGE: usize = 10_000;
+
+/// What became of a message.
+pub(super) enum Done {
+    /// It is treated.
+    Yes,
+    /// It has to wait.
+    Not(Turn),
+}
+
+impl State {
+    /// Treats what the client has sent. Returns how many bytes are done with.
+    pub(super) fn frontend(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Result<Turn, Fault>) {
+        let mut splice = Splice::new(input, out);
+        let turn = self.frontend_messages(&mut splice);
+        (splice.finish(), turn)
+    }
+
+    fn frontend_messages(&mut self, splice: &mut Splice<'_, '_>) -> Result<Turn, Fault> {
+        loop {
+            if splice.waiting() >= BOUND || self.queue.is_full() {
+                return Ok(Turn::Blocked);
+            }
+            let rest = splice.rest();
+            if self.from_client.left > 0 {
+                if rest.is_empty() {
+                    return Ok(Turn::More);
+                }
+                let count = rest.len().min(self.from_client.left);
+                self.from_client.left -= count;
+                if self.from_client.passes {
+                    splice.pass(count);
+                } else {
+                    splice.replace(count);
+                }
+                continue;
+            }
+            let Some(head) = frame::head(rest)? else { return Ok(Turn::More) };
+            let body = rest.get(frame::HEAD..head.size);
+            if !self.ready {
+                match (head.tag, body) {
+                    (b'p' | b'X', Some(_)) => {
+                        splice.pass(head.size);
+                        if head.tag == b'X' {
+                            return Ok(Turn::Terminated);
+                        }
+                        continue;
+                    }
+                    (b'p' | b'X', None) if head.size <= self.environment.max_message => {
+                        return Ok(Turn::More);
+                    }
+                    (b'p' | b'X', None) => return Err(Malformed::TooLong.into()),
+                    _ => return Ok(Turn::Blocked),
+                }
+            }
+            self.check_size(head)?;
+            if self.skipping && !matches!(head.tag, b'S' | b'X' | key_message::TYPE) {
+                // The server passes over it: so does this side, and nothing changes.
+                self.from_client = Streamed { left: head.size, passes: false };
+                continue;
+            }
+            let Some(body) = body else {
+                match head.tag {
+                    b'd' => self.from_client = Streamed { left: head.size, passes: true },
+                    b'B' if self.stream_bind(rest)? => {
+                        self.from_client = Streamed { left: head.size, passes: true };
+                    }
+                    _ => return Ok(Turn::More),
+                }
+                continue;
+            };
+            match self.message(head, body, splice)? {
+                Done::Yes => self.flushed = false,
+                Done::Not(turn) => return Ok(turn),
+            }
+            if head.tag == b'X' {
+                return Ok(Turn::Terminated);
+            }
+        }
+    }
+
+    fn check_size(&self, head: frame::Head) -> Result<(), Malformed> {
+        let limit = match head.tag {
+            b'd' | b'B' => return Ok(()),
+            b'Q' | b'P' | b'F' => self.environment.max_message,
+            key_message::TYPE if self.presented.extension => key_message::MAX_BODY + frame::HEAD,
+            b'D' | b'E' | b'C' | b'S' | b'H' | b'X' | b'c' | b'f' => SMALL_MESSAGE + frame::HEAD,
+            _ => return Err(Malformed::Field("type")),
+        };
+        if head.size <= limit { Ok(()) } else { Err(Malformed::TooLong) }
+    }
+
+    fn message(
+        &mut self,
+        head: frame::Head,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        if self.renaming && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'C') {
+            if let Err(turn) = self.settle(splice) {
+                return Ok(Done::Not(turn));
+            }
+            self.renaming = false;
+        }
+        match head.tag {
+            b'Q' => return self.query(head.size, body, splice),
+            b'P' => return self.parse(head.size, body, splice),
+            b'B' => return self.bind(head.size, body, splice),
+            b'D' => return self.describe(head.size, body, splice),
+            b'E' => return self.execute(head.size, body, splice),
+            b'C' => self.close(body)?,
+            b'S' => {
+                if self.copying_in {
+                    self.spare_syncs += 1;
+                } else {
+                    self.queue.push(Kind::Sync { segment: self.segment });
+                    self.end_segment();
+                }
+                self.skipping = false;
+            }
+            b'F' => {
+                frontend::stand_in(splice.replace(head.size), StandIn::FunctionCall, b"")?;
+                let refusal = ClientError::new(
+                    sqlstate::FEATURE_NOT_SUPPORTED,
+                    "function calls by the FunctionCall message are not supported",
+                    "Call the function in a SELECT.",
+                );
+                self.queue.push_refused(Kind::FunctionCall { segment: self.segment }, refusal);
+                self.end_segment();
+                return Ok(Done::Yes);
+            }
+            b'c' | b'f' => self.copy_ends(),
+            key_message::TYPE => {
+                self.wipe = true;
+                self.presented.message(body).map_err(|error| Fault::from(error).into_fatal())?;
+                splice.replace(head.size);
+                return Ok(Done::Yes);
+            }
+            // CopyData, Flush, Terminate.
+            _ => {}
+        }
+        splice.pass(head.size);
+        Ok(Done::Yes)
+    }
+
+    /// CopyDone or CopyFail: the end of a COPY that runs, or of one that may yet begin.
+    fn copy_ends(&mut self) {
+        if !std::mem::take(&mut self.copying_in) && !self.queue.is_empty() {
+            self.queue.push(Kind::CopyEnd);
+        }
+    }
+
+    /// The request's last message is treated.
+    pub(super) fn end_segment(&mut self) {
+        self.segment += 1;
+        self.presented.request_ended();
+    }
+}

@@ -1,0 +1,254 @@
+//! One client's session, as one task without locks: two sockets, four bounded buffers, and the queue
+//! of replies to come. Protocol 3.0 and its minor versions, PostgreSQL's "Message Flow".
+//!
+//! Nothing is read from one side while the other has not taken what waits for it. Messages are
+//! treated synchronously, so no key lives across an await.
+
+mod backend;
+mod carriers;
+mod extended;
+mod fault;
+mod frontend;
+mod names;
+mod parameters;
+mod pending;
+mod plans;
+mod results;
+mod rewrite;
+mod schema;
+mod socket;
+mod splice;
+mod startup;
+mod state;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use plans::{Analyze, Plans};
+pub use socket::Address;
+
+use crate::error::ClientError;
+use crate::shares::Shares;
+use crate::upstream::Catalogs;
+use crate::wire::backend::Severity;
+use fault::Fault;
+use socket::{Side, Stream};
+use startup::{Begin, Wish};
+use state::{BOUND, State, Turn};
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How long a client may take to say what it wants.
+const STARTUP_TIME: Duration = Duration::from_secs(60);
+/// How long the last words may take to be taken.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
+
+/// What all sessions share.
+pub struct Environment {
+    /// Policy and plans.
+    pub plans: Plans,
+    /// The proxy's shares and the live envelopes.
+    pub shares: Arc<Shares>,
+    /// The databases' catalogs.
+    pub catalogs: Arc<Catalogs>,
+    /// Where the server is.
+    pub address: Address,
+    /// The longest message, in bytes, that is held to be understood.
+    pub max_message: usize,
+}
+
+/// Why a session ended other than by either side's leave. Fit for a log.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// A socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The client was told this, as FATAL.
+    #[error("{0:?}")]
+    Fatal(ClientError),
+}
+
+/// Tells a client that no more sessions can be served.
+pub async fn turn_away(client: TcpStream) {
+    let error = ClientError::new("53300", "the proxy serves as many sessions as it may", "Try again later.");
+    farewell(&mut Side::new(Stream::Tcp(client)), Fault::Fatal(error)).await.ok();
+}
+
+/// Serves a client until it or the server leaves.
+pub async fn serve(mut client: TcpStream, environment: Arc<Environment>) -> Result<(), SessionError> {
+    client.set_nodelay(true)?;
+    let wish = match tokio::time::timeout(STARTUP_TIME, startup::first(&mut client)).await {
+        Ok(wish) => wish?,
+        Err(_) => return Ok(()),
+    };
+    let begin = match wish {
+        Wish::Nothing => return Ok(()),
+        Wish::Cancel(packet) => return Ok(startup::cancel(&environment.address, &packet).await?),
+        Wish::Session(begin) => begin,
+        Wish::Refused(fault) => {
+            return farewell(&mut Side::new(Stream::Tcp(client)), fault).await;
+        }
+    };
+    let mut client = Side::new(Stream::Tcp(client));
+    let server = match Stream::connect(&environment.address).await {
+        Ok(stream) => Side::new(stream),
+        Err(error) => {
+            let message = format!("the database server cannot be reached: {}", error.kind());
+            return farewell(&mut client, Fault::Fatal(ClientError::new("08006", message, ""))).await;
+        }
+    };
+    let mut session = Session::new(client, server, environment, begin);
+    match session.run().await {
+        Ok(()) => Ok(()),
+        Err(fault) => {
+            if let Fault::Stale(_) = &fault
+                && let Err(error) = session.state.environment.catalogs.reload(&session.database).await
+            {
+                tracing::warn!(%error, "catalog not reloaded");
+            }
+            farewell(&mut session.client, fault).await
+        }
+    }
+}
+
+/// Tells the client why its session ends.
+async fn farewell(client: &mut Side, fault: Fault) -> Result<(), SessionError> {
+    let (Fault::Refused(error) | Fault::Fatal(error) | Fault::Stale(error)) = fault;
+    if backend::refused(&error, Severity::Fatal, client.outgoing()).is_ok() {
+        let sent = async {
+            while client.waiting() > 0 {
+                poll_fn(|context| client.poll_send(context)).await;
+            }
+            client.shutdown().await;
+        };
+        // A client that does not read is not waited for.
+        tokio::time::timeout(FAREWELL_TIME, sent).await.ok();
+    }
+    Err(SessionError::Fatal(error))
+}
+
+struct Session {
+    client: Side,
+    server: Side,
+    state: State,
+    database: String,
+    /// The client has said goodbye, or left.
+    leaving: bool,
+    /// The server has been told so.
+    told: bool,
+}
+
+impl Session {
+    fn new(client: Side, mut server: Side, environment: Arc<Environment>, begin: Begin) -> Self {
+        server.outgoing().extend_from_slice(&begin.packet);
+        let state = State::new(environment, begin.presented);
+        Self { client, server, state, database: begin.database, leaving: false, told: false }
+    }
+
+    async fn run(&mut self) -> Result<(), Fault> {
+        loop {
+            let from_server = self.treat_server().await?;
+            let from_client = self.treat_client().await?;
+            if self.client.gone {
+                // The server finishes what it was asked for; nobody reads the replies.
+                self.client.discard();
+                self.leaving = true;
+            }
+            if self.leaving && !self.told && self.server.waiting() == 0 {
+                self.server.shutdown().await;
+                self.told = true;
+            }
+            if self.server.ended && self.client.waiting() == 0 {
+                self.client.shutdown().await;
+                return Ok(());
+            }
+            self.turn(
+                from_client == Turn::More && !self.leaving,
+                from_server == Turn::More && !self.server.ended,
+            )
+            .await;
+        }
+    }
+
+    /// Treats what the client has sent.
+    async fn treat_client(&mut self) -> Result<Turn, Fault> {
+        loop {
+            if self.leaving && self.client.received().is_empty() {
+                return Ok(Turn::Terminated);
+            }
+            if self.server.waiting() >= BOUND {
+                return Ok(Turn::Blocked);
+            }
+            let (consumed, turn) = self.state.frontend(self.client.received(), self.server.outgoing());
+            self.client.consume(consumed, std::mem::take(&mut self.state.wipe));
+            match turn? {
+                Turn::Reload => self.reload().await?,
+                Turn::Terminated => {
+                    self.leaving = true;
+                    return Ok(Turn::Terminated);
+                }
+                Turn::More if self.client.ended => {
+                    self.leaving = true;
+                    return Ok(Turn::Terminated);
+                }
+                turn => return Ok(turn),
+            }
+        }
+    }
+
+    /// Treats what the server has sent.
+    async fn treat_server(&mut self) -> Result<Turn, Fault> {
+        loop {
+            if self.client.waiting() >= BOUND {
+                return Ok(Turn::Blocked);
+            }
+            let (consumed, turn) = self.state.backend(self.server.received(), self.client.outgoing());
+            self.server.consume(consumed, false);
+            match turn? {
+                Turn::Reload if self.state.begun => {
+                    self.reload().await?;
+                    self.state.schema.reloaded();
+                }
+                Turn::Reload => {
+                    let catalogs = &self.state.environment.catalogs;
+                    let cell = catalogs.get(&self.database).await.map_err(|error| unreadable(&error))?;
+                    self.state.schema.open(cell);
+                    self.state.begun = true;
+                }
+                turn => return Ok(turn),
+            }
+        }
+    }
+
+    async fn reload(&mut self) -> Result<(), Fault> {
+        let catalogs = &self.state.environment.catalogs;
+        catalogs.reload(&self.database).await.map_err(|error| unreadable(&error))
+    }
+
+    /// Waits until one of the sockets has done something, and does all that is possible at once.
+    async fn turn(&mut self, read_client: bool, read_server: bool) {
+        poll_fn(|context| {
+            let mut changed = false;
+            changed |= !self.server.gone && self.server.poll_send(context).is_ready();
+            changed |= !self.client.gone && self.client.poll_send(context).is_ready();
+            changed |= read_client && !self.client.ended && self.client.poll_receive(context).is_ready();
+            changed |= read_server && self.server.poll_receive(context).is_ready();
+            if changed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// The catalog cannot be read, so nothing can be analysed. The details are for the log alone.
+fn unreadable(error: &dyn std::error::Error) -> Fault {
+    tracing::error!(%error, "catalog not read");
+    Fault::Fatal(ClientError::new(
+        "08006",
+        "the proxy cannot read the database's catalog",
+        "The proxy's log says why.",
+    ))
+}

@@ -1,0 +1,88 @@
+//! Prepared statements and portals by name; the unnamed one apart, because it is the usual one.
+
+use super::carriers::Keys;
+use super::results::Shape;
+use crate::sql::Plan;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A prepared statement.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    pub(super) plan: Arc<Plan>,
+    /// The parameter types as the client declared them, where the plan is protected.
+    pub(super) declared: Arc<[u32]>,
+    /// The segment of its Parse.
+    pub(super) segment: u64,
+}
+
+/// A portal.
+#[derive(Clone)]
+pub(super) struct Portal {
+    pub(super) plan: Arc<Plan>,
+    /// How its rows are to be read, where cells are among them.
+    pub(super) shape: Option<Shape>,
+    /// The segment of its Bind.
+    pub(super) segment: u64,
+}
+
+/// How the rows of an Execute are to be read.
+pub(super) struct Rows {
+    pub(super) shape: Shape,
+    pub(super) keys: Arc<Keys>,
+}
+
+/// PostgreSQL tells names apart by their first 63 bytes.
+fn significant(name: &[u8]) -> &[u8] {
+    name.get(..63).unwrap_or(name)
+}
+
+/// Objects of one kind by name.
+pub(super) struct Names<T> {
+    unnamed: Option<T>,
+    named: HashMap<Box<[u8]>, T>,
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { unnamed: None, named: HashMap::new() }
+    }
+}
+
+impl<T> Names<T> {
+    /// The object of that name.
+    pub(super) fn get(&self, name: &[u8]) -> Option<&T> {
+        let name = significant(name);
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+    }
+
+    /// Sets or removes the object of that name; returns what takes that back.
+    pub(super) fn put(&mut self, name: &[u8], object: Option<T>) -> Undo<T> {
+        let name = significant(name);
+        let previous = match (name.is_empty(), object) {
+            (true, object) => std::mem::replace(&mut self.unnamed, object),
+            (false, Some(object)) => self.named.insert(name.into(), object),
+            (false, None) => self.named.remove(name),
+        };
+        Undo { name: name.into(), previous }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.named.len()
+    }
+
+    /// Removes those that are not to be kept.
+    pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        self.unnamed.take_if(|object| !keep(object));
+        if !self.named.is_empty() {
+            self.named.retain(|_, object| keep(object));
+        }
+    }
+}
+
+/// What a name stood for before a message that may fail yet.
+pub(super) struct Undo<T> {
+    pub(super) name: Box<[u8]>,
+    pub(super) previous: Option<T>,
+}

@@ -1,0 +1,217 @@
+//! The messages whose replies are still to come, in order.
+//!
+//! Names change when a message is sent; each entry keeps what takes its change back. When the
+//! server fails one, it skips the rest up to the Sync: all of them are taken back, last first.
+
+use super::carriers::Keys;
+use super::names::{Names, Portal, Prepared, Rows, Undo};
+use super::results::Shape;
+use crate::error::ClientError;
+use crate::sql::Plan;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Entries that one session may have open.
+pub(super) const LIMIT: usize = 16_384;
+
+/// A message whose reply is to come.
+pub(super) struct Pending {
+    pub(super) kind: Kind,
+    /// What the client is told in place of the server's error, if a stand-in was sent.
+    pub(super) refusal: Option<Box<ClientError>>,
+}
+
+/// Which message, with what its reply is treated by.
+pub(super) enum Kind {
+    Parse(Undo<Prepared>),
+    Bind(Undo<Portal>),
+    CloseStatement(Undo<Prepared>),
+    ClosePortal(Undo<Portal>),
+    /// With the statement, where it is protected.
+    DescribeStatement(Option<Prepared>),
+    /// With how its rows are to be read, where cells are among them.
+    DescribePortal(Option<Shape>),
+    /// With how its rows are to be read, where cells are among them, and the plan where it changes the
+    /// names of prepared statements.
+    Execute(Option<Box<Rows>>, Option<Arc<Plan>>),
+    Query(Box<Query>),
+    FunctionCall {
+        segment: u64,
+    },
+    Sync {
+        segment: u64,
+    },
+    /// CopyDone or CopyFail, sent before it was known whether a COPY runs. Has no reply.
+    CopyEnd,
+}
+
+/// A simple query.
+pub(super) struct Query {
+    pub(super) plan: Option<Arc<Plan>>,
+    /// Which of its statements runs.
+    pub(super) statement: usize,
+    pub(super) keys: Option<Arc<Keys>>,
+    pub(super) segment: u64,
+}
+
+/// The queue of replies to come.
+#[derive(Default)]
+pub(super) struct Queue {
+    entries: VecDeque<Pending>,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, kind: Kind) {
+        self.entries.push_back(Pending { kind, refusal: None });
+    }
+
+    pub(super) fn push_refused(&mut self, kind: Kind, refusal: ClientError) {
+        self.entries.push_back(Pending { kind, refusal: Some(Box::new(refusal)) });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.entries.len() >= LIMIT
+    }
+
+    /// The entry that the next reply answers.
+    pub(super) fn front(&mut self) -> Option<&mut Pending> {
+        while matches!(self.entries.front(), Some(Pending { kind: Kind::CopyEnd, .. })) {
+            self.entries.pop_front();
+        }
+        self.entries.front_mut()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Pending> {
+        let entry = self.entries.pop_front();
+        if self.entries.is_empty() && self.entries.capacity() > 1024 {
+            self.entries = VecDeque::new();
+        }
+        entry
+    }
+
+    /// A COPY from the client begins for the first entry: the server reads until its end, and passes
+    /// over the Syncs until there. Returns how many it passes over, and whether the end was sent.
+    pub(super) fn copy_begins(&mut self) -> (usize, bool) {
+        let is_end = |entry: &Pending| matches!(entry.kind, Kind::CopyEnd);
+        let end = self.entries.iter().position(is_end);
+        let mut at = 0;
+        let before = self.entries.len();
+        self.entries.retain(|entry| {
+            let inside = at > 0 && end.is_none_or(|end| at < end);
+            let gone = end == Some(at) || (inside && matches!(entry.kind, Kind::Sync { .. }));
+            at += 1;
+            !gone
+        });
+        (before - self.entries.len() - usize::from(end.is_some()), end.is_some())
+    }
+
+    /// The first entry failed as an extended query does: takes back all up to the Sync. Returns
+    /// whether the Sync is already sent.
+    pub(super) fn fail(&mut self, statements: &mut Names<Prepared>, portals: &mut Names<Portal>) -> bool {
+        let is_sync = |entry: &Pending| matches!(entry.kind, Kind::Sync { .. });
+        let sync = self.entries.iter().position(is_sync);
+        let later = self.entries.split_off(sync.unwrap_or(self.entries.len()));
+        let mut failed = std::mem::replace(&mut self.entries, later);
+        // A failed Parse of the unnamed statement has dropped the one before.
+        if let Some(Pending { kind: Kind::Parse(undo), .. }) = failed.front_mut()
+            && undo.name.is_empty()
+        {
+            undo.previous = None;
+        }
+        for entry in failed.into_iter().rev() {
+            match entry.kind {
+                Kind::Parse(undo) | Kind::CloseStatement(undo) => {
+                    let later = self.entries.iter_mut().find_map(|entry| match &mut entry.kind {
+                        Kind::Parse(later) | Kind::CloseStatement(later) => {
+                            (later.name == undo.name).then_some(later)
+                        }
+                        _ => None,
+                    });
+                    take_back(undo, later, statements);
+                }
+                Kind::Bind(undo) | Kind::ClosePortal(undo) => {
+                    let later = self.entries.iter_mut().find_map(|entry| match &mut entry.kind {
+                        Kind::Bind(later) | Kind::ClosePortal(later) => {
+                            (later.name == undo.name).then_some(later)
+                        }
+                        _ => None,
+                    });
+                    take_back(undo, later, portals);
+                }
+                _ => {}
+            }
+        }
+        sync.is_some()
+    }
+}
+
+/// Restores what a name stood for, under the next message that changes it if there is one.
+fn take_back<T>(undo: Undo<T>, later: Option<&mut Undo<T>>, names: &mut Names<T>) {
+    match later {
+        Some(later) => later.previous = undo.previous,
+        None => {
+            names.put(&undo.name, undo.previous);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prepared(segment: u64) -> Prepared {
+        Prepared { plan: Arc::default(), declared: Arc::default(), segment }
+    }
+
+    fn stands_for(names: &Names<Prepared>, name: &[u8]) -> Option<u64> {
+        names.get(name).map(|prepared| prepared.segment)
+    }
+
+    #[test]
+    fn a_failure_takes_back_its_segment_only() {
+        let (mut queue, mut statements, mut portals) = (Queue::default(), Names::default(), Names::default());
+        statements.put(b"a", Some(prepared(1)));
+        statements.put(b"", Some(prepared(1)));
+        queue.push(Kind::Parse(statements.put(b"a", Some(prepared(2)))));
+        queue.push(Kind::CloseStatement(statements.put(b"a", None)));
+        queue.push(Kind::Parse(statements.put(b"", Some(prepared(2)))));
+        queue.push(Kind::Sync { segment: 2 });
+        queue.push(Kind::Parse(statements.put(b"", Some(prepared(3)))));
+        queue.push(Kind::Sync { segment: 3 });
+        assert!(queue.fail(&mut statements, &mut portals));
+        assert_eq!(stands_for(&statements, b"a"), Some(1));
+        assert_eq!(stands_for(&statements, b""), Some(3));
+        assert!(matches!(queue.front().map(|entry| &entry.kind), Some(Kind::Sync { segment: 2 })));
+        queue.pop();
+        // The next segment's Parse fails too: it was the unnamed one's, so none is left.
+        assert!(queue.fail(&mut statements, &mut portals));
+        assert_eq!(stands_for(&statements, b""), None);
+    }
+
+    #[test]
+    fn skipped_messages_restore_what_was_before() {
+        let (mut queue, mut statements, mut portals) = (Queue::default(), Names::default(), Names::default());
+        statements.put(b"", Some(prepared(1)));
+        queue.push(Kind::Bind(portals.put(b"", None)));
+        queue.push(Kind::Parse(statements.put(b"", Some(prepared(2)))));
+        assert!(!queue.fail(&mut statements, &mut portals));
+        assert_eq!(stands_for(&statements, b""), Some(1));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_copy_swallows_syncs_up_to_its_end() {
+        let mut queue = Queue::default();
+        queue.push(Kind::Execute(None, None));
+        queue.push(Kind::Sync { segment: 1 });
+        queue.push(Kind::CopyEnd);
+        queue.push(Kind::Sync { segment: 2 });
+        assert_eq!(queue.copy_begins(), (1, true));
+        assert_eq!(queue.entries.len(), 2);
+        assert_eq!(queue.copy_begins(), (1, false));
+    }
+}

@@ -1,0 +1,131 @@
+//! The catalog as this session sees it: the database's snapshot, or what its own DDL makes of that
+//! until the transaction has ended and the catalog was loaded anew.
+
+use super::parameters::Parameters;
+use super::plans::Plans;
+use crate::error::{ClientError, sqlstate};
+use crate::policy::catalog::Catalog;
+use crate::sql::{Plan, Refusal};
+use crate::upstream::CatalogCell;
+use std::sync::Arc;
+
+/// A catalog held for a while.
+pub(super) type Snapshot = Arc<Catalog>;
+
+/// What the session sees.
+#[derive(Default)]
+pub(super) struct Schema {
+    cell: Option<Arc<CatalogCell>>,
+    /// After DDL of the running transaction.
+    local: Option<Snapshot>,
+    /// The version of a snapshot, and that snapshot with this session's temporary relations. One
+    /// that is gone may stay here: none has the name of a protected table.
+    temporary: Option<(u64, Snapshot)>,
+    /// DDL was sent: to be loaded anew when the transaction has ended.
+    pub(super) dirty: bool,
+    /// DDL was sent and something rolled back: `local` and the snapshot both may be wrong.
+    uncertain: bool,
+    /// The text at hand was analysed, found lacking, and the catalog loaded anew for it.
+    retried: bool,
+}
+
+/// What came of a text.
+pub(super) enum Planned {
+    /// Its plan.
+    Plan(Arc<Plan>),
+    /// It names what the catalog does not show: load that anew and try again.
+    Reload,
+    /// Refused.
+    Refused(ClientError),
+}
+
+impl Schema {
+    /// Uses a database's catalog.
+    pub(super) fn open(&mut self, cell: Arc<CatalogCell>) {
+        self.cell = Some(cell);
+    }
+
+    /// Refuses what needs keys where the database was encrypted under another tenant key.
+    pub(super) fn check_keys(&self) -> Result<(), ClientError> {
+        self.cell.as_ref().map_or(Ok(()), |cell| cell.check_keys())
+    }
+
+    /// The catalog to plan by.
+    pub(super) fn current(&mut self) -> Snapshot {
+        match (&self.local, &self.cell) {
+            (Some(local), _) => Arc::clone(local),
+            (None, Some(cell)) => {
+                let shared = cell.current.load_full();
+                match &mut self.temporary {
+                    None => shared,
+                    Some((version, merged)) => {
+                        if *version != shared.version()
+                            && let Some(anew) = shared.with_temporary_of(merged)
+                        {
+                            (*version, *merged) = (shared.version(), Arc::new(anew));
+                        }
+                        Arc::clone(merged)
+                    }
+                }
+            }
+            (None, None) => Arc::new(Catalog::empty()),
+        }
+    }
+
+    /// Analyses a text.
+    pub(super) fn plan(&mut self, plans: &Plans, text: &[u8], parameters: &Parameters) -> Planned {
+        let current = self.current();
+        let mut result = plans.plan(text, &current, parameters);
+        if self.uncertain
+            && result.is_ok()
+            && let Some(cell) = &self.cell
+        {
+            let before = plans.plan(text, &cell.current.load_full(), parameters);
+            let plain = |plan: &Result<Arc<Plan>, Refusal>| plan.as_ref().is_ok_and(|plan| !plan.protected);
+            if !plain(&result) || !plain(&before) {
+                result = Err(Refusal::Refused(ClientError::new(
+                    sqlstate::FEATURE_NOT_SUPPORTED,
+                    "a protected table may have changed: DDL of this transaction was rolled back in part",
+                    "End the transaction first.",
+                )));
+            }
+        }
+        match result {
+            Ok(plan) => {
+                self.retried = false;
+                Planned::Plan(plan)
+            }
+            Err(Refusal::UnknownRelation(_)) if !std::mem::replace(&mut self.retried, true) => {
+                Planned::Reload
+            }
+            Err(Refusal::UnknownRelation(error) | Refusal::Refused(error)) => {
+                self.retried = false;
+                Planned::Refused(error)
+            }
+        }
+    }
+
+    /// A text with this plan is sent.
+    pub(super) fn sent(&mut self, plan: &Plan) {
+        if let Some(after) = &plan.catalog_after {
+            self.local = Some(Arc::clone(after));
+        }
+        self.dirty |= plan.changes_catalog || plan.catalog_after.is_some();
+    }
+
+    /// The server has rolled something back, or failed.
+    pub(super) fn rolled_back(&mut self) {
+        self.uncertain |= self.local.is_some();
+    }
+
+    /// The catalog is loaded anew, outside of a transaction.
+    pub(super) fn reloaded(&mut self) {
+        self.dirty = false;
+        self.uncertain = false;
+        if let (Some(local), Some(cell)) = (self.local.take(), &self.cell) {
+            let shared = cell.current.load_full();
+            let merged = shared.with_temporary_of(&local).map(Arc::new);
+            self.temporary = merged.map(|merged| (shared.version(), merged));
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What one session knows between two messages.
+
+use super::Environment;
+use super::carriers::{Keys, Presented};
+use super::names::{Names, Portal, Prepared};
+use super::parameters::Parameters;
+use super::pending::Queue;
+use super::results::Scratch;
+use super::schema::Schema;
+use crate::error::ClientError;
+use crate::sql::Plan;
+use std::sync::Arc;
+
+/// Bytes that may wait for one side before the other is not read any more.
+pub(super) const BOUND: usize = 128 * 1024;
+
+/// Why a pass over received bytes ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// More bytes are needed.
+    More,
+    /// The other side has to do something first.
+    Blocked,
+    /// The catalog has to be loaded (anew) first.
+    Reload,
+    /// The client has said goodbye.
+    Terminated,
+}
+
+/// The rest of a message that is not held whole.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Streamed {
+    pub(super) left: usize,
+    /// Whether it goes on, or nowhere.
+    pub(super) passes: bool,
+}
+
+/// What one session knows between two messages.
+pub(super) struct State {
+    pub(super) environment: Arc<Environment>,
+    /// Whether the catalog is there, which the first ReadyForQuery waits for.
+    pub(super) begun: bool,
+    /// Whether the first ReadyForQuery has come.
+    pub(super) ready: bool,
+    pub(super) queue: Queue,
+    pub(super) statements: Names<Prepared>,
+    pub(super) portals: Names<Portal>,
+    /// Messages up to a Sync or Query are one segment; this is the client's running one.
+    pub(super) segment: u64,
+    /// Segments below this one are answered: what they named stands.
+    pub(super) answered: u64,
+    /// The server has failed an extended query whose Sync has not been sent.
+    pub(super) skipping: bool,
+    /// The server reads a COPY whose end has not been sent.
+    pub(super) copying_in: bool,
+    /// Syncs taken for passed over by a COPY that then failed: each may be answered after all.
+    pub(super) spare_syncs: usize,
+    /// A text was sent that changes names of prepared statements if it succeeds.
+    pub(super) renaming: bool,
+    /// The segment of the last text that changes how values are read, until the server has reported it.
+    pub(super) form_changed: Option<u64>,
+    /// The running transaction has failed, by the last ReadyForQuery.
+    pub(super) aborted: bool,
+    /// A Flush was sent so that all replies come.
+    pub(super) flushed: bool,
+    /// A share was among the bytes of this pass.
+    pub(super) wipe: bool,
+    pub(super) presented: Presented,
+    pub(super) parameters: Parameters,
+    pub(super) schema: Schema,
+    pub(super) from_client: Streamed,
+    pub(super) from_server: Streamed,
+    pub(super) scratch: Scratch,
+}
+
+impl State {
+    pub(super) fn new(environment: Arc<Environment>, presented: Presented) -> Self {
+        Self {
+            environment,
+            begun: false,
+            ready: false,
+            queue: Queue::default(),
+            statements: Names::default(),
+            portals: Names::default(),
+            segment: 1,
+            answered: 1,
+            skipping: false,
+            copying_in: false,
+            spare_syncs: 0,
+            renaming: false,
+            form_changed: None,
+            aborted: false,
+            flushed: false,
+            wipe: false,
+            presented,
+            parameters: Parameters::default(),
+            schema: Schema::default(),
+            from_client: Streamed::default(),
+            from_server: Streamed::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Whether something that this segment made may be used in the running one: nothing that may
+    /// still turn out to have failed.
+    pub(super) fn stands(&self, segment: u64) -> bool {
+        segment == self.segment || segment < self.answered
+    }
+
+    /// The keys that a plan needs, if it does.
+    pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
+        if !plan.protected {
+            return self.presented.may_run(&self.environment.shares, plan.writes).map(|()| None);
+        }
+        if !(plan.writes || plan.keyed()) {
+            return Ok(None);
+        }
+        self.schema.check_keys()?;
+        self.presented.keys(&self.environment.shares, plan.writes).map(Some)
+    }
+}

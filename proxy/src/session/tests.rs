@@ -1,0 +1,217 @@
+//! The state machine alone: bytes in, bytes out, without sockets, server or catalog.
+
+use super::carriers::Presented;
+use super::state::{State, Turn};
+use super::{Address, Environment, Fault, Plans};
+use crate::error::ClientError;
+use crate::policy::Policy;
+use crate::shares::{Limits, Shares};
+use crate::sql::{Context, Plan, Refusal, StatementPlan};
+use crate::upstream::Catalogs;
+use crate::wire::backend::{Failure, Severity, error_response};
+use proptest::prelude::{ProptestConfig, any, proptest};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use trefoil_keys::bundle::{PrivateKeyPem, ProxyBundle, Version};
+use trefoil_keys::envelope::EnvelopePrivateKey;
+
+fn analyze(text: &[u8], _: &Context<'_>) -> Result<Plan, Refusal> {
+    match text {
+        b"refuse" => Err(Refusal::Refused(ClientError::new("42501", "told so", "").at(Some(2)))),
+        b"unknown" => Err(Refusal::UnknownRelation(ClientError::new("42P01", "no such table", ""))),
+        _ => Ok(Plan { statements: vec![StatementPlan::default()], ..Plan::default() }),
+    }
+}
+
+/// One for all tests: its RSA key takes long to make.
+static SHARES: LazyLock<Arc<Shares>> = LazyLock::new(|| {
+    let key = EnvelopePrivateKey::generate().unwrap().to_pkcs8_pem().unwrap();
+    let bundle = ProxyBundle {
+        version: Version,
+        tenant: "t".to_owned(),
+        applications: BTreeSet::new(),
+        envelope_keys: vec![PrivateKeyPem::new(key)],
+        check_values: BTreeMap::new(),
+        users: BTreeMap::new(),
+        withdrawn: BTreeSet::new(),
+    };
+    let limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
+    Arc::new(Shares::new(bundle, limits).unwrap())
+});
+
+fn state() -> State {
+    let shares = Arc::clone(&SHARES);
+    let policy = Arc::new(Policy::default());
+    let login = tokio_postgres::Config::new();
+    let environment = Environment {
+        plans: Plans::with_analysis(Arc::clone(&policy), 1 << 20, analyze),
+        shares: Arc::clone(&shares),
+        catalogs: Arc::new(Catalogs::new(login, policy, shares)),
+        address: Address::new("/nowhere", 1),
+        max_message: 1 << 20,
+    };
+    let mut state = State::new(Arc::new(environment), Presented::default());
+    state.begun = true;
+    assert_eq!(reply(&mut state, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"), b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
+    state
+}
+
+fn send(state: &mut State, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (consumed, turn) = state.frontend(input, &mut out);
+    assert!(matches!(turn, Ok(Turn::More)), "not taken whole");
+    assert_eq!(consumed, input.len());
+    out
+}
+
+fn reply(state: &mut State, input: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (consumed, turn) = state.backend(input, &mut out);
+    assert!(matches!(turn, Ok(Turn::More)), "not taken whole");
+    assert_eq!(consumed, input.len());
+    out
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(body.len() + 4).unwrap();
+    [&[tag][..], &length.to_be_bytes(), body].concat()
+}
+
+const READY: &[u8] = b"Z\0\0\0\x05I";
+
+fn error() -> Vec<u8> {
+    message(b'E', b"SERROR\0VERROR\0C42601\0Msyntax\0\0")
+}
+
+fn told(message: &str, code: &str, position: Option<usize>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let failure = Failure { severity: Severity::Error, code, message, hint: "", position };
+    error_response(&mut out, &failure).unwrap();
+    out
+}
+
+#[test]
+fn plain_messages_pass_byte_for_byte() {
+    let mut state = state();
+    let sent = [
+        message(b'P', b"\0SELECT '\xff'\0\0\0"),
+        message(b'B', b"\0\0\0\0\0\0\0\0"),
+        message(b'E', b"\0\0\0\0\0"),
+        message(b'S', b""),
+    ]
+    .concat();
+    assert_eq!(send(&mut state, &sent), sent);
+    let replies = [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'D', b"\0\x01\0\0\0\x01\xff"),
+        message(b'C', b"SELECT 1\0"),
+    ]
+    .concat();
+    assert_eq!(reply(&mut state, &replies), replies);
+    assert_eq!(reply(&mut state, READY), READY);
+    assert!(state.queue.is_empty());
+}
+
+#[test]
+fn a_refusal_keeps_its_place() {
+    let mut state = state();
+    let query = |text: &[u8]| message(b'Q', text);
+    let sent = [query(b"one\0"), query(b"refuse\0"), query(b"two\0")].concat();
+    let upstream = [query(b"one\0"), query(b"trefoil_refused\0"), query(b"two\0")].concat();
+    assert_eq!(send(&mut state, &sent), upstream);
+    let done = [message(b'C', b"X\0"), READY.to_vec()].concat();
+    assert_eq!(reply(&mut state, &done), done);
+    let replies = [error(), READY.to_vec(), done.clone()].concat();
+    assert_eq!(
+        reply(&mut state, &replies),
+        [told("told so", "42501", Some(3)), READY.to_vec(), done].concat()
+    );
+}
+
+#[test]
+fn a_refused_message_that_succeeds_ends_the_session() {
+    let mut state = state();
+    send(&mut state, &message(b'Q', b"refuse\0"));
+    let (_, turn) = state.backend(&message(b'C', b"X\0"), &mut Vec::new());
+    assert!(matches!(turn, Err(Fault::Fatal(_))));
+}
+
+#[test]
+fn what_may_still_fail_is_not_used_across_a_sync() {
+    let mut state = state();
+    let bind = message(b'B', b"\0s\0\0\0\0\0\0\0");
+    send(&mut state, &[message(b'P', b"s\0x\0\0\0"), message(b'S', b"")].concat());
+    let (consumed, turn) = state.frontend(&bind, &mut Vec::new());
+    assert!(consumed == 0 && matches!(turn, Ok(Turn::Blocked)));
+    reply(&mut state, &[error(), READY.to_vec()].concat());
+    let stand_in = send(&mut state, &bind);
+    assert_eq!(stand_in, message(b'B', b"\0trefoil_refused\0\0\0\0\0\0\0"));
+}
+
+#[test]
+fn after_an_error_messages_up_to_sync_go_nowhere() {
+    let mut state = state();
+    send(&mut state, &message(b'P', b"s\0x\0\0\0"));
+    reply(&mut state, &error());
+    let sent = [message(b'Q', b"refuse\0"), message(b'B', b"garbage"), message(b'S', b"")].concat();
+    assert_eq!(send(&mut state, &sent), message(b'S', b""));
+    assert_eq!(reply(&mut state, READY), READY);
+}
+
+#[test]
+fn an_unknown_relation_asks_for_the_catalog_once() {
+    let mut state = state();
+    let query = message(b'Q', b"unknown\0");
+    let (consumed, turn) = state.frontend(&query, &mut Vec::new());
+    assert!(consumed == 0 && matches!(turn, Ok(Turn::Reload)));
+    assert_eq!(send(&mut state, &query), message(b'Q', b"trefoil_refused\0"));
+}
+
+#[test]
+fn unknown_messages_and_lengths_end_the_session() {
+    for bad in [&b"y\0\0\0\x04"[..], b"Q\0\0\0\x03", b"D\x7f\xff\xff\xff", b"K\0\0\0\x04", b"Q\0\0\0\x05x"] {
+        let (_, turn) = state().frontend(bad, &mut Vec::new());
+        assert!(matches!(turn, Err(Fault::Fatal(error)) if error.sqlstate == "08P01"));
+    }
+}
+
+#[test]
+fn long_binds_of_plain_statements_are_not_held() {
+    let mut state = state();
+    send(&mut state, &message(b'P', b"\0x\0\0\0"));
+    let mut bind = b"B\x10\0\0\0\0\0\0\0\0\x01\x0f\0\0\0".to_vec();
+    bind.resize(200_000, b'v');
+    let mut out = Vec::new();
+    let (consumed, _) = state.frontend(&bind, &mut out);
+    assert_eq!((consumed, out), (bind.len(), bind));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn mutated_streams_never_panic(at in 0_usize..90, byte in any::<u8>(), cut in 0_usize..90) {
+        let mut state = state();
+        let mut sent = [
+            message(b'P', b"s\0SELECT $1\0\0\x01\0\0\0\x17"),
+            message(b'D', b"Ss\0"),
+            message(b'B', b"\0s\0\0\0\0\x01\0\0\0\x01x\0\0"),
+            message(b'E', b"\0\0\0\0\0"),
+            message(b'S', b""),
+            message(b'Q', b"refuse\0"),
+        ].concat();
+        let mut replies = [
+            message(b'1', b""), message(b't', b"\0\x01\0\0\0\x17"), message(b'n', b""),
+            message(b'2', b""), message(b'D', b"\0\0"), message(b'C', b"X\0"), READY.to_vec(), error(),
+        ].concat();
+        if let Some(place) = replies.get_mut(at) { *place = byte; }
+        if let Some(place) = sent.get_mut(cut) { *place = byte; }
+        sent.truncate(90 - cut + 20);
+        let mut out = Vec::new();
+        let _ = state.frontend(&sent, &mut out);
+        let _ = state.backend(&replies, &mut out);
+        let _ = state.frontend(&sent, &mut out);
+    }
+}

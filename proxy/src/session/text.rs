@@ -1,0 +1,185 @@
+//! Statement texts, in Query and Parse: carriers taken off, planned, edited.
+
+use super::extended::unknown_statement;
+use super::fault::Fault;
+use super::frontend::Done;
+use super::pending::{Kind, Query};
+use super::rewrite;
+use super::schema::Planned;
+use super::splice::Splice;
+use super::state::{State, Turn};
+use crate::error::{ClientError, sqlstate};
+use crate::sql::{self, Plan};
+use crate::wire::frontend::{self, StandIn};
+use std::sync::Arc;
+use trefoil_keys::carrier::comment;
+
+impl State {
+    /// Takes the carriers off a text and finds its plan.
+    pub(super) fn read_text(
+        &mut self,
+        text: &[u8],
+        cut: &mut Option<Vec<u8>>,
+        out: &mut Splice<'_, '_>,
+    ) -> Result<Result<Arc<Plan>, ClientError>, Turn> {
+        if self.schema.dirty {
+            // What the DDL before came to must be known first.
+            self.settle(out)?;
+        }
+        match comment::take(text) {
+            Ok(None) => {}
+            Ok(Some(taken)) => {
+                self.wipe = true;
+                self.presented.comment(taken.carriers);
+                *cut = Some(taken.text);
+            }
+            Err(error) => {
+                self.wipe = true;
+                return Ok(Err(ClientError::new(sqlstate::INVALID_AUTHORIZATION, error.to_string(), "")));
+            }
+        }
+        let text = cut.as_deref().unwrap_or(text);
+        match self.schema.plan(&self.environment.plans, text, &self.parameters) {
+            Planned::Plan(plan) => {
+                // Under standard_conforming_strings off, a backslash makes another text of it.
+                if (plan.protected || text.contains(&b'\\'))
+                    && let Err(error) = self.check_form(out)?
+                {
+                    return Ok(Err(error));
+                }
+                self.check_names(&plan, out).map(|checked| checked.map(|()| plan))
+            }
+            Planned::Refused(mut error) => {
+                error.position = error.position.map(|at| characters(text, at));
+                Ok(Err(error))
+            }
+            Planned::Reload => Err(Turn::Reload),
+        }
+    }
+
+    /// Waits until every message is answered.
+    pub(super) fn settle(&mut self, out: &mut Splice<'_, '_>) -> Result<(), Turn> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut self.flushed, true) {
+            out.replace(0).extend_from_slice(frontend::FLUSH);
+        }
+        Err(Turn::Blocked)
+    }
+
+    /// Waits until the server has reported all changes of how values are read; an error if it cannot
+    /// before this segment ends.
+    pub(super) fn check_form(&mut self, out: &mut Splice<'_, '_>) -> Result<Result<(), ClientError>, Turn> {
+        match self.form_changed {
+            None => Ok(Ok(())),
+            Some(segment) if segment == self.segment => Ok(Err(sql::form_changed())),
+            Some(_) => {
+                self.settle(out)?;
+                Ok(Ok(()))
+            }
+        }
+    }
+
+    /// Refuses SQL's EXECUTE of what is not known to be a plain statement, and FETCH from a portal with
+    /// cells.
+    pub(super) fn check_names(
+        &mut self,
+        plan: &Plan,
+        out: &mut Splice<'_, '_>,
+    ) -> Result<Result<(), ClientError>, Turn> {
+        if plan.executes.is_empty() && plan.fetches.is_empty() {
+            return Ok(Ok(()));
+        }
+        // A name may stand for another statement once the replies have come.
+        self.settle(out)?;
+        for name in &plan.executes {
+            match self.statements.get(name.as_bytes()) {
+                Some(found) if !found.plan.protected => {}
+                Some(_) => {
+                    return Ok(Err(ClientError::new(
+                        sqlstate::FEATURE_NOT_SUPPORTED,
+                        "EXECUTE of a statement over a protected table is not supported",
+                        "Bind and execute it by the protocol, as drivers do.",
+                    )));
+                }
+                None => return Ok(Err(unknown_statement(name.as_bytes()))),
+            }
+        }
+        let has_cells =
+            |name: &String| self.portals.get(name.as_bytes()).is_some_and(|portal| portal.plan.protected);
+        if plan.fetches.iter().any(has_cells) {
+            return Ok(Err(ClientError::new(
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                "FETCH from a portal over a protected table is not supported",
+                "Execute it by the protocol, as drivers do.",
+            )));
+        }
+        Ok(Ok(()))
+    }
+
+    pub(super) fn query(
+        &mut self,
+        size: usize,
+        body: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Done, Fault> {
+        let original = frontend::query_text(body)?;
+        let mut cut = None;
+        let planned = match self.read_text(original, &mut cut, splice) {
+            Ok(planned) => planned,
+            Err(turn) => return Ok(Done::Not(turn)),
+        };
+        let text = cut.as_deref().unwrap_or(original);
+        let segment = self.segment;
+        let sent = planned.and_then(|plan| {
+            // The text's own SETs come first: it may need the keys that it brings.
+            for setting in plan.statements.iter().flat_map(|statement| &statement.settings) {
+                self.wipe = true;
+                self.presented.change(setting, segment);
+            }
+            let keys = self.keys_for(&plan)?;
+            let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
+            Ok((plan, keys, edited))
+        });
+        match sent {
+            Ok((plan, keys, edited)) => {
+                match edited.as_deref().or(cut.as_deref()) {
+                    None => splice.pass(size),
+                    Some(text) => frontend::query(splice.replace(size), text)?,
+                }
+                self.schema.sent(&plan);
+                self.renaming |= plan.renames();
+                if plan.changes_form {
+                    self.form_changed = Some(segment);
+                }
+                // A plain text's replies are relayed as they are.
+                let plan = Some(plan).filter(|plan| plan.protected || plan.renames());
+                self.queue.push(Kind::Query(Box::new(Query { plan, statement: 0, keys, segment })));
+            }
+            Err(error) => {
+                frontend::stand_in(splice.replace(size), StandIn::Query, b"")?;
+                let query = Query { plan: None, statement: 0, keys: None, segment };
+                self.queue.push_refused(Kind::Query(Box::new(query)), error);
+            }
+        }
+        self.end_segment();
+        Ok(Done::Yes)
+    }
+
+    pub(super) fn edit(&mut self, plan: &Plan, text: &[u8]) -> Result<Vec<u8>, ClientError> {
+        let keys = if plan.keyed() {
+            Some(self.presented.keys(&self.environment.shares, plan.writes)?)
+        } else {
+            None
+        };
+        let burst = keys.as_ref().map(|keys| self.environment.shares.burst(&keys.live, &keys.application));
+        rewrite::edited(text, plan, burst, &self.parameters.values, &self.presented)
+    }
+}
+
+/// A byte offset from 0 as characters from 1.
+fn characters(text: &[u8], at: usize) -> usize {
+    let before = text.get(..at).unwrap_or(text);
+    1 + before.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
+}
