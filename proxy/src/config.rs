@@ -1,0 +1,464 @@
+//! Configuration: a TOML file, then `TREFOIL_…` environment variables, then flags; checked once into
+//! [`Config`]. Unknown keys are errors. Relative paths start at the working directory.
+
+use clap::Parser;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The command line.
+#[derive(Debug, Default, Parser)]
+#[command(name = "trefoil-proxy", version, about = "Encrypts and decrypts protected PostgreSQL columns")]
+pub struct Arguments {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Check configuration, policy and shares, and exit
+    #[arg(long)]
+    pub check: bool,
+    /// Address to listen on, such as 127.0.0.1:6432; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Host of the PostgreSQL server, or the directory of its socket
+    #[arg(long, value_name = "HOST")]
+    pub upstream_host: Option<String>,
+    /// Port of the PostgreSQL server
+    #[arg(long, value_name = "PORT")]
+    pub upstream_port: Option<String>,
+    /// Policy file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<String>,
+    /// The proxy's bundle, as trefoil-admin issued it (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub shares: Option<String>,
+    /// Form of the log: text or json
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<String>,
+    /// Least severe event to log: error, warn, info, debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// The checked configuration.
+pub struct Config {
+    /// Where clients connect: a loopback address.
+    pub listen: SocketAddr,
+    /// Where PostgreSQL is.
+    pub upstream: Upstream,
+    /// The proxy's own login, by which it reads catalogs.
+    pub catalog: CatalogLogin,
+    /// The policy file.
+    pub policy: PathBuf,
+    /// The proxy's bundle.
+    pub shares: PathBuf,
+    /// The longest time from an envelope's `iat` to its expiry that is honoured.
+    pub max_validity: Duration,
+    /// How far an envelope's `iat` may lie in the future.
+    pub clock_skew: Duration,
+    /// The longest message, in bytes, that is held to be understood.
+    pub max_message: usize,
+    /// The memory for cached plans, in bytes.
+    pub plan_cache_bytes: u64,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Least severe event that is logged.
+    pub log_level: LogLevel,
+}
+
+/// Where PostgreSQL is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Host name or address; with a leading `/`, the directory of its socket.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// The proxy's own login.
+#[derive(Clone)]
+pub struct CatalogLogin {
+    /// Role.
+    pub user: String,
+    /// Password, where the server asks for one.
+    pub password: Option<Zeroizing<String>>,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// Least severe event that is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// More of it.
+    Debug,
+}
+
+/// Why the configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{path}: {reason}; give the path of the file by --config")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// The file is not TOML. Without the line itself, which may hold the password.
+    #[error("{path}, line {line}: not valid TOML: {problem}; correct the syntax")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// From 1.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Unknown or missing keys, or values of a wrong kind.
+    #[error("{file}, with environment and flags: {reason}")]
+    Keys {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: config::ConfigError,
+    },
+    /// The same, and there is no file.
+    #[error("{0}; give the path of a configuration file by --config")]
+    NoFile(config::ConfigError),
+    /// A value that is not allowed.
+    #[error("`{key}`: {problem}; {remedy}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    listen: String,
+    upstream: RawUpstream,
+    catalog: RawCatalog,
+    policy: PathBuf,
+    shares: PathBuf,
+    max_validity: u64,
+    clock_skew: u64,
+    max_message: u64,
+    plan_cache_bytes: u64,
+    #[serde(default)]
+    log_format: LogFormat,
+    #[serde(default)]
+    log_level: LogLevel,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawUpstream {
+    host: String,
+    port: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCatalog {
+    user: String,
+    password: Option<String>,
+}
+
+/// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
+const KEYS: [&str; 13] = [
+    "listen",
+    "upstream.host",
+    "upstream.port",
+    "catalog.user",
+    "catalog.password",
+    "policy",
+    "shares",
+    "max_validity",
+    "clock_skew",
+    "max_message",
+    "plan_cache_bytes",
+    "log_format",
+    "log_level",
+];
+const DEFAULTS: [(&str, &str); 7] = [
+    ("listen", "127.0.0.1:6432"),
+    ("upstream.host", "127.0.0.1"),
+    ("upstream.port", "5432"),
+    ("max_validity", "60"),
+    ("clock_skew", "5"),
+    ("max_message", "67108864"),
+    ("plan_cache_bytes", "67108864"),
+];
+const MAX_VALIDITY: u64 = 24 * 60 * 60;
+const MAX_SKEW: u64 = 5 * 60;
+/// PostgreSQL's own bound on a message is 1 GiB.
+const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
+
+impl Config {
+    /// Reads file, environment (by `variable`) and flags.
+    pub fn load(
+        arguments: &Arguments,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let text = arguments.config.as_deref().map(read).transpose()?;
+        let raw = merge(text.as_deref(), arguments, variable).map_err(|reason| match &arguments.config {
+            Some(file) => ConfigError::Keys { file: file.display().to_string(), reason },
+            None => ConfigError::NoFile(reason),
+        })?;
+        Self::check(raw)
+    }
+
+    /// How the proxy's own connections reach the server; the database is still to be named.
+    pub fn catalog_login(&self) -> tokio_postgres::Config {
+        let mut login = tokio_postgres::Config::new();
+        login.host(&self.upstream.host).port(self.upstream.port).user(&self.catalog.user);
+        if let Some(password) = &self.catalog.password {
+            login.password(password.as_bytes());
+        }
+        login
+    }
+
+    fn check(raw: Raw) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: loopback(&raw.listen)?,
+            upstream: Upstream { host: filled("upstream.host", raw.upstream.host)?, port: raw.upstream.port },
+            catalog: CatalogLogin {
+                user: filled("catalog.user", raw.catalog.user)?,
+                password: raw.catalog.password.map(Zeroizing::new),
+            },
+            policy: raw.policy,
+            shares: raw.shares,
+            max_validity: seconds("max_validity", raw.max_validity, 1..=MAX_VALIDITY)?,
+            clock_skew: seconds("clock_skew", raw.clock_skew, 0..=MAX_SKEW)?,
+            max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
+                .unwrap_or(usize::MAX),
+            plan_cache_bytes: raw.plan_cache_bytes,
+            log_format: raw.log_format,
+            log_level: raw.log_level,
+        })
+    }
+}
+
+/// Defaults, the file's text, environment and flags.
+fn merge(
+    text: Option<&str>,
+    arguments: &Arguments,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Raw, config::ConfigError> {
+    let mut builder = config::Config::builder();
+    for (key, value) in DEFAULTS {
+        builder = builder.set_default(key, value)?;
+    }
+    if let Some(text) = text {
+        builder = builder.add_source(config::File::from_str(text, config::FileFormat::Toml));
+    }
+    for key in KEYS {
+        builder = builder.set_override_option(key, variable(&variable_name(key)))?;
+    }
+    for (key, value) in [
+        ("listen", &arguments.listen),
+        ("upstream.host", &arguments.upstream_host),
+        ("upstream.port", &arguments.upstream_port),
+        ("policy", &arguments.policy),
+        ("shares", &arguments.shares),
+        ("log_format", &arguments.log_format),
+        ("log_level", &arguments.log_level),
+    ] {
+        builder = builder.set_override_option(key, value.clone())?;
+    }
+    builder.build()?.try_deserialize()
+}
+
+/// Whether an environment variable is one of ours.
+pub fn is_known_variable(name: &str) -> bool {
+    name == "TREFOIL_CONFIG" || KEYS.iter().any(|key| variable_name(key) == name)
+}
+
+fn variable_name(key: &str) -> String {
+    format!("TREFOIL_{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let name = || path.display().to_string();
+    let text =
+        std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable { path: name(), reason })?;
+    if let Err(error) = toml::de::DeTable::parse(&text) {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        return Err(ConfigError::Syntax { path: name(), line, problem: error.message().to_owned() });
+    }
+    Ok(text)
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address: SocketAddr = text.parse().map_err(|_| ConfigError::Value {
+        key: "listen",
+        problem: format!("`{text}` is not an address with a port"),
+        remedy: "write it like 127.0.0.1:6432 or [::1]:6432",
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(ConfigError::Value {
+            key: "listen",
+            problem: format!(
+                "{address} is not a loopback address, and shares would cross the network in clear"
+            ),
+            remedy: "listen on 127.0.0.1 or [::1]; TLS comes in a later version",
+        });
+    }
+    Ok(address)
+}
+
+fn filled(key: &'static str, text: String) -> Result<String, ConfigError> {
+    if text.is_empty() {
+        return Err(ConfigError::Value { key, problem: "it is empty".to_owned(), remedy: "give it a value" });
+    }
+    Ok(text)
+}
+
+fn seconds(
+    key: &'static str,
+    value: u64,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<Duration, ConfigError> {
+    within(key, value, range).map(Duration::from_secs)
+}
+
+fn within(key: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let problem = format!("{value} is not between {} and {}", range.start(), range.end());
+    Err(ConfigError::Value { key, problem, remedy: "choose a value in this range" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const FILE: &str = r#"
+        listen = "127.0.0.1:7000"
+        policy = "policy.toml"
+        shares = "proxy.bundle.json"
+        max_validity = 30
+        [upstream]
+        host = "/run/postgresql"
+        [catalog]
+        user = "trefoil"
+        password = "0123"
+    "#;
+
+    fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Config, String> {
+        let mut on_disk = tempfile::NamedTempFile::new().unwrap();
+        on_disk.write_all(file.as_bytes()).unwrap();
+        let arguments = Arguments {
+            config: Some(on_disk.path().to_owned()),
+            listen: listen.map(str::to_owned),
+            ..Arguments::default()
+        };
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        Config::load(&arguments, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let config = load(FILE, &[], None).unwrap();
+        assert_eq!(config.listen.port(), 7000);
+        assert_eq!(config.upstream, Upstream { host: "/run/postgresql".to_owned(), port: 5432 });
+        assert_eq!(config.catalog.password.unwrap().as_str(), "0123");
+        assert_eq!((config.max_validity.as_secs(), config.clock_skew.as_secs()), (30, 5));
+        assert_eq!(config.log_format, LogFormat::Text);
+
+        let variables = [
+            ("TREFOIL_LISTEN", "127.0.0.1:8000"),
+            ("TREFOIL_UPSTREAM_PORT", "5433"),
+            ("TREFOIL_MAX_VALIDITY", "20"),
+            ("TREFOIL_LOG_FORMAT", "json"),
+        ];
+        let config = load(FILE, &variables, None).unwrap();
+        assert_eq!((config.listen.port(), config.upstream.port), (8000, 5433));
+        assert_eq!(config.max_validity.as_secs(), 20);
+        assert_eq!(config.log_format, LogFormat::Json);
+
+        assert_eq!(load(FILE, &variables, Some("[::1]:0")).unwrap().listen.to_string(), "[::1]:0");
+    }
+
+    #[test]
+    fn every_variable_reaches_its_key() {
+        for key in KEYS {
+            let value = if key.starts_with("max") || key.contains("port") { "70000000000" } else { "" };
+            let name = variable_name(key);
+            assert!(is_known_variable(&name));
+            let result = load(FILE, &[(&name, value)], None);
+            assert!(matches!(key, "policy" | "shares" | "catalog.password") || result.is_err(), "{key}");
+        }
+        assert!(!is_known_variable("TREFOIL_LISTNE"));
+    }
+
+    #[test]
+    fn a_syntax_error_does_not_show_the_line() {
+        let error = load(&FILE.replace("\"0123\"", "\"s3cret"), &[], None).err().unwrap();
+        assert!(error.contains("line 10: not valid TOML") && !error.contains("s3cret"), "{error}");
+        let missing = Arguments { config: Some("/nonexistent".into()), ..Arguments::default() };
+        assert!(matches!(Config::load(&missing, |_| None), Err(ConfigError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn says_once_and_in_which_file_what_is_wrong() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nobody = 1").unwrap();
+        let name = file.path().display().to_string();
+        for (config, reason) in [
+            (Some(file.path().to_owned()), name.as_str()),
+            (Some("/nonexistent".into()), "/nonexistent: No such file"),
+            (None, "--config"),
+        ] {
+            let arguments = Arguments { config, ..Arguments::default() };
+            let error = Config::load(&arguments, |_| None).err().unwrap();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(std::error::Error::source(&error).is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        for (file, reason) in [
+            (FILE.replace("127.0.0.1", "0.0.0.0"), "loopback"),
+            (FILE.replace("127.0.0.1:7000", "here"), "not an address with a port"),
+            (FILE.replace("max_validity = 30", "max_validity = 0"), "between"),
+            (FILE.replace("max_validity", "max_validty"), "max_validty"),
+            (FILE.replace("host", "hots"), "hots"),
+            (FILE.replace("policy = ", "shares = "), "duplicate key"),
+            (FILE.replace("policy = \"policy.toml\"", ""), "policy"),
+            (FILE.replace("max_validity = 30", "log_format = \"xml\""), "xml"),
+        ] {
+            let error = load(&file, &[], None).err().unwrap();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The listener: one task for each session, a bound on their number, and a stop that lets them end.
+
+use crate::config::Config;
+use crate::policy::Policy;
+use crate::session::{self, Address, Environment, Plans};
+use crate::shares::Shares;
+use crate::upstream::Catalogs;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tracing::Instrument;
+
+/// Sessions at a time; the server's `max_connections` is usually far below.
+const SESSIONS: usize = 4096;
+
+/// How long sessions may go on after the stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown` completes, then gives the sessions a little time to end.
+pub async fn run(
+    config: Config,
+    policy: Arc<Policy>,
+    shares: Arc<Shares>,
+    catalogs: Catalogs,
+    shutdown: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let listener = TcpListener::bind(config.listen).await?;
+    let environment = Arc::new(Environment {
+        plans: Plans::new(policy, config.plan_cache_bytes),
+        shares,
+        catalogs: Arc::new(catalogs),
+        address: Address::new(&config.upstream.host, config.upstream.port),
+        max_message: config.max_message,
+    });
+    tracing::info!("listening on {}", listener.local_addr()?);
+    let places = Arc::new(Semaphore::new(SESSIONS));
+    let mut sessions = JoinSet::new();
+    let mut number = 0_u64;
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(ended) = sessions.join_next() => report(&ended),
+            accepted = listener.accept() => match accepted {
+                Ok((client, peer)) => {
+                    number += 1;
+                    let span = tracing::info_span!("session", number, %peer);
+                    let (places, environment) = (Arc::clone(&places), Arc::clone(&environment));
+                    sessions.spawn(serve(client, places, environment).instrument(span));
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: sessions that end free some.
+                    tracing::error!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let ended = async {
+        while let Some(ended) = sessions.join_next().await {
+            report(&ended);
+        }
+    };
+    // Dropping the set ends those that are left.
+    tokio::time::timeout(GRACE, ended).await.ok();
+    Ok(())
+}
+
+async fn serve(client: TcpStream, places: Arc<Semaphore>, environment: Arc<Environment>) {
+    let Ok(_place) = places.try_acquire() else {
+        tracing::warn!("too many sessions");
+        return session::turn_away(client).await;
+    };
+    match session::serve(client, environment).await {
+        Ok(()) => tracing::debug!("ended"),
+        Err(error) => tracing::info!(%error, "ended"),
+    }
+}
+
+/// A session that panicked ends alone. What it said is not logged: it may hold anything.
+fn report(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        tracing::error!("a session ended by a defect of the proxy");
+    }
+}
