@@ -1,0 +1,316 @@
+//! Configuration of `sidecar`: a TOML file, then `TREFOIL_…` environment variables, then flags;
+//! checked once into [`Config`]. Unknown keys are errors.
+
+use clap::Args;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// Flags of `sidecar`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Arguments {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Check configuration and bundles, and exit
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Loopback address to listen on, such as 127.0.0.1:6433; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where trefoil-proxy listens, such as 127.0.0.1:6432
+    #[arg(long, value_name = "HOST:PORT")]
+    proxy: Option<String>,
+    /// The application's bundle, as trefoil-admin issued it (JSON)
+    #[arg(long, value_name = "FILE")]
+    shares: Option<String>,
+    /// Bundle of a user (JSON) for whom the shim makes envelopes where the application names nobody
+    #[arg(long, value_name = "FILE")]
+    act_for: Option<String>,
+    /// Form of the log: text or json
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
+    /// Least severe event to log: error, warn, info, debug
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// The checked configuration.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the application connects: a loopback address.
+    pub(crate) listen: SocketAddr,
+    /// The proxy, `host:port`.
+    pub(crate) proxy: String,
+    /// The application's bundle.
+    pub(crate) shares: PathBuf,
+    /// The bundle of the user to act for.
+    pub(crate) act_for: Option<PathBuf>,
+    /// For how many seconds envelopes of the shim's own making hold.
+    pub(crate) envelope_lifetime: u64,
+    /// The longest statement, in bytes.
+    pub(crate) max_message: usize,
+    /// Form of the log.
+    pub(crate) log_format: LogFormat,
+    /// Least severe event that is logged.
+    pub(crate) log_level: LogLevel,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object for each event.
+    Json,
+}
+
+/// Least severe event that is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogLevel {
+    /// What needs an operator.
+    Error,
+    /// What may need one.
+    Warn,
+    /// What happened.
+    Info,
+    /// More of it.
+    Debug,
+}
+
+/// Why the configuration is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration: {path}: {reason}; give the path of the file by --config")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        reason: std::io::Error,
+    },
+    /// Malformed, or unknown or missing keys.
+    #[error("configuration: {file}, with environment and flags: {reason}")]
+    Keys {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: config::ConfigError,
+    },
+    /// The same, and there is no file.
+    #[error("configuration: {0}; give the path of a configuration file by --config")]
+    NoFile(config::ConfigError),
+    /// A value that is not allowed.
+    #[error("configuration: `{key}`: {problem}; {remedy}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    listen: String,
+    proxy: String,
+    shares: PathBuf,
+    act_for: Option<PathBuf>,
+    envelope_lifetime: u64,
+    max_message: u64,
+    log_format: LogFormat,
+    log_level: LogLevel,
+}
+
+/// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`.
+const KEYS: [&str; 8] =
+    ["listen", "proxy", "shares", "act_for", "envelope_lifetime", "max_message", "log_format", "log_level"];
+const DEFAULTS: [(&str, &str); 6] = [
+    ("listen", "127.0.0.1:6433"),
+    ("proxy", "127.0.0.1:6432"),
+    ("envelope_lifetime", "60"),
+    ("max_message", "67108864"),
+    ("log_format", "text"),
+    ("log_level", "info"),
+];
+const LIFETIME: RangeInclusive<u64> = 2..=24 * 60 * 60;
+/// PostgreSQL's own bound on a message is 1 GiB.
+const MESSAGE_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
+
+impl Config {
+    /// Reads file, environment (by `variable`) and flags.
+    pub(crate) fn load(
+        arguments: &Arguments,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let text = arguments.config.as_deref().map(read).transpose()?;
+        let raw = merge(text.as_deref(), arguments, variable).map_err(|reason| match &arguments.config {
+            Some(file) => ConfigError::Keys { file: file.display().to_string(), reason },
+            None => ConfigError::NoFile(reason),
+        })?;
+        Self::check(raw)
+    }
+
+    fn check(raw: Raw) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: loopback(&raw.listen)?,
+            proxy: host_and_port(raw.proxy)?,
+            shares: raw.shares,
+            act_for: raw.act_for,
+            envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
+            max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
+                .unwrap_or(usize::MAX),
+            log_format: raw.log_format,
+            log_level: raw.log_level,
+        })
+    }
+}
+
+/// Defaults, the file's text, environment and flags.
+fn merge(
+    text: Option<&str>,
+    arguments: &Arguments,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Raw, config::ConfigError> {
+    let mut builder = config::Config::builder();
+    for (key, value) in DEFAULTS {
+        builder = builder.set_default(key, value)?;
+    }
+    if let Some(text) = text {
+        builder = builder.add_source(config::File::from_str(text, config::FileFormat::Toml));
+    }
+    for key in KEYS {
+        let name = format!("TREFOIL_{}", key.to_ascii_uppercase());
+        builder = builder.set_override_option(key, variable(&name))?;
+    }
+    for (key, value) in [
+        ("listen", &arguments.listen),
+        ("proxy", &arguments.proxy),
+        ("shares", &arguments.shares),
+        ("act_for", &arguments.act_for),
+        ("log_format", &arguments.log_format),
+        ("log_level", &arguments.log_level),
+    ] {
+        builder = builder.set_override_option(key, value.clone())?;
+    }
+    builder.build()?.try_deserialize()
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path)
+        .map_err(|reason| ConfigError::Unreadable { path: path.display().to_string(), reason })
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address: SocketAddr = text.parse().map_err(|_| ConfigError::Value {
+        key: "listen",
+        problem: format!("`{text}` is not an address with a port"),
+        remedy: "write it like 127.0.0.1:6433 or [::1]:6433",
+    })?;
+    if !address.ip().is_loopback() {
+        return Err(ConfigError::Value {
+            key: "listen",
+            problem: format!(
+                "{address} is not a loopback address, and whoever reaches it acts with the shares"
+            ),
+            remedy: "listen on 127.0.0.1 or [::1], beside the application",
+        });
+    }
+    Ok(address)
+}
+
+fn host_and_port(text: String) -> Result<String, ConfigError> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    if let Some(Ok(_)) = port {
+        return Ok(text);
+    }
+    Err(ConfigError::Value {
+        key: "proxy",
+        problem: format!("`{text}` is not a host with a port"),
+        remedy: "write it like 127.0.0.1:6432",
+    })
+}
+
+fn within(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let problem = format!("{value} is not between {} and {}", range.start(), range.end());
+    Err(ConfigError::Value { key, problem, remedy: "choose a value in this range" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    const FILE: &str =
+        "listen = '127.0.0.1:0'\nshares = 'a.json'\nact_for = 'u.json'\nenvelope_lifetime = 30\n";
+
+    fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Config, String> {
+        let mut on_disk = tempfile::NamedTempFile::new().unwrap();
+        on_disk.write_all(file.as_bytes()).unwrap();
+        let arguments = Arguments {
+            config: Some(on_disk.path().to_owned()),
+            listen: listen.map(str::to_owned),
+            ..Arguments::default()
+        };
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
+        Config::load(&arguments, variable).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let config = load(FILE, &[], None).unwrap();
+        assert_eq!(
+            (config.listen.to_string().as_str(), config.proxy.as_str()),
+            ("127.0.0.1:0", "127.0.0.1:6432")
+        );
+        assert_eq!((config.envelope_lifetime, config.log_format), (30, LogFormat::Text));
+        let variables = [("TREFOIL_LISTEN", "127.0.0.1:1"), ("TREFOIL_ENVELOPE_LIFETIME", "9")];
+        let config = load(FILE, &variables, None).unwrap();
+        assert_eq!((config.listen.port(), config.envelope_lifetime), (1, 9));
+        assert_eq!(load(FILE, &variables, Some("[::1]:2")).unwrap().listen.port(), 2);
+    }
+
+    #[test]
+    fn says_once_and_in_which_file_what_is_wrong() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nobody = 1").unwrap();
+        let name = file.path().display().to_string();
+        for (config, reason) in [
+            (Some(file.path().to_owned()), name.as_str()),
+            (Some("/nonexistent".into()), "/nonexistent: No such file"),
+            (None, "--config"),
+        ] {
+            let arguments = Arguments { config, ..Arguments::default() };
+            let error = Config::load(&arguments, |_| None).err().unwrap();
+            assert!(error.to_string().contains(reason), "{error}");
+            assert!(std::error::Error::source(&error).is_none(), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_with_the_reason() {
+        for (file, reason) in [
+            (FILE.replace("127.0.0.1", "0.0.0.0"), "loopback"),
+            (FILE.replace("127.0.0.1:0", "here"), "not an address"),
+            (FILE.replace("= 30", "= 1"), "between"),
+            (FILE.replace("act_for", "act_four"), "act_four"),
+            (FILE.replace("shares = 'a.json'", ""), "shares"),
+            (FILE.replace("shares = 'a.json'", "shares = 'a'\nproxy = 'x'"), "not a host"),
+            (FILE.replace("shares = 'a.json'", "shares = 'a'\nlog_format = 'xml'"), "xml"),
+        ] {
+            let error = load(&file, &[], None).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `trefoil-shim`: stands beside the application, attaches user, envelope and the application's
+//! shares to its requests, and relays the rest to the proxy byte for byte.
+
+mod backend;
+mod config;
+mod envelope;
+mod frontend;
+mod server;
+mod session;
+mod set_statement;
+mod settings;
+mod shares;
+mod startup;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use config::{Arguments, Config, LogFormat, LogLevel};
+use shares::Shares;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing::level_filters::LevelFilter;
+use trefoil_keys::bundle::{self, UserBundle};
+use trefoil_keys::envelope::EnvelopePublicKey;
+
+#[derive(Parser)]
+#[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
+struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Stands between the application and the proxy
+    Sidecar(Arguments),
+    /// Prints one envelope made from a user bundle
+    Envelope {
+        /// The user's bundle, as trefoil-admin issued it (JSON)
+        #[arg(long, value_name = "FILE")]
+        bundle: PathBuf,
+        /// What the envelope allows
+        #[arg(long, value_enum, default_value = "write")]
+        scope: Scope,
+        /// From when on it holds, in seconds since 1970; now, if not given
+        #[arg(long, value_name = "UNIX_TIME")]
+        issued_at: Option<u64>,
+        /// For how many seconds it holds
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        lifetime: u64,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scope {
+    /// Statements that read
+    Read,
+    /// All statements
+    Write,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse().action {
+        Action::Sidecar(arguments) => sidecar(&arguments),
+        Action::Envelope { bundle, scope, issued_at, lifetime } => {
+            print_envelope(&bundle, scope, issued_at.unwrap_or_else(envelope::now), lifetime)
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trefoil-shim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = Config::load(arguments, |name| std::env::var(name).ok())?;
+    let shares = Shares::open(&config.shares, config.act_for.as_deref(), config.envelope_lifetime)?;
+    if arguments.check {
+        println!("configuration and bundles are valid");
+        return Ok(());
+    }
+    log(&config);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(server::run(config, Arc::new(shares)))
+}
+
+fn log(config: &Config) {
+    let level = match config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.with_ansi(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+fn print_envelope(path: &std::path::Path, scope: Scope, issued_at: u64, lifetime: u64) -> anyhow::Result<()> {
+    let bundle: UserBundle = bundle::read(path)?;
+    let key = EnvelopePublicKey::from_jwk(&bundle.envelope_key)?;
+    let scope = match scope {
+        Scope::Read => trefoil_keys::envelope::Scope::Read,
+        Scope::Write => trefoil_keys::envelope::Scope::Write,
+    };
+    println!("{}", envelope::make(&bundle, &key, scope, issued_at, lifetime)?);
+    Ok(())
+}
