@@ -1,0 +1,155 @@
+"""What a program does with the clinic through psycopg 3; all that it sees is printed."""
+
+import datetime
+import decimal
+import os
+import uuid
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+URL = os.environ["URL"]
+TABLE = os.environ["TABLE"]
+COLUMNS = "id, name, ssn, mrn, born, seen, visits, account, grade, insured, token, balance, photo, notes"
+INSERT = f"INSERT INTO {TABLE} ({COLUMNS}) VALUES (" + ", ".join(["%s"] * 14) + ") RETURNING ssn, born"
+BY_SSN = f"SELECT id, name, born, balance FROM {TABLE} WHERE ssn = %s"
+
+
+def patient(number):
+    return (
+        number,
+        None if number % 5 == 0 else f"Name {number} 'quoted' \\ äöü",
+        f"ssn-{number}",
+        f"m-{number}",
+        datetime.date(1950, 1, 1) + datetime.timedelta(days=number * 37),
+        datetime.datetime(2024, 2, 29, 13, 14, 15, number, tzinfo=datetime.timezone.utc),
+        number % 7,
+        number << 40,
+        -number,
+        number % 2 == 0,
+        uuid.UUID(int=number << 64),
+        decimal.Decimal(number) / 4,
+        bytes([0, 255, number % 256]),
+        Jsonb({"n": number, "deep": [None, {"x": 1.5}]}),
+    )
+
+
+def show(label, rows):
+    for row in rows:
+        print(label, row)
+
+
+def parameters_and_results(connection, first, binary):
+    """Unprepared, then prepared after the fifth time; text or binary results; adapted parameters."""
+    with connection.cursor(binary=binary) as cursor:
+        for number in range(first, first + 12):
+            cursor.execute(INSERT, patient(number))
+            show("inserted", cursor.fetchall())
+        for number in range(first, first + 3):
+            for prepare in (False, True):
+                cursor.execute(BY_SSN, (f"ssn-{number}",), prepare=prepare)
+                show(f"by ssn {binary} {prepare}", cursor.fetchall())
+        cursor.execute(f"SELECT {COLUMNS} FROM {TABLE} WHERE id >= %s ORDER BY id", (first,))
+        print([(column.name, column.type_code, column.precision, column.scale) for column in cursor.description])
+        show("all", cursor.fetchall())
+        # Parameters sent in binary.
+        cursor.execute(f"SELECT id FROM {TABLE} WHERE account = %b AND token = %b", (first << 40, uuid.UUID(int=first << 64)))
+        show("binary parameters", cursor.fetchall())
+        cursor.execute(f"SELECT id FROM {TABLE} WHERE born = %b", (patient(first)[4],))
+        show("binary date", cursor.fetchall())
+    connection.commit()
+
+
+def many(connection):
+    """executemany, which pipelines."""
+    with connection.cursor() as cursor:
+        rows = [(number, f"ssn-{number}", f"many {number}") for number in range(500, 700)]
+        cursor.executemany(f"INSERT INTO {TABLE} (id, ssn, name) VALUES (%s, %s, %s)", rows)
+        print("executemany", cursor.rowcount)
+        cursor.executemany(BY_SSN, [(f"ssn-{number}",) for number in (500, 600, 699)], returning=True)
+        while True:
+            show("returning", cursor.fetchall())
+            if not cursor.nextset():
+                break
+    connection.commit()
+
+
+def pipeline(connection):
+    with connection.pipeline() as pipeline:
+        cursors = [connection.execute(BY_SSN, (f"ssn-{number}",)) for number in range(500, 520)]
+        plain = connection.execute("SELECT upper(name) FROM wards WHERE id = %s", (1,))
+        pipeline.sync()
+        for cursor in cursors:
+            show("pipelined", cursor.fetchall())
+        show("pipelined, plain", plain.fetchall())
+    connection.commit()
+
+
+def errors(connection):
+    """An error, in a pipeline too, aborts the transaction and no more."""
+    for statement, values in [
+        (f"INSERT INTO {TABLE} (id, ssn) VALUES (%s, %s)", (500, "again")),
+        (f"INSERT INTO {TABLE} (id, mrn) VALUES (%s, %s)", (900, "longer than twelve")),
+        (f"INSERT INTO {TABLE} (id, visits) VALUES (%s, %s)", (900, "no number")),
+        ("SELECT * FROM no_such_table", ()),
+        ("SELECT 1/0", ()),
+    ]:
+        try:
+            connection.execute(statement, values)
+        except psycopg.Error as error:
+            print("error", error.sqlstate, connection.info.transaction_status.name)
+        connection.rollback()
+    try:
+        with connection.pipeline():
+            first = connection.execute(BY_SSN, ("ssn-500",))
+            connection.execute("SELECT 1/0")
+            connection.execute(BY_SSN, ("ssn-501",))
+    except psycopg.Error as error:
+        print("error in a pipeline", error.sqlstate, len(first.fetchall()))
+    connection.rollback()
+    show("afterwards", connection.execute(BY_SSN, ("ssn-502",)).fetchall())
+    connection.commit()
+
+
+def transactions(connection):
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"UPDATE {TABLE} SET name = %s WHERE ssn = %s", ("gone", "ssn-501"))
+        with connection.transaction():
+            connection.execute(f"DELETE FROM {TABLE} WHERE ssn = %s", ("ssn-502",))
+        show("inside", connection.execute(f"SELECT count(*) FROM {TABLE} WHERE id >= 500").fetchall())
+    show("outside", connection.execute(BY_SSN, ("ssn-501",)).fetchall())
+    connection.commit()
+
+
+def client_side_binding(connection):
+    """Literals in the text, one simple query."""
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(INSERT, patient(800))
+        show("client side", cursor.fetchall())
+        cursor.execute(BY_SSN, ("ssn-800",))
+        show("client side", cursor.fetchall())
+    connection.commit()
+
+
+def unprotected(connection):
+    with connection.cursor() as cursor:
+        with cursor.copy("COPY wards (id, name, floor) FROM STDIN") as copy:
+            for number in range(10, 15):
+                copy.write_row((number, f"ward {number}", number % 3))
+        with cursor.copy("COPY (SELECT * FROM wards ORDER BY id) TO STDOUT (FORMAT binary)") as copy:
+            copy.set_types(["int4", "text", "int4"])
+            show("copied", copy.rows())
+        cursor.execute("SELECT array_agg(name ORDER BY name), json_object_agg(id, name ORDER BY id) FROM wards")
+        show("plain", cursor.fetchall())
+    connection.commit()
+
+
+with psycopg.connect(URL) as opened:
+    parameters_and_results(opened, 100, binary=False)
+    parameters_and_results(opened, 200, binary=True)
+    many(opened)
+    pipeline(opened)
+    errors(opened)
+    transactions(opened)
+    client_side_binding(opened)
+    unprotected(opened)

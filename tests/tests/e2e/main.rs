@@ -1,0 +1,10 @@
+//! End to end: the real programs, a real PostgreSQL, real drivers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
+
+mod drivers;
+mod leaks;
+mod pipeline;
+mod python;
+mod shared;
+mod shares;
+mod transparency;

@@ -1,0 +1,121 @@
+//! What all tests of this process share: one PostgreSQL, one tenant, one proxy, three sidecars; each
+//! test has a database of its own. Nobody drops a static: the leashes end with the process.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use trefoil_tests::cluster::Cluster;
+use trefoil_tests::endpoint::Endpoint;
+use trefoil_tests::recorder::Recorder;
+use trefoil_tests::stack::{Part, ProxyOptions, start_proxy, start_sidecar};
+use trefoil_tests::tenant::Tenant;
+
+/// The policy of all tests.
+pub(crate) const POLICY: &str = include_str!("../../corpus/policy.toml");
+
+pub(crate) struct Shared {
+    pub(crate) cluster: Cluster,
+    pub(crate) tenant: Tenant,
+    pub(crate) proxy: Part,
+    pub(crate) recorder: Recorder,
+    alice: Part,
+    bob: Part,
+    application: Part,
+}
+
+/// One test's database, by every way that leads to it.
+pub(crate) struct Database {
+    /// Straight to PostgreSQL.
+    pub(crate) direct: Endpoint,
+    /// Through the proxy, with no shares attached.
+    pub(crate) proxy: Endpoint,
+    /// Through the sidecar that acts for alice.
+    pub(crate) alice: Endpoint,
+    /// Through the sidecar that acts for bob.
+    pub(crate) bob: Endpoint,
+    /// Through a sidecar that acts for whom the application names.
+    pub(crate) application: Endpoint,
+}
+
+/// The parts that all tests share, started by the first that asks.
+pub(crate) fn shared() -> &'static Shared {
+    static SHARED: OnceLock<Shared> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let cluster = Cluster::scratch().unwrap();
+        let dir = &cluster.directory().join("parts");
+        let tenant = Tenant::create(&dir.join("tenant"), "tests", &["alice", "bob", "carol"]).unwrap();
+        let recorder = Recorder::start(cluster.endpoint().port).unwrap();
+        let options = ProxyOptions {
+            policy: POLICY,
+            tenant: &tenant,
+            database: cluster.endpoint(),
+            recorder: Some(recorder.port()),
+            configuration: "",
+        };
+        let proxy = start_proxy(dir, &options).unwrap();
+        let alice = start_sidecar(dir, &tenant, &proxy, Some("alice")).unwrap();
+        let bob = start_sidecar(dir, &tenant, &proxy, Some("bob")).unwrap();
+        let application = start_sidecar(dir, &tenant, &proxy, None).unwrap();
+        Shared { cluster, tenant, proxy, recorder, alice, bob, application }
+    })
+}
+
+/// A new, empty database.
+pub(crate) fn database() -> Database {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let shared = shared();
+    let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let direct = shared.cluster.create_database(&name).unwrap();
+    Database {
+        proxy: direct.through(shared.proxy.port()),
+        alice: direct.through(shared.alice.port()),
+        bob: direct.through(shared.bob.port()),
+        application: direct.through(shared.application.port()),
+        direct,
+    }
+}
+
+/// A database with the corpus's schema and rows in it.
+pub(crate) fn clinic() -> Database {
+    let database = database();
+    create_schema(&database.alice);
+    database
+}
+
+/// Runs the corpus's schema, statement by statement.
+pub(crate) fn create_schema(endpoint: &Endpoint) {
+    run_schema(endpoint, include_str!("../../corpus/schema.sql"));
+}
+
+/// The table `patients` once more, under a name that the policy does not know.
+pub(crate) fn create_unprotected_twin(endpoint: &Endpoint) {
+    run_schema(endpoint, &include_str!("../../corpus/schema.sql").replace(" patients ", " people "));
+}
+
+fn run_schema(endpoint: &Endpoint, schema: &str) {
+    let mut frontend = trefoil_tests::frontend::Frontend::connect(endpoint, &[]).unwrap();
+    for statement in schema.lines().filter(|line| !line.starts_with("--")) {
+        let frames = frontend.query(statement).unwrap();
+        let error = frames.iter().find(|frame| frame.tag == b'E');
+        assert!(error.is_none(), "{statement}\n{error:?}");
+    }
+}
+
+/// Both texts are the same; if not, the lines that differ.
+pub(crate) fn assert_same(seen: &str, expected: &str) {
+    let mut differing = Vec::new();
+    let (mut left, mut right) = (seen.lines(), expected.lines());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => break,
+            (seen, expected) if seen != expected => {
+                differing.push(format!(
+                    "expected {}\n     got {}",
+                    expected.unwrap_or("-"),
+                    seen.unwrap_or("-")
+                ));
+            }
+            _ => {}
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}

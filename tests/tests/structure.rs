@@ -1,0 +1,171 @@
+//! The table of allowed dependencies between crates and between the modules of the proxy. An arrow
+//! that is not in it fails here, and so does a cycle.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use trefoil_tests::programs::source;
+
+/// Which of our crates a crate may use.
+const CRATES: &[(&str, &[&str])] = &[
+    ("keys", &[]),
+    ("proxy", &["trefoil-keys"]),
+    ("tenant-admin", &["trefoil-keys"]),
+    ("app-shim", &["trefoil-keys"]),
+    ("tests", &[]),
+];
+
+/// Which modules of the proxy a module of the proxy may use.
+const MODULES: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("wire", &[]),
+    ("policy", &["trefoil_keys"]),
+    ("config", &["policy", "trefoil_keys"]),
+    ("sql", &["error", "policy", "trefoil_keys"]),
+    ("value", &["error", "policy"]),
+    ("shares", &["error", "policy", "trefoil_keys"]),
+    ("upstream", &["error", "policy", "shares", "trefoil_keys"]),
+    ("session", &["error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
+    ("server", &["config", "error", "policy", "session", "shares", "upstream"]),
+];
+
+fn table(rows: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    rows.iter().map(|(name, uses)| ((*name).to_owned(), owned(uses))).collect()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The names that follow `prefix` anywhere in the code: `crate::wire::…`, `crate::{wire, sql::Plan}`.
+fn names_after(code: &str, prefix: &str) -> BTreeSet<String> {
+    let word = |text: &str| -> String {
+        text.trim_start().chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+    };
+    let mut names = BTreeSet::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        if !rest.starts_with('{') {
+            names.insert(word(rest));
+            continue;
+        }
+        let (mut depth, mut start) = (0, 1);
+        for (position, character) in rest.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if (character == ',' && depth == 1) || depth == 0 {
+                names.insert(word(&rest[start..position]));
+                start = position + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    names.remove("");
+    names
+}
+
+/// The code of a file without comments and without its unit tests, which may use what they like.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    code.lines().map(|line| line.split("//").next().unwrap().to_owned() + "\n").collect()
+}
+
+fn proxy_arrows() -> BTreeMap<String, BTreeSet<String>> {
+    let root = source().join("proxy/src");
+    let modules = table(MODULES);
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in rust_files(&root) {
+        let inner = path.strip_prefix(&root).unwrap();
+        let module = inner.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        assert!(modules.contains_key(&module), "module {module} of the proxy is not in the table");
+        let code = code(&path);
+        let mut uses = names_after(&code, "crate::");
+        if code.contains("trefoil_keys::") {
+            uses.insert("trefoil_keys".to_owned());
+        }
+        // `trefoil_keys::x` is no path into this crate, and neither is `pg_crate::x`.
+        uses.retain(|name| *name != module && (modules.contains_key(name) || name == "trefoil_keys"));
+        arrows.entry(module).or_default().extend(uses);
+    }
+    arrows
+}
+
+#[test]
+fn modules_of_the_proxy_keep_to_the_table() {
+    let allowed = table(MODULES);
+    for (module, uses) in proxy_arrows() {
+        let more: Vec<_> = uses.difference(&allowed[&module]).collect();
+        assert!(more.is_empty(), "{module} uses {more:?}: not in the table of tests/tests/structure.rs");
+    }
+}
+
+#[test]
+fn crates_keep_to_the_table() {
+    let allowed = table(CRATES);
+    let workspace: toml::Table = fs::read_to_string(source().join("Cargo.toml")).unwrap().parse().unwrap();
+    for member in workspace["workspace"]["members"].as_array().unwrap() {
+        let member = member.as_str().unwrap();
+        let manifest: toml::Table =
+            fs::read_to_string(source().join(member).join("Cargo.toml")).unwrap().parse().unwrap();
+        let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table).unwrap();
+        let ours: BTreeSet<_> =
+            dependencies.keys().filter(|name| name.starts_with("trefoil-")).cloned().collect();
+        let table = allowed.get(member).unwrap_or_else(|| panic!("crate {member} is not in the table"));
+        assert!(ours.is_subset(table), "{member} depends on {ours:?}, allowed is {table:?}");
+    }
+}
+
+#[test]
+fn neither_the_table_nor_the_code_has_a_cycle() {
+    for mut arrows in [table(MODULES), proxy_arrows()] {
+        // Take away what depends on nothing that is left, until nothing is left.
+        while !arrows.is_empty() {
+            let leaves: BTreeSet<_> = arrows
+                .iter()
+                .filter(|(_, uses)| uses.iter().all(|name| !arrows.contains_key(name)))
+                .map(|(module, _)| module.clone())
+                .collect();
+            assert!(!leaves.is_empty(), "a cycle among {:?}", arrows.keys());
+            arrows.retain(|module, _| !leaves.contains(module));
+        }
+    }
+}
+
+#[test]
+fn keys_has_no_network_no_async_and_no_unsafe() {
+    let manifest: toml::Table =
+        fs::read_to_string(source().join("keys/Cargo.toml")).unwrap().parse().unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap();
+    for name in ["tokio", "hyper", "tokio-postgres", "futures"] {
+        assert!(!dependencies.contains_key(name), "keys depends on {name}");
+    }
+    assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true));
+    let workspace: toml::Table = fs::read_to_string(source().join("Cargo.toml")).unwrap().parse().unwrap();
+    assert_eq!(workspace["workspace"]["lints"]["rust"]["unsafe_code"].as_str(), Some("forbid"));
+    for path in rust_files(&source().join("keys/src")) {
+        let code = code(&path);
+        for word in ["async fn", ".await", "std::net", "unsafe {"] {
+            assert!(!code.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
