@@ -1,0 +1,27 @@
+# make demo   shows the whole of Trefoil in a terminal, on a throwaway PostgreSQL, and checks it
+# make up     starts the same parts and keeps them up until Ctrl-C   (POLICY=, DIR=, PG_BIN=, RELEASE=1)
+# make test   sets up and runs all tests
+.PHONY: demo up test programs packages
+.DEFAULT_GOAL := demo
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+PROFILE := $(if $(RELEASE),release,debug)
+export PG_BIN POLICY DIR
+
+demo: programs
+	@"$(TARGET)/$(PROFILE)/demo"
+
+up: programs
+	@exec "$(TARGET)/$(PROFILE)/up"
+
+programs: packages
+	@cargo build --locked --workspace --bins $(if $(RELEASE),--release)
+
+# One build for programs and tests, so that both see the same features of each dependency.
+test: packages
+	@deploy/python.sh >/dev/null
+	cargo build --locked --workspace --all-targets
+	TREFOIL_BUILT=1 cargo test --locked --workspace
+
+packages:
+	@deploy/packages.sh

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs the Debian or Ubuntu packages that building and running Trefoil needs and that are
+# missing, saying which. Does nothing, quickly, when all is there.
+set -euo pipefail
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+have_postgresql() {
+    [ -n "${PG_BIN:-}" ] && [ -x "$PG_BIN/initdb" ] && return
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb
+}
+
+have_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null ||
+        compgen -G '/usr/lib/*/libclang*.so*' >/dev/null || compgen -G '/usr/lib64/libclang.so*' >/dev/null
+}
+
+missing=()
+have cc || missing+=(gcc libc6-dev)
+have make || missing+=(make)
+have setpriv || missing+=(util-linux)
+# bindgen, for the SQL grammar: the library, and clang's own headers.
+have_libclang || missing+=(libclang-dev clang)
+have_postgresql || missing+=(postgresql)
+have psql || missing+=(postgresql-client)
+python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    echo "packages: installing ${missing[*]}"
+    if ! have apt-get; then
+        echo "packages: this is no Debian or Ubuntu: install the equivalents of ${missing[*]} by hand" >&2
+        exit 1
+    fi
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        have sudo || { echo "packages: run this as root, or install sudo" >&2; exit 1; }
+        root=(sudo)
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    "${root[@]}" apt-get update -qq
+    if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+        # Debian starts a default cluster on installation: only the programs are wanted.
+        "${root[@]}" apt-get install -y -qq --no-install-recommends postgresql-common
+        echo "packages: switching off the default cluster in /etc/postgresql-common/createcluster.conf"
+        "${root[@]}" sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
+            /etc/postgresql-common/createcluster.conf
+    fi
+    "${root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+if ! have cargo; then
+    echo "packages: no Rust toolchain: install one from https://rustup.rs" >&2
+    exit 1
+fi
