@@ -472,8 +472,8 @@ fn bundle_is_read_again() {
     let shim = Shim::start();
     let mut session = shim.session(b"trefoil.user\0alice\0trefoil.envelope\0e1\0user\0app\0");
     write_bundle(&shim.directory.path().join("application.json"), &["bob"]);
-    let id = shim.child.id().to_string();
-    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    let hang_up = format!("kill -s HUP {}", shim.child.id());
+    assert!(Command::new("/bin/sh").args(["-c", &hang_up]).status().unwrap().success());
     while !std::fs::read_to_string(shim.directory.path().join("log")).unwrap().contains("read again") {
         std::thread::sleep(Duration::from_millis(10));
     }
