@@ -1,3 +1,5 @@
+//! Comments as carriers, and what only looks like one.
+
 use super::*;
 use proptest::prelude::*;
 
