@@ -22,7 +22,7 @@ pub struct Taken {
 /// Takes the carriers off a statement text; `None` where it has none, which costs one search for
 /// underscores. An error is also any text in which a share or an envelope would stay behind.
 pub fn take(text: &[u8]) -> Result<Option<Taken>, MalformedCarrier> {
-    if !mentions(text, b"") {
+    if !mentions(text, b"") && memmem::find(text, b"trefoil.").is_none() {
         return Ok(None);
     }
     let mut taken = Taken { carriers: Carriers::default(), text: Vec::with_capacity(text.len()) };
@@ -32,6 +32,14 @@ pub fn take(text: &[u8]) -> Result<Option<Taken>, MalformedCarrier> {
     let last = trailing(text).filter(|last| first.as_ref() != Some(last));
     for comment in [first, last].into_iter().flatten() {
         let Some(content) = text.get(comment.start + 2..comment.end - 2) else { continue };
+        // The setting's name: elsewhere SQL has it with good reason, in a comment it is a misspelt carrier.
+        let lower = content.to_ascii_lowercase();
+        if [&b"trefoil.envelope"[..], b"trefoil.app_share"]
+            .iter()
+            .any(|name| memmem::find(&lower, name).is_some())
+        {
+            return Err(MalformedCarrier::Elsewhere);
+        }
         let Some(pairs) = pairs(content) else {
             if mentions(content, b"user=") {
                 return Err(MalformedCarrier::Encoding);

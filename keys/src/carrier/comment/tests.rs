@@ -194,3 +194,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_setting_name_in_a_comment_is_a_misspelt_carrier() {
+    assert!(take(b"/*trefoil.envelope='e'*/ select 1").is_err());
+    assert!(take(b"select 1 /*trefoil.app_share='e'*/").is_err());
+    assert!(take(b"SET trefoil.envelope = 'e'").is_ok_and(|taken| taken.is_none()));
+}
