@@ -1,8 +1,10 @@
-//! The corpus of statements: one line per case, in `tests/corpus/statements.txt`, which says how to
-//! read it, and `tests/corpus/sessions.txt`.
+//! The corpus of statements: one line per case, in the files of `tests/corpus/statements`, of which
+//! `queries.txt` says how to read them, and `tests/corpus/sessions`.
 
 use crate::leak::Marker;
+use crate::programs::source;
 use crate::{Error, Result};
+use std::fs;
 
 /// How a statement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +28,8 @@ pub enum Expected {
 
 /// One line of the corpus.
 pub struct Case {
-    /// Its line number.
-    pub line: usize,
+    /// Its file and line.
+    pub place: String,
     /// The ways in which it is sent.
     pub protocols: &'static [Protocol],
     /// What must come of it.
@@ -40,35 +42,66 @@ pub struct Case {
     pub markers: Vec<Marker>,
 }
 
-/// Reads the corpus.
-pub fn read(text: &str) -> Result<Vec<Case>> {
-    let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
-    lines
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-        .map(|(number, line)| case(number, line).ok_or_else(|| Error::new(format!("corpus, line {number}"))))
-        .collect()
+/// Reads the statements of the corpus.
+pub fn statements() -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (file, text) in files("statements")? {
+        cases.extend(read(&file, &text, FIRST_STATEMENT + cases.len())?);
+    }
+    Ok(cases)
 }
 
-/// Reads the corpus of sessions: blocks of cases that belong together, separated by blank lines.
-pub fn read_sessions(text: &str) -> Result<Vec<Vec<Case>>> {
-    let mut sessions = vec![Vec::new()];
-    for (number, line) in text.lines().enumerate() {
-        // Far from the lines of the other file, so that no two cases share a marker.
-        let number = number + 5001;
-        match (line, sessions.last_mut()) {
-            ("", _) => sessions.push(Vec::new()),
-            (line, Some(session)) if !line.starts_with('#') => {
-                let case = case(number, line).filter(|case| case.protocols.len() < 3);
-                session.push(case.ok_or_else(|| Error::new(format!("sessions, line {}", number - 5000)))?);
+/// Reads the sessions of the corpus: blocks of cases that belong together, separated by blank lines.
+pub fn sessions() -> Result<Vec<Vec<Case>>> {
+    let mut sessions = Vec::new();
+    let mut number = FIRST_SESSION;
+    for (file, text) in files("sessions")? {
+        let mut session = Vec::new();
+        for (line, text) in text.lines().chain([""]).enumerate() {
+            match text {
+                "" => sessions.push(std::mem::take(&mut session)),
+                text if text.starts_with('#') => {}
+                text => {
+                    let place = format!("{file}:{}", line + 1);
+                    let case = case(&place, text, number).filter(|case| case.protocols.len() < 3);
+                    session.push(case.ok_or_else(|| Error::new(place))?);
+                    number += 1;
+                }
             }
-            _ => {}
         }
     }
     sessions.retain(|session| !session.is_empty());
     Ok(sessions)
 }
 
-fn case(line: usize, text: &str) -> Option<Case> {
+/// Numbers of cases, of which their markers are made: no two cases share one.
+const FIRST_STATEMENT: usize = 1;
+const FIRST_SESSION: usize = 5001;
+
+/// The files of one folder of the corpus with their texts, by name.
+fn files(folder: &str) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(source().join("tests/corpus").join(folder))? {
+        let entry = entry?;
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        files.push((name, fs::read_to_string(entry.path())?));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(file: &str, text: &str, first: usize) -> Result<Vec<Case>> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .enumerate()
+        .map(|(index, (line, text))| {
+            let place = format!("{file}:{}", line + 1);
+            case(&place, text, first + index).ok_or_else(|| Error::new(place))
+        })
+        .collect()
+}
+
+fn case(place: &str, text: &str, number: usize) -> Option<Case> {
     let mut fields = text.split(" | ");
     let protocols: &[Protocol] = match fields.next()?.trim() {
         "both" => &[Protocol::Simple, Protocol::ExtendedText, Protocol::ExtendedBinary],
@@ -83,16 +116,16 @@ fn case(line: usize, text: &str) -> Option<Case> {
         None if expected.len() == 5 => Expected::Error(expected.to_owned()),
         None => return None,
     };
-    let values = Values::of(line);
+    let values = Values::of(number);
     let statement = values.fill(fields.next()?.trim());
     let parameters = fields
         .map(|field| Some(field.trim()).filter(|field| *field != "NULL").map(|field| values.fill(field)))
         .collect();
     let markers = values.markers(text);
-    Some(Case { line, protocols, expected, statement, parameters, markers })
+    Some(Case { place: place.to_owned(), protocols, expected, statement, parameters, markers })
 }
 
-/// The marker values of one line: unlike those of any other, and unlike anything else.
+/// The marker values of one case: unlike those of any other, and unlike anything else.
 struct Values {
     text: String,
     free: String,
@@ -103,18 +136,18 @@ struct Values {
 }
 
 impl Values {
-    fn of(line: usize) -> Self {
-        let number = i32::try_from(line).unwrap_or(0);
+    fn of(case: usize) -> Self {
+        let number = i32::try_from(case).unwrap_or(0);
         let [.., high, low] = number.to_be_bytes();
         Self {
-            text: format!("MK{line:04}QZ"),
-            free: format!("FREE{line:04}"),
+            text: format!("MK{case:04}QZ"),
+            free: format!("FREE{case:04}"),
             integer: 1_370_000_000 + number * 7919,
             uuid: [
                 0x7e, 0x57, 0xab, 0x1e, 0x5a, 0x5a, 0x4c, 0x1d, 0x8e, 0x3f, 0x91, 0x02, 0x77, high, low, 0x66,
             ],
             days: number,
-            numeric: format!("8{line:05}71.37"),
+            numeric: format!("8{case:05}71.37"),
         }
     }
 
@@ -176,11 +209,14 @@ mod tests {
 
     #[test]
     fn a_line_becomes_a_case() {
-        let cases =
-            read("# c\n\nextended | =1 | SELECT $1, a || b | {t} | NULL\nboth | 0A000 | SELECT {i}\n")
-                .unwrap();
+        let cases = read(
+            "f",
+            "# c\n\nextended | =1 | SELECT $1, a || b | {t} | NULL\nboth | 0A000 | SELECT {i}\n",
+            3,
+        )
+        .unwrap();
         let [first, second] = &cases[..] else { panic!("{}", cases.len()) };
-        assert_eq!(first.statement, "SELECT $1, a || b");
+        assert_eq!((first.statement.as_str(), second.place.as_str()), ("SELECT $1, a || b", "f:4"));
         assert_eq!(first.parameters, [Some("MK0003QZ".to_owned()), None]);
         assert_eq!((first.expected.clone(), first.markers.len()), (Expected::Same(Some(1)), 1));
         assert_eq!(
@@ -191,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_an_error() {
-        assert!(read("both | what | SELECT 1").is_err());
-        assert!(read("neither | = | SELECT 1").is_err());
+        assert!(read("f", "both | what | SELECT 1", 1).is_err());
+        assert!(read("f", "neither | = | SELECT 1", 1).is_err());
     }
 }

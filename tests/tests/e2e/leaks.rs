@@ -12,7 +12,7 @@ use trefoil_tests::leak::{Marker, Search};
 
 #[test]
 fn no_marker_of_the_corpus_is_seen_beyond_the_proxy() {
-    let mut cases = corpus::read(include_str!("../../corpus/statements.txt")).unwrap();
+    let mut cases = corpus::statements().unwrap();
     let oracle = Cluster::scratch().unwrap();
     let oracle = oracle.create_database("corpus").map(|endpoint| (endpoint, oracle)).unwrap();
     create_schema(&oracle.0);
@@ -27,11 +27,11 @@ fn no_marker_of_the_corpus_is_seen_beyond_the_proxy() {
             let expected = run(case, *protocol, &mut plain);
             let seen = run(case, *protocol, &mut proxied);
             if let Err(difference) = compare(case, expected, seen) {
-                wrong.push(format!("line {} {protocol:?}: {}\n    {difference}", case.line, case.statement));
+                wrong.push(format!("{} {protocol:?}: {}\n    {difference}", case.place, case.statement));
             }
         }
     }
-    let sessions = corpus::read_sessions(include_str!("../../corpus/sessions.txt")).unwrap();
+    let sessions = corpus::sessions().unwrap();
     for session in &sessions {
         let mut proxied = Frontend::connect(&database.alice, &[]).unwrap();
         let mut plain = Frontend::connect(&oracle.0, &[]).unwrap();
@@ -45,11 +45,7 @@ fn no_marker_of_the_corpus_is_seen_beyond_the_proxy() {
             };
             let seen = send(case, protocol, &mut proxied);
             if let Err(difference) = compare(case, expected, seen) {
-                let line = case.line - 5000;
-                wrong.push(format!(
-                    "sessions, line {line} {protocol:?}: {}\n    {difference}",
-                    case.statement
-                ));
+                wrong.push(format!("{} {protocol:?}: {}\n    {difference}", case.place, case.statement));
             }
         }
     }
@@ -69,10 +65,7 @@ fn look_for_leaks(cases: &[Case]) {
     for (place, bytes) in places() {
         let search = if place.starts_with("sent") { &short } else { &long };
         for (number, leak) in search.leaks(&bytes) {
-            leaks.push(format!(
-                "line {}: {leak} in {place}: {}",
-                owners[number].line, owners[number].statement
-            ));
+            leaks.push(format!("{}: {leak} in {place}: {}", owners[number].place, owners[number].statement));
         }
     }
     assert!(leaks.is_empty(), "{} leaks:\n{}", leaks.len(), leaks.join("\n"));
@@ -141,7 +134,7 @@ fn run(case: &Case, protocol: Protocol, frontend: &mut Frontend) -> Vec<Frame> {
     frontend.query("BEGIN").unwrap();
     let frames = send(case, protocol, frontend);
     frontend.query("ROLLBACK").unwrap();
-    assert_eq!(frontend.status, b'I', "line {}", case.line);
+    assert_eq!(frontend.status, b'I', "{}", case.place);
     frames
 }
 
@@ -153,7 +146,7 @@ fn send(case: &Case, protocol: Protocol, frontend: &mut Frontend) -> Vec<Frame> 
         Protocol::ExtendedText => frontend.extended(&case.statement, &parameters, false),
         Protocol::ExtendedBinary => frontend.extended(&case.statement, &parameters, true),
     };
-    frames.unwrap_or_else(|error| panic!("line {} {protocol:?}: {error}: {}", case.line, case.statement))
+    frames.unwrap_or_else(|error| panic!("{} {protocol:?}: {error}: {}", case.place, case.statement))
 }
 
 /// Rows returned, or affected where none are.
