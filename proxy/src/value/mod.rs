@@ -1,6 +1,7 @@
 //! Logical types: text and binary forms as PostgreSQL reads and writes them <-> canonical bytes
 //! (the binary send format, normalised so that equal values are equal bytes). No I/O, no keys.
 
+pub mod array;
 mod boolean;
 mod bytes;
 mod calendar;
