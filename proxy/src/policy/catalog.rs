@@ -1,7 +1,8 @@
 //! The database's catalog as data: relations, their columns, and which functions reach protected
 //! tables. A snapshot never changes; DDL makes a new one with a new version.
 
-use super::QualifiedName;
+use super::{Policy, ProtectedColumn, QualifiedName, TablePolicy};
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +52,35 @@ pub struct Column {
     pub number: i16,
     /// `atttypid`; 0 when not known.
     pub type_oid: u32,
+    /// What it holds.
+    pub holds: Holds,
+}
+
+/// What a column holds, beside what the policy says of its own relation and name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Holds {
+    /// What the policy says; plain values where it says nothing.
+    #[default]
+    Own,
+    /// Cells of this column of another table: in a view or child of that table.
+    Cell(Arc<ProtectedColumn>),
+    /// What the database computes from cells, and means nothing.
+    Computed,
+}
+
+/// What a relation is, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A table, or anything else that is not a view.
+    #[default]
+    Table,
+    /// A view.
+    View {
+        /// Whether writing to it runs rules or triggers of its own.
+        rules: bool,
+    },
+    /// A materialized view.
+    MaterializedView,
 }
 
 /// How a relation relates to protected tables beside being one itself.
@@ -58,8 +88,10 @@ pub struct Column {
 pub enum Reach {
     /// It reaches none.
     None,
-    /// A view, materialized view, rule, child or partition through which a protected table's rows
-    /// are read or written.
+    /// A protected table's rows are read or written through it, and its columns say what they hold: it
+    /// is used like a protected table.
+    Followed,
+    /// A protected table's rows are read or written through it in a way that is not followed.
     Protected,
 }
 
@@ -75,6 +107,31 @@ pub struct Relation {
     pub columns: Option<Vec<Column>>,
     /// Whether a protected table is reached through it.
     pub reach: Reach,
+    /// What it is.
+    pub kind: Kind,
+}
+
+impl Relation {
+    /// The protected column whose cells a column of this relation holds.
+    pub fn cell<'a>(&'a self, column: &'a Column, policy: &'a Policy) -> Option<&'a Arc<ProtectedColumn>> {
+        match (policy.table(&self.name), &column.holds) {
+            (Some(table), _) => table.get(&column.name),
+            (None, Holds::Cell(cell)) => Some(cell),
+            (None, Holds::Own | Holds::Computed) => None,
+        }
+    }
+
+    /// All protected columns whose cells it holds, by its own names for them.
+    pub fn cells<'a>(&'a self, policy: &'a Policy) -> Cow<'a, TablePolicy> {
+        match policy.table(&self.name) {
+            Some(table) => Cow::Borrowed(table),
+            None => {
+                let columns = self.columns.iter().flatten();
+                let cells = columns.filter_map(|c| Some((c.name.clone(), Arc::clone(self.cell(c, policy)?))));
+                Cow::Owned(cells.collect())
+            }
+        }
+    }
 }
 
 /// One immutable snapshot of a database's catalog.
@@ -214,6 +271,7 @@ mod tests {
             oid,
             columns: Some(Vec::new()),
             reach: Reach::None,
+            kind: Kind::Table,
         }
     }
 

@@ -4,7 +4,7 @@
 use super::class::string;
 use super::resolve::{BYTEA, Meaning, Names, TEMPORARY};
 use crate::policy::QualifiedName;
-use crate::policy::catalog::{Catalog, Column, Reach, Relation};
+use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use pg_raw_parse::nodes::{self, AlterTableType, ObjectType};
 use pg_raw_parse::{Node, list};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
 }
 
 fn relation(name: QualifiedName, columns: Option<Vec<Column>>) -> Relation {
-    Relation { name, oid: 0, columns, reach: Reach::None }
+    Relation { name, oid: 0, columns, reach: Reach::None, kind: Kind::Table }
 }
 
 fn unknown_columns(range: &nodes::RangeVar, names: Names<'_>) -> Option<Catalog> {
@@ -107,7 +107,7 @@ fn columns(create: &nodes::CreateStmt, name: &QualifiedName, names: Names<'_>) -
 fn column(definition: &nodes::ColumnDef, table: &QualifiedName, names: Names<'_>) -> Column {
     let name = definition.colname().unwrap_or_default().to_owned();
     let protected = names.policy.table(table).is_some_and(|t| t.contains_key(&name));
-    Column { name, number: 0, type_oid: if protected { BYTEA } else { 0 } }
+    Column { name, number: 0, type_oid: if protected { BYTEA } else { 0 }, holds: Holds::Own }
 }
 
 fn known<'c>(range: &nodes::RangeVar, names: Names<'c>) -> Option<&'c Arc<Relation>> {

@@ -76,6 +76,14 @@ pub(super) fn reaches_protected(name: &QualifiedName) -> ClientError {
     )
 }
 
+/// A view's column that is an expression over cells.
+pub(super) fn computed(name: &str) -> ClientError {
+    unsupported(
+        format!("column \"{name}\" of a view is computed from protected columns and has no meaning"),
+        "The view computes with ciphertext. Select the protected columns themselves, and compute in the application.",
+    )
+}
+
 /// A column that the policy protects and the database holds in clear.
 pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
     unsupported(

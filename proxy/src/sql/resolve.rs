@@ -15,9 +15,10 @@ pub(super) const TEMPORARY: &str = "pg_temp";
 pub(super) enum Meaning<'c> {
     /// It touches nothing protected.
     Plain(&'c Arc<Relation>),
-    /// A table with protected columns, named in the policy.
+    /// A table with protected columns, named in the policy, or a view or child of one whose columns say
+    /// what they hold.
     Protected(&'c Arc<Relation>),
-    /// A view, child or partition through which a protected table is reached.
+    /// Another relation through which a protected table is reached.
     Reaching(&'c Arc<Relation>),
     /// In the policy, but not in the catalog.
     NotCreated(QualifiedName),
@@ -46,8 +47,11 @@ impl<'c> Names<'c> {
     fn qualified(self, name: &QualifiedName) -> Meaning<'c> {
         match (self.catalog.relation(name), self.policy.table(name).is_some()) {
             (Some(relation), true) => Meaning::Protected(relation),
-            (Some(relation), false) if relation.reach == Reach::Protected => Meaning::Reaching(relation),
-            (Some(relation), false) => Meaning::Plain(relation),
+            (Some(relation), false) => match relation.reach {
+                Reach::None => Meaning::Plain(relation),
+                Reach::Followed => Meaning::Protected(relation),
+                Reach::Protected => Meaning::Reaching(relation),
+            },
             (None, true) => Meaning::NotCreated(name.clone()),
             (None, false) => Meaning::Unknown,
         }
@@ -96,16 +100,14 @@ impl<'c> Names<'c> {
         }
     }
 
-    /// The policy's entry for a column of `table`; an error if the catalog shows it as anything but
-    /// `bytea`, for then the database holds it in clear.
+    /// The protected column whose cells a column of `table` holds; an error if the catalog shows it as
+    /// anything but `bytea`, for then the database holds it in clear.
     pub(super) fn protected_column(
         self,
         table: &Relation,
         column: &crate::policy::catalog::Column,
     ) -> Result<Option<Arc<ProtectedColumn>>, ClientError> {
-        let Some(protected) = self.policy.table(&table.name).and_then(|t| t.get(&column.name)) else {
-            return Ok(None);
-        };
+        let Some(protected) = table.cell(column, self.policy) else { return Ok(None) };
         if column.type_oid != BYTEA {
             return Err(refusal::not_migrated(protected));
         }

@@ -6,10 +6,22 @@ use crate::policy::ProtectedColumn;
 use std::sync::Arc;
 
 /// One column of a source or result: its name, and its protection if it is a cell.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Out {
     pub(super) name: String,
     pub(super) cell: Option<Arc<ProtectedColumn>>,
+    /// Whether it is a view's column that the database computes from cells: not to be used.
+    pub(super) computed: bool,
+}
+
+impl Out {
+    fn is_sensitive(&self) -> bool {
+        self.cell.is_some() || self.computed
+    }
+
+    fn found(&self) -> Result<Found, ClientError> {
+        if self.computed { Err(refusal::computed(&self.name)) } else { Ok(self.cell.clone()) }
+    }
 }
 
 /// A relation in FROM, by the name under which its columns are qualified.
@@ -51,7 +63,7 @@ impl Frame {
 
     /// Whether any column in it is a cell.
     pub(super) fn has_cells(&self) -> bool {
-        self.star.iter().any(|c| c.cell.is_some())
+        self.star.iter().any(Out::is_sensitive)
     }
 
     fn source(&self, schema: Option<&str>, alias: &str) -> Option<&Source> {
@@ -62,7 +74,7 @@ impl Frame {
 impl Source {
     /// Whether any of its columns is a cell.
     pub(super) fn has_cells(&self) -> bool {
-        self.columns.iter().any(|c| c.cell.is_some())
+        self.columns.iter().any(Out::is_sensitive)
     }
 
     /// Gives it an alias, with names for its first columns.
@@ -93,16 +105,16 @@ impl Scope {
             open_ended |= frame.open_ended;
             let mut found = frame.star.iter().filter(|c| c.name == name);
             if let Some(first) = found.next() {
-                if found.next().is_some() || (first.cell.is_some() && open_ended) {
+                if found.next().is_some() || (first.is_sensitive() && open_ended) {
                     return Err(refusal::ambiguous_column(name));
                 }
                 // If the inner table has lost the column since the catalog was read, the name means the
                 // outer one.
                 let outer = self.frames.iter().take(depth).flat_map(|frame| &frame.star);
-                if first.cell.is_none() && outer.filter(|c| c.cell.is_some()).any(|c| c.name == name) {
+                if !first.is_sensitive() && outer.filter(|c| c.is_sensitive()).any(|c| c.name == name) {
                     return Err(refusal::ambiguous_column(name));
                 }
-                return Ok(first.cell.clone());
+                return first.found();
             }
         }
         if let Some(source) = self.source(None, name) {
@@ -125,7 +137,7 @@ impl Scope {
         let mut found = source.columns.iter().filter(|c| c.name == name);
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => Err(refusal::ambiguous_column(name)),
-            (Some(column), None) => Ok(column.cell.clone()),
+            (Some(column), None) => column.found(),
             (None, _) if SYSTEM_COLUMNS.contains(&name) || !source.has_cells() => Ok(None),
             (None, _) => Err(refusal::unknown_column(name)),
         }

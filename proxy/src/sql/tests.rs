@@ -2,7 +2,7 @@
 //! `«column:literal:purpose»`), with parameters and results where they matter; or its refusal.
 
 use super::{Context, Edit, Naming, Parameter, Plan, Refusal, ResultColumn, analyze};
-use crate::policy::catalog::{Catalog, Column, Reach, Relation};
+use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use crate::policy::{Policy, Purpose, QualifiedName};
 use std::sync::Arc;
 
@@ -27,9 +27,14 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)], reach: 
     let columns = columns
         .iter()
         .zip(1_i16..)
-        .map(|((name, type_oid), number)| Column { name: (*name).to_owned(), number, type_oid: *type_oid })
+        .map(|((name, type_oid), number)| Column {
+            name: (*name).to_owned(),
+            number,
+            type_oid: *type_oid,
+            holds: Holds::Own,
+        })
         .collect();
-    Relation { name: QualifiedName::new(schema, name), oid, columns: Some(columns), reach }
+    Relation { name: QualifiedName::new(schema, name), oid, columns: Some(columns), reach, kind: Kind::Table }
 }
 
 fn catalog() -> Arc<Catalog> {

@@ -2,14 +2,14 @@
 //! depend on, and the texts of functions, as of one snapshot.
 
 use super::reach::{self, Dependencies, Function};
-use crate::policy::catalog::{Catalog, Column, Reach, Relation};
+use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use crate::policy::{Policy, QualifiedName};
 use std::collections::HashMap;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
 /// Tables, views, sequences, foreign and partitioned tables; those of sessions and TOAST left out.
 const RELATIONS: &str = "
-    SELECT c.oid, n.nspname::text, c.relname::text
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
       AND n.nspname !~ '^pg_(toast|temp_|toast_temp_)'";
@@ -87,7 +87,13 @@ async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relatio
     for row in transaction.query(RELATIONS, &[]).await? {
         let oid = row.try_get(0)?;
         let name = QualifiedName { schema: row.try_get(1)?, name: row.try_get(2)? };
-        relations.insert(oid, Relation { name, oid, columns: Some(Vec::new()), reach: Reach::None });
+        let kind = match row.try_get(3)? {
+            "v" => Kind::View { rules: false },
+            "m" => Kind::MaterializedView,
+            _ => Kind::Table,
+        };
+        let columns = Some(Vec::new());
+        relations.insert(oid, Relation { name, oid, columns, reach: Reach::None, kind });
     }
     for row in transaction.query(COLUMNS, &[]).await? {
         let oid: u32 = row.try_get(0)?;
@@ -96,6 +102,7 @@ async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relatio
                 name: row.try_get(1)?,
                 number: row.try_get(2)?,
                 type_oid: row.try_get(3)?,
+                holds: Holds::Own,
             });
         }
     }

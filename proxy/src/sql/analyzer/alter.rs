@@ -6,19 +6,19 @@ use super::{Analysis, Analyzer};
 use crate::policy::TablePolicy;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, AlterTableType as Action};
+use std::borrow::Cow;
 
 impl<'a> Analyzer<'a> {
     /// ALTER TABLE: what keeps protected columns as the policy says.
     pub(super) fn alter_table(&mut self, alter: &'a nodes::AlterTableStmt) -> Analysis<()> {
         let range = alter.relation().ok_or_else(refusal::not_understood)?;
-        let empty = TablePolicy::default();
         let columns = match self.names.relation(range)? {
-            Meaning::Protected(relation) => self.names.policy.table(&relation.name).unwrap_or(&empty),
-            _ => &empty,
+            Meaning::Protected(relation) => relation.cells(self.names.policy),
+            _ => Cow::default(),
         };
         for command in alter.cmds() {
             let Node::AlterTableCmd(command) = command else { return Err(refusal::not_understood().into()) };
-            self.alter_command(command, columns).map_err(|refusal| refusal.at(offset(range.location)))?;
+            self.alter_command(command, &columns).map_err(|refusal| refusal.at(offset(range.location)))?;
         }
         Ok(())
     }

@@ -227,7 +227,7 @@ impl<'a> Analyzer<'a> {
         let Meaning::Protected(relation) = self.names.relation(range)? else {
             return Err(refusal::not_understood().into());
         };
-        let Some(columns) = self.names.policy.table(&relation.name) else { return Ok(()) };
+        let columns = &*relation.cells(self.names.policy);
         let equality_only = matches!(index.access_method(), None | Some("btree" | "hash"));
         for element in index.index_params() {
             match element.name().map(|name| columns.get(name)) {

@@ -5,6 +5,7 @@ use super::super::scope::{Frame, Out, Source};
 use super::super::{offset, refusal};
 use super::expression::{field_names, has_equality};
 use super::{Analysis, Analyzer};
+use crate::policy::catalog::Holds;
 use pg_raw_parse::{Node, list, nodes};
 
 /// Set-returning functions of PostgreSQL that yield one column.
@@ -86,7 +87,7 @@ impl<'a> Analyzer<'a> {
         let mut outs = Vec::with_capacity(columns.len());
         for column in columns {
             let cell = self.names.protected_column(relation, column).map_err(|error| error.at(at))?;
-            outs.push(Out { name: column.name.clone(), cell });
+            outs.push(Out { name: column.name.clone(), cell, computed: column.holds == Holds::Computed });
         }
         Ok(Source {
             alias: relation.name.name.clone(),
@@ -124,11 +125,11 @@ impl<'a> Analyzer<'a> {
         let alias = function.alias();
         let shown = alias.and_then(nodes::Alias::aliasname).unwrap_or(name);
         let columns = if single {
-            vec![Out { name: shown.to_owned(), cell: None }]
+            vec![Out { name: shown.to_owned(), ..Out::default() }]
         } else {
             let defined = function.coldeflist().iter().filter_map(nodes::ColumnDef::colname);
             let named = alias.into_iter().flat_map(|a| a.colnames().iter()).filter_map(Node::as_str);
-            defined.chain(named).map(|name| Out { name: name.to_owned(), cell: None }).collect()
+            defined.chain(named).map(|name| Out { name: name.to_owned(), ..Out::default() }).collect()
         };
         let complete = single || (!function.coldeflist().is_empty() && !function.ordinality);
         let source = Source { alias: shown.to_owned(), schema: None, columns, complete };
@@ -179,6 +180,9 @@ impl<'a> Analyzer<'a> {
         for name in names {
             let found = |frame: &Frame| frame.star.iter().find(|c| c.name == *name).cloned();
             let (l, r) = (found(&left), found(&right));
+            if let Some(computed) = l.iter().chain(&r).find(|column| column.computed) {
+                return Err(refusal::computed(&computed.name).into());
+            }
             let cell = match (l.and_then(|c| c.cell), r.and_then(|c| c.cell)) {
                 (None, None) => None,
                 (Some(l), Some(r)) if super::leaf::same_domain(&l, &r) => {
@@ -190,7 +194,7 @@ impl<'a> Analyzer<'a> {
                     return Err(refusal::plain_meets_cell(&cell).into());
                 }
             };
-            star.push(Out { name: name.clone(), cell });
+            star.push(Out { name: name.clone(), cell, computed: false });
         }
         let rest = left.star.into_iter().chain(right.star).filter(|c| !names.contains(&c.name));
         star.extend(rest);

@@ -144,8 +144,7 @@ fn targets_of(columns: Option<&[Out]>, width: usize) -> Analysis<impl Iterator<I
     if columns.is_some_and(|columns| columns.len() < width) {
         return Err(refusal::too_many_values().into());
     }
-    let plain = || Out { name: String::new(), cell: None };
-    let columns = columns.map_or_else(|| (0..width).map(|_| plain()).collect(), <[Out]>::to_vec);
+    let columns = columns.map_or_else(|| vec![Out::default(); width], <[Out]>::to_vec);
     Ok(columns.into_iter())
 }
 

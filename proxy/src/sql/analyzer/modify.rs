@@ -91,9 +91,12 @@ impl<'a> Analyzer<'a> {
         let at = super::super::offset(item.location);
         let column = match table.columns.iter().find(|c| c.name == name) {
             Some(column) => column.clone(),
-            None if !table.complete && !table.has_cells() => Out { name: name.to_owned(), cell: None },
+            None if !table.complete && !table.has_cells() => Out { name: name.to_owned(), ..Out::default() },
             None => return Err(refusal::unknown_column(name).at(at).into()),
         };
+        if column.computed {
+            return Err(refusal::computed(name).at(at).into());
+        }
         if let (Some(cell), false) = (&column.cell, item.indirection().is_empty()) {
             return Err(refusal::cell_in(cell, "an assignment to a part of it").at(at).into());
         }

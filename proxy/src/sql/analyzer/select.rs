@@ -113,7 +113,7 @@ impl<'a> Analyzer<'a> {
                     None
                 }
             };
-            outs.push(Out { name, cell });
+            outs.push(Out { name, cell, computed: false });
         }
         Ok(outs)
     }
@@ -262,6 +262,9 @@ impl<'a> Analyzer<'a> {
             {
                 let at = offset(column.location);
                 let outs = self.star(column.fields()).map_err(|refusal| refusal.at(at))?;
+                if let Some(computed) = outs.iter().find(|out| out.computed) {
+                    return Err(refusal::computed(&computed.name).at(at).into());
+                }
                 targets.extend(
                     outs.into_iter().map(|out| Target {
                         name: out.name,
