@@ -317,12 +317,14 @@ fn aborted() -> ClientError {
 
 /// Appends a refusal as an ErrorResponse.
 pub(super) fn refused(error: &ClientError, severity: Severity, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let detail = error.code.map(|code| format!("Trefoil error {}: see docs/errors.md.", code.id()));
     backend::error_response(
         out,
         &Failure {
             severity,
             code: error.sqlstate,
             message: &error.message,
+            detail: detail.as_deref().unwrap_or_default(),
             hint: &error.hint,
             position: error.position,
         },

@@ -1,7 +1,7 @@
 //! The shares that a client presents, by the three carriers, and how long each is kept: K messages
 //! and comments for one request, settings as PostgreSQL keeps settings.
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::shares::{ApplicationShare, LiveEnvelope, Shares};
 use crate::sql::SettingChange;
 use std::sync::Arc;
@@ -50,8 +50,8 @@ fn set(carriers: &mut Carriers, name: &str, value: Option<&Zeroizing<String>>) {
 }
 
 fn read_only() -> ClientError {
-    ClientError::new(
-        sqlstate::INSUFFICIENT_PRIVILEGE,
+    ClientError::refused(
+        Code::ReadScope,
         "the envelope's scope is read, and the statement writes",
         "Present an envelope of scope write.",
     )
@@ -214,8 +214,8 @@ impl Presented {
         let (Some(user), Some(envelope), Some(app_share)) =
             (current.user, current.envelope, current.app_share)
         else {
-            return Err(ClientError::new(
-                sqlstate::INVALID_AUTHORIZATION,
+            return Err(ClientError::refused(
+                Code::NoShare,
                 "no user share: the statement needs a protected column's key",
                 "Connect through the shim, or present trefoil.user, trefoil.envelope and trefoil.app_share.",
             ));

@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::pending::Kind;
 use super::splice::Splice;
 use super::state::{BOUND, State, Streamed, Turn};
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::wire::frontend::{self, StandIn};
 use crate::wire::{Malformed, frame};
 use trefoil_keys::carrier::message as key_message;
@@ -132,8 +132,8 @@ impl State {
             }
             b'F' => {
                 frontend::stand_in(splice.replace(head.size), StandIn::FunctionCall, b"")?;
-                let refusal = ClientError::new(
-                    sqlstate::FEATURE_NOT_SUPPORTED,
+                let refusal = ClientError::refused(
+                    Code::FunctionCall,
                     "function calls by the FunctionCall message are not supported",
                     "Call the function in a SELECT.",
                 );

@@ -1,6 +1,6 @@
 //! The session's settings as the server reports them, by ParameterStatus.
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::value::Settings;
 
 /// What decides how texts and values are read.
@@ -47,15 +47,15 @@ impl Parameters {
     /// Refuses a text that the server would split into other tokens than the analysis does.
     pub(super) fn check_text(&self, text: &[u8]) -> Result<(), ClientError> {
         if !self.standard_conforming_strings && text.contains(&b'\\') {
-            return Err(ClientError::new(
-                sqlstate::FEATURE_NOT_SUPPORTED,
+            return Err(ClientError::refused(
+                Code::TextForm,
                 "a statement with a backslash cannot be analysed while standard_conforming_strings is off",
                 "SET standard_conforming_strings = on, and write E'…' where escapes are meant.",
             ));
         }
         if matches!(self.encoding, Encoding::Other) && !text.is_ascii() {
-            return Err(ClientError::new(
-                sqlstate::FEATURE_NOT_SUPPORTED,
+            return Err(ClientError::refused(
+                Code::TextForm,
                 "a statement that is not ASCII cannot be analysed in this client_encoding",
                 "SET client_encoding = 'UTF8'.",
             ));

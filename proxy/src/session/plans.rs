@@ -2,7 +2,7 @@
 //! session sees.
 
 use super::parameters::Parameters;
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
 use crate::sql::{self, Context, Plan, Refusal};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
@@ -102,8 +102,8 @@ impl Plans {
             }
         };
         if plan.protected && !parameters.suit_protection() {
-            return Err(Refusal::Refused(ClientError::new(
-                sqlstate::FEATURE_NOT_SUPPORTED,
+            return Err(Refusal::Refused(ClientError::refused(
+                Code::SessionForm,
                 "protected columns need standard_conforming_strings on and client_encoding UTF8",
                 "Set both for this session.",
             )));

@@ -2,7 +2,7 @@
 //! the client asked for.
 
 use super::fault::Fault;
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::{Policy, ProtectedColumn, catalog::Catalog};
 use crate::shares::Burst;
 use crate::sql::{Parameter, ResultColumn};
@@ -109,8 +109,8 @@ impl Known<'_> {
 }
 
 fn stale() -> Fault {
-    Fault::Stale(ClientError::new(
-        sqlstate::FEATURE_NOT_SUPPORTED,
+    Fault::Stale(ClientError::refused(
+        Code::TableChanged,
         "the result's columns are not those that the statement was analysed for: a table has changed",
         "Connect again.",
     ))

@@ -4,7 +4,7 @@ use super::carriers::Presented;
 use super::fault::Fault;
 use super::names::Prepared;
 use super::results::{BYTEA, Shape};
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::ProtectedColumn;
 use crate::shares::Burst;
 use crate::sql::{Parameter, Plan};
@@ -15,7 +15,7 @@ use crate::wire::{Malformed, frontend, writer};
 use zeroize::Zeroizing;
 
 fn no_keys() -> ClientError {
-    ClientError::new(sqlstate::INVALID_AUTHORIZATION, "no user share", "")
+    ClientError::refused(Code::NoShare, "no user share", "")
 }
 
 /// A text with its edits made: cells in place of protected literals.
@@ -136,8 +136,8 @@ pub(super) fn bind(
                 (Parameter::SettingName, Some(name))
                     if name.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"trefoil.")) =>
                 {
-                    return Err(Fault::Refused(ClientError::new(
-                        sqlstate::FEATURE_NOT_SUPPORTED,
+                    return Err(Fault::Refused(ClientError::refused(
+                        Code::CarrierByParameter,
                         "a trefoil setting cannot be named by a parameter",
                         "Write the setting's name into the statement.",
                     )));

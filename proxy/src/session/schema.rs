@@ -3,7 +3,7 @@
 
 use super::parameters::Parameters;
 use super::plans::Plans;
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::policy::catalog::Catalog;
 use crate::sql::{Plan, Refusal};
 use crate::upstream::CatalogCell;
@@ -83,8 +83,8 @@ impl Schema {
             let before = plans.plan(text, &cell.current.load_full(), parameters);
             let plain = |plan: &Result<Arc<Plan>, Refusal>| plan.as_ref().is_ok_and(|plan| !plan.protected);
             if !plain(&result) || !plain(&before) {
-                result = Err(Refusal::Refused(ClientError::new(
-                    sqlstate::FEATURE_NOT_SUPPORTED,
+                result = Err(Refusal::Refused(ClientError::refused(
+                    Code::UncertainCatalog,
                     "a protected table may have changed: DDL of this transaction was rolled back in part",
                     "End the transaction first.",
                 )));

@@ -3,7 +3,7 @@
 use super::carriers::Presented;
 use super::fault::Fault;
 use super::socket::{Address, Stream};
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::wire::startup::{self, First, Startup};
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,8 +77,8 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
             b"user" => user = Some(value),
             b"database" => database = Some(value),
             b"replication" if !matches!(value, b"false" | b"off" | b"no" | b"0") => {
-                return Err(Fault::Fatal(ClientError::new(
-                    sqlstate::FEATURE_NOT_SUPPORTED,
+                return Err(Fault::Fatal(ClientError::refused(
+                    Code::Replication,
                     "replication connections are not supported",
                     "Connect to the database directly: protected columns are replicated encrypted.",
                 )));

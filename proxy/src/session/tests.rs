@@ -86,7 +86,7 @@ fn error() -> Vec<u8> {
 
 fn told(message: &str, code: &str, position: Option<usize>) -> Vec<u8> {
     let mut out = Vec::new();
-    let failure = Failure { severity: Severity::Error, code, message, hint: "", position };
+    let failure = Failure { severity: Severity::Error, code, message, detail: "", hint: "", position };
     error_response(&mut out, &failure).unwrap();
     out
 }

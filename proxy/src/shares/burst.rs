@@ -3,7 +3,7 @@
 use super::rejection::Rejection;
 use super::store::Store;
 use super::{ApplicationShare, LiveEnvelope};
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::policy::ProtectedColumn;
 use std::sync::Arc;
 use trefoil_keys::cell::{CellError, ColumnKey};
@@ -91,8 +91,8 @@ impl<'a> Burst<'a> {
 }
 
 fn not_granted(column: &ProtectedColumn) -> ClientError {
-    ClientError::new(
-        sqlstate::INSUFFICIENT_PRIVILEGE,
+    ClientError::refused(
+        Code::KeyspaceNotGranted,
         format!(
             "column \"{}\" of table \"{}\" is in keyspace \"{}\", which the user's envelope does not grant",
             column.name, column.table, column.keyspace
@@ -111,8 +111,8 @@ fn cell_error(column: &ProtectedColumn, error: CellError) -> ClientError {
         }
         CellError::Unsealable => "The value may be too long.",
     };
-    ClientError::new(
-        sqlstate::DATA_CORRUPTED,
+    ClientError::refused(
+        Code::Corrupted,
         format!("column \"{}\" of table \"{}\": {error}", column.name, column.table),
         hint,
     )

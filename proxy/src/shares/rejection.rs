@@ -1,6 +1,6 @@
 //! Why a share is not accepted: in full for the operator's log, uniform for the client.
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use trefoil_keys::envelope::{EnvelopeError, Reason};
 
 /// The reason, without any data of the envelope.
@@ -42,8 +42,8 @@ impl From<EnvelopeError> for Rejection {
 impl From<Rejection> for ClientError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
-            Rejection::Expired => Self::new(
-                sqlstate::INVALID_AUTHORIZATION,
+            Rejection::Expired => Self::refused(
+                Code::ShareExpired,
                 "share expired",
                 "Send a new user envelope; the user's agent makes one.",
             ),
@@ -52,8 +52,8 @@ impl From<Rejection> for ClientError {
                 "too many live user envelopes",
                 "Try again when some have expired; let agents reuse an envelope until it expires.",
             ),
-            _ => Self::new(
-                sqlstate::INVALID_AUTHORIZATION,
+            _ => Self::refused(
+                Code::ShareRejected,
                 "share rejected",
                 "Send the user, a fresh user envelope and the application's share that belong together; \
                  the proxy's log says which check failed.",

@@ -147,7 +147,7 @@ where
                     .any(|(table, _)| odd(&table.name) || odd(&table.name.replace('"', "\"\"")))
                 || lower.contains("u&\"");
             if named {
-                return Err(Refusal::from(refusal::statement("a function or DO block that may name it")));
+                return Err(Refusal::from(refusal::body()));
             }
             if lower.contains("trefoil.") {
                 return Err(refusal::carrier("a function or DO block").into());

@@ -1,7 +1,7 @@
 //! Every reason for which analysis refuses a statement, with SQLSTATE, message and hint. Only names
 //! go in, never a literal.
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::{ProtectedColumn, QualifiedName};
 use trefoil_keys::cell::Mode;
 
@@ -16,14 +16,10 @@ fn mode(m: Mode) -> &'static str {
     }
 }
 
-fn unsupported(message: String, hint: &str) -> ClientError {
-    ClientError::new(sqlstate::FEATURE_NOT_SUPPORTED, message, hint)
-}
-
 /// Not a statement of PostgreSQL's grammar.
 pub(super) fn syntax_error() -> ClientError {
-    ClientError::new(
-        sqlstate::SYNTAX_ERROR,
+    ClientError::refused(
+        Code::NotInGrammar,
         "syntax error: the statement is not in PostgreSQL's grammar",
         "It was not sent to the database. The offending word is left out of this message because it may belong to a value.",
     )
@@ -31,8 +27,8 @@ pub(super) fn syntax_error() -> ClientError {
 
 /// Nested too deeply.
 pub(super) fn too_deep() -> ClientError {
-    ClientError::new(
-        sqlstate::STATEMENT_TOO_COMPLEX,
+    ClientError::refused(
+        Code::TooDeep,
         "the statement is nested too deeply to be analysed",
         "Split it, or replace chains of operators by IN lists.",
     )
@@ -40,13 +36,18 @@ pub(super) fn too_deep() -> ClientError {
 
 /// A tree that the parser should not have made, or analysis that failed in itself.
 pub(super) fn not_understood() -> ClientError {
-    unsupported("the statement was not understood and has not been sent".into(), "Please report its form.")
+    ClientError::refused(
+        Code::NotUnderstood,
+        "the statement was not understood and has not been sent",
+        "Please report its form.",
+    )
 }
 
 /// Text that is not UTF-8 where it matters.
 pub(super) fn not_utf8() -> ClientError {
-    unsupported(
-        "a statement that is not UTF-8 text cannot be analysed for protected columns".into(),
+    ClientError::refused(
+        Code::NotUtf8,
+        "a statement that is not UTF-8 text cannot be analysed for protected columns",
         "Use client_encoding UTF8.",
     )
 }
@@ -62,7 +63,8 @@ pub(super) fn unknown_relation(name: &str) -> ClientError {
 
 /// An unqualified name with several candidates.
 pub(super) fn ambiguous_relation(name: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::AmbiguousRelation,
         format!("\"{name}\" exists in more than one schema, and one of them is protected"),
         "Qualify it with its schema.",
     )
@@ -70,7 +72,8 @@ pub(super) fn ambiguous_relation(name: &str) -> ClientError {
 
 /// A view, partition or the like over a protected table.
 pub(super) fn reaches_protected(name: &QualifiedName) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::ReachesProtected,
         format!("relation \"{}.{}\" reaches a protected table", name.schema, name.name),
         "Use the table that the policy names.",
     )
@@ -86,7 +89,8 @@ pub(super) fn computed(name: &str) -> ClientError {
 
 /// A column that the policy protects and the database holds in clear.
 pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::NotMigrated,
         format!("column {} is protected by the policy but is not stored as bytea", column(c)),
         "It is not migrated: create the table through the proxy, or take the column out of the policy.",
     )
@@ -94,7 +98,8 @@ pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
 
 /// A form of statement that has no meaning over protected tables.
 pub(super) fn statement(form: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::Statement,
         format!("{form} is not supported on a protected table"),
         "Use SELECT, INSERT, UPDATE or DELETE on the table itself.",
     )
@@ -102,28 +107,62 @@ pub(super) fn statement(form: &str) -> ClientError {
 
 /// A clause or expression that has no meaning where protected tables are involved.
 pub(super) fn clause(form: &str, hint: &str) -> ClientError {
-    unsupported(format!("{form} is not supported together with protected columns"), hint)
+    ClientError::refused(
+        Code::Clause,
+        format!("{form} is not supported together with protected columns"),
+        hint,
+    )
 }
 
 /// A function that may reach a protected table.
 pub(super) fn function(name: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::Function,
         format!("function \"{name}\" may reach a protected table"),
         "Its body names a protected table, or it runs SQL text that it makes or is given. Call it over a connection that does not use the proxy, or do its work in the application.",
     )
 }
 
+const COMPUTE: &str =
+    "The database sees only its ciphertext. Select the column and compute in the application.";
+
+fn cannot_be_used(c: &ProtectedColumn, place: &str) -> String {
+    format!("protected column {} cannot be used in {place}", column(c))
+}
+
+/// A DO block or function definition that may name a protected table.
+pub(super) fn body() -> ClientError {
+    ClientError::refused(
+        Code::Body,
+        "a function or DO block may not name a protected table, or what reaches one",
+        "Send its statements one by one through the proxy, or define it over a connection that does not use the proxy.",
+    )
+}
+
 /// A cell where only plain values can stand.
 pub(super) fn cell_in(c: &ProtectedColumn, place: &str) -> ClientError {
-    unsupported(
-        format!("protected column {} cannot be used in {place}", column(c)),
-        "The database sees only its ciphertext. Select the column and compute in the application.",
-    )
+    ClientError::refused(Code::CellInPlace, cannot_be_used(c, place), COMPUTE)
+}
+
+/// A cell as a function's argument.
+pub(super) fn cell_in_function(c: &ProtectedColumn, name: &str) -> ClientError {
+    ClientError::refused(Code::CellInFunction, cannot_be_used(c, &format!("function {name}")), COMPUTE)
+}
+
+/// A cell as an operator's operand.
+pub(super) fn cell_in_operator(c: &ProtectedColumn, name: &str) -> ClientError {
+    ClientError::refused(Code::CellInOperator, cannot_be_used(c, &format!("operator {name}")), COMPUTE)
+}
+
+/// A cell cast to another type.
+pub(super) fn cell_in_cast(c: &ProtectedColumn) -> ClientError {
+    ClientError::refused(Code::CellInCast, cannot_be_used(c, "a cast to another type"), COMPUTE)
 }
 
 /// Equality on a randomized column.
 pub(super) fn no_equality(c: &ProtectedColumn) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::NoEquality,
         format!("column {} is {} and has no equality", column(c), mode(c.mode)),
         "Only mode \"deterministic\" allows =, IN, joins, GROUP BY, DISTINCT, UNIQUE and keys.",
     )
@@ -131,7 +170,8 @@ pub(super) fn no_equality(c: &ProtectedColumn) -> ClientError {
 
 /// Order on a column without one.
 pub(super) fn no_order(c: &ProtectedColumn) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::NoOrder,
         format!("column {} is {} and has no order", column(c), mode(c.mode)),
         "Sort or compare in the application.",
     )
@@ -139,7 +179,8 @@ pub(super) fn no_order(c: &ProtectedColumn) -> ClientError {
 
 /// Two cells of different key domains.
 pub(super) fn domains_differ(a: &ProtectedColumn, b: &ProtectedColumn) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::DomainsDiffer,
         format!("columns {} and {} are in different key domains", column(a), column(b)),
         "Give both the same \"domain\" in the policy before data is written.",
     )
@@ -147,7 +188,8 @@ pub(super) fn domains_differ(a: &ProtectedColumn, b: &ProtectedColumn) -> Client
 
 /// A plain value or column meets a cell.
 pub(super) fn plain_meets_cell(c: &ProtectedColumn) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::PlainMeetsCell,
         format!("a plain value meets protected column {}", column(c)),
         "Use a literal or a parameter, which the proxy encrypts, or a column of the same key domain.",
     )
@@ -155,7 +197,8 @@ pub(super) fn plain_meets_cell(c: &ProtectedColumn) -> ClientError {
 
 /// A protected value would be stored in a plain column.
 pub(super) fn cell_into_plain(c: &ProtectedColumn, target: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::CellIntoPlain,
         format!("protected column {} cannot be assigned to plain column \"{target}\"", column(c)),
         "Protect the target column too, in the same key domain.",
     )
@@ -163,8 +206,8 @@ pub(super) fn cell_into_plain(c: &ProtectedColumn, target: &str) -> ClientError 
 
 /// A literal or cast of a type that is not the column's.
 pub(super) fn type_mismatch(c: &ProtectedColumn) -> ClientError {
-    ClientError::new(
-        sqlstate::DATATYPE_MISMATCH,
+    ClientError::refused(
+        Code::TypeMismatch,
         format!(
             "column {} is of type {} but the expression is of another type",
             column(c),
@@ -176,7 +219,8 @@ pub(super) fn type_mismatch(c: &ProtectedColumn) -> ClientError {
 
 /// A parameter used as two different things.
 pub(super) fn parameter_in_two_classes(number: usize) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::ParameterInTwoClasses,
         format!("parameter ${number} is used for a protected column and for something else"),
         "Use two parameters.",
     )
@@ -189,8 +233,8 @@ pub(super) fn unknown_column(name: &str) -> ClientError {
 
 /// A column that cannot be told apart.
 pub(super) fn ambiguous_column(name: &str) -> ClientError {
-    ClientError::new(
-        sqlstate::AMBIGUOUS_COLUMN,
+    ClientError::refused(
+        Code::AmbiguousColumn,
         format!("column reference \"{name}\" is ambiguous"),
         "Qualify it with its table.",
     )
@@ -198,18 +242,27 @@ pub(super) fn ambiguous_column(name: &str) -> ClientError {
 
 /// A star over a source whose columns are not known.
 pub(super) fn unknown_columns() -> ClientError {
-    clause("* over a source whose columns the proxy does not know", "Name the columns.")
+    ClientError::refused(
+        Code::UnknownColumns,
+        "* over a source whose columns the proxy does not know is not supported together with protected columns",
+        "Name the columns.",
+    )
 }
 
 /// A whole row of a protected table as one value.
 pub(super) fn whole_row(name: &str) -> ClientError {
-    clause(&format!("the whole row of \"{name}\" as one value"), "Name the columns.")
+    ClientError::refused(
+        Code::WholeRow,
+        format!("the whole row of \"{name}\" cannot be used as one value: it has protected columns"),
+        "Name the columns.",
+    )
 }
 
 /// A rename of something that the policy names.
 pub(super) fn rename() -> ClientError {
-    unsupported(
-        "nothing can be renamed or moved from, or to, the name of a protected table, column or schema".into(),
+    ClientError::refused(
+        Code::Rename,
+        "nothing can be renamed or moved from, or to, the name of a protected table, column or schema",
         "The policy names it: change the policy and the name together, with the proxy stopped.",
     )
 }
@@ -221,7 +274,8 @@ pub(super) fn too_many_values() -> ClientError {
 
 /// A definition that does not agree with the policy.
 pub(super) fn definition(c: &ProtectedColumn, what: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::Definition,
         format!("{what} on protected column {}", column(c)),
         "Leave it out, or take the column out of the policy.",
     )
@@ -229,8 +283,8 @@ pub(super) fn definition(c: &ProtectedColumn, what: &str) -> ClientError {
 
 /// A column defined with another type than the policy's.
 pub(super) fn defined_type(c: &ProtectedColumn) -> ClientError {
-    ClientError::new(
-        sqlstate::DATATYPE_MISMATCH,
+    ClientError::refused(
+        Code::DefinedType,
         format!("the policy declares column {} as {}", column(c), c.logical.sql_name()),
         "Define it with exactly that type: the proxy stores it as bytea.",
     )
@@ -238,7 +292,8 @@ pub(super) fn defined_type(c: &ProtectedColumn) -> ClientError {
 
 /// A temporary table that would hide a protected one.
 pub(super) fn shadows(name: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::Shadows,
         format!("relation \"{name}\" would hide a protected table of that name"),
         "Choose another name.",
     )
@@ -246,17 +301,18 @@ pub(super) fn shadows(name: &str) -> ClientError {
 
 /// A setting that decides how values are read was changed, and the server has not reported it yet.
 pub(crate) fn form_changed() -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::FormChanged,
         "a protected table cannot be used before the server has reported a change of TimeZone, DateStyle or another \
-         setting that decides how values are read"
-            .into(),
+         setting that decides how values are read",
         "Send the SET by itself, and Sync after it.",
     )
 }
 
 /// A share in SQL in a form that cannot be taken out.
 pub(super) fn carrier(form: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::Carrier,
         format!("{form} cannot carry a share"),
         "Use SET trefoil.\"user\" = '…', set_config('trefoil.user', '…', true|false) with literals or parameters, or the comment.",
     )

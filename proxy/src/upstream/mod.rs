@@ -6,7 +6,7 @@ mod key_check;
 mod load;
 mod reach;
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
 use crate::shares::Shares;
 use arc_swap::ArcSwap;
@@ -82,8 +82,8 @@ impl CatalogCell {
         if !self.foreign_keys.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err(ClientError::new(
-            sqlstate::INVALID_AUTHORIZATION,
+        Err(ClientError::refused(
+            Code::ForeignKeys,
             "this database was encrypted under another tenant key than this proxy's",
             "Connect to the tenant's own database, or give the proxy the bundle of that database's tenant.",
         ))

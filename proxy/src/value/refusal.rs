@@ -1,7 +1,7 @@
 //! The errors of this module: PostgreSQL's SQLSTATE and wording for the same situation, without the
 //! value that PostgreSQL would quote.
 
-use crate::error::{ClientError, sqlstate};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::LogicalType;
 
 const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
@@ -54,7 +54,7 @@ pub(super) fn malformed(logical: LogicalType) -> ClientError {
 
 /// A form that PostgreSQL may accept and this proxy does not read.
 pub(super) fn unsupported(message: String, hint: &str) -> ClientError {
-    ClientError::new(sqlstate::FEATURE_NOT_SUPPORTED, message, hint)
+    ClientError::refused(Code::ValueForm, message, hint)
 }
 
 /// A value too large to be kept.
@@ -64,8 +64,8 @@ pub(super) fn too_large(logical: LogicalType) -> ClientError {
 
 /// A parameter declared with a type that PostgreSQL does not assign to the column's.
 pub(super) fn not_assignable(logical: LogicalType) -> ClientError {
-    ClientError::new(
-        sqlstate::DATATYPE_MISMATCH,
+    ClientError::refused(
+        Code::DeclaredType,
         format!("column is of type {logical} but the parameter is declared with another type"),
         "Declare the parameter with the column's type, or leave its type to the server.",
     )
@@ -83,8 +83,8 @@ pub(super) fn not_comparable(logical: LogicalType) -> ClientError {
 /// Decrypted bytes that are not a value of the column's type: the policy's type was changed, or
 /// another client wrote them.
 pub(super) fn corrupted(logical: LogicalType) -> ClientError {
-    ClientError::new(
-        sqlstate::DATA_CORRUPTED,
+    ClientError::refused(
+        Code::Corrupted,
         format!("the stored value is not of type {logical}"),
         "Check whether the policy's type for this column was changed after values were stored.",
     )

@@ -49,6 +49,8 @@ pub struct Failure<'a> {
     pub code: &'a str,
     /// Message.
     pub message: &'a str,
+    /// Detail; none if empty.
+    pub detail: &'a str,
     /// Hint; none if empty.
     pub hint: &'a str,
     /// Position in the statement, in characters from 1.
@@ -67,6 +69,9 @@ pub fn error_response(out: &mut Vec<u8>, failure: &Failure<'_>) -> Result<(), Ma
         field(b'V', failure.severity.name());
         field(b'C', failure.code.as_bytes());
         field(b'M', failure.message.as_bytes());
+        if !failure.detail.is_empty() {
+            field(b'D', failure.detail.as_bytes());
+        }
         if !failure.hint.is_empty() {
             field(b'H', failure.hint.as_bytes());
         }
@@ -135,6 +140,7 @@ mod tests {
     #[test]
     fn writes_errors_that_others_read() {
         let failure = Failure {
+            detail: "",
             severity: Severity::Fatal,
             code: "08P01",
             message: "wrong\0hidden",

@@ -265,8 +265,7 @@ impl<'a> Analyzer<'a> {
                     return Err(refusal::no_order(&column).at(offset(call.location)).into());
                 }
                 Class::Cell(column) => {
-                    let place = format!("function {name}");
-                    return Err(refusal::cell_in(&column, &place).at(offset(call.location)).into());
+                    return Err(refusal::cell_in_function(&column, name).at(offset(call.location)).into());
                 }
                 other => self.settle_plain(other)?,
             }

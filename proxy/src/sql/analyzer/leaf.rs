@@ -60,7 +60,7 @@ impl<'a> Analyzer<'a> {
             Class::Cell(column) => {
                 let cast = Cast::to(type_name, self.cast_ranges(cast, type_name)?);
                 if !cast.is_identity_for(column.logical) {
-                    return Err(refusal::cell_in(&column, "a cast to another type").into());
+                    return Err(refusal::cell_in_cast(&column).into());
                 }
                 self.edits.extend(cast.strips.into_iter().map(deletion));
                 Ok(Class::Cell(column))

@@ -30,14 +30,25 @@ impl<'a> Analyzer<'a> {
             | Kind::AEXPR_BETWEEN_SYM
             | Kind::AEXPR_NOT_BETWEEN_SYM => self.order(&[operator.lexpr(), operator.rexpr()]),
             Kind::AEXPR_LIKE | Kind::AEXPR_ILIKE | Kind::AEXPR_SIMILAR => {
-                self.all_plain([operator.lexpr(), operator.rexpr()], "a pattern match")
+                self.operands([operator.lexpr(), operator.rexpr()], "LIKE")
             }
             _ => {
                 let name = operator.name().iter().next_back().and_then(Node::as_str).unwrap_or_default();
-                self.all_plain([operator.lexpr(), operator.rexpr()], &format!("operator {name}"))
+                self.operands([operator.lexpr(), operator.rexpr()], name)
             }
         };
         result.map_err(|refusal| refusal.at(at))
+    }
+
+    /// Operands of an operator that has no meaning over cells.
+    fn operands(&mut self, operands: [Node<'a>; 2], name: &str) -> Analysis<Class> {
+        for operand in operands.into_iter().filter(|operand| !matches!(operand, Node::None)) {
+            match self.expression(operand)? {
+                Class::Cell(column) => return Err(refusal::cell_in_operator(&column, name).into()),
+                other => self.settle_plain(other)?,
+            }
+        }
+        Ok(Class::Plain)
     }
 
     fn equality(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {

@@ -1,6 +1,10 @@
 //! What a client may be told: SQLSTATE, message, hint. Only this type becomes an ErrorResponse, and
 //! nothing in it may carry a protected value, a literal, or a share.
 
+mod code;
+
+pub use code::Code;
+
 use std::fmt;
 
 /// An error fit to be shown to a client. Built only from names (tables, columns, types, modes) and
@@ -13,14 +17,21 @@ pub struct ClientError {
     pub message: String,
     /// What to do about it; empty when there is nothing to add.
     pub hint: String,
+    /// Trefoil's own code, where PostgreSQL would not have refused.
+    pub code: Option<Code>,
     /// Byte offset (from 0) into the statement text, where one token is to blame.
     pub position: Option<usize>,
 }
 
 impl ClientError {
-    /// An error without a position.
+    /// An error as PostgreSQL itself would report it.
     pub fn new(sqlstate: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), hint: hint.into(), position: None }
+        Self { sqlstate, message: message.into(), hint: hint.into(), code: None, position: None }
+    }
+
+    /// A refusal of the proxy's own.
+    pub fn refused(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code: Some(code), ..Self::new(code.sqlstate(), message, hint) }
     }
 
     /// The same error, pointing at the byte offset `position` of the statement.
