@@ -81,7 +81,8 @@ pub(super) fn reaches_protected(name: &QualifiedName) -> ClientError {
 
 /// A view's column that is an expression over cells.
 pub(super) fn computed(name: &str) -> ClientError {
-    unsupported(
+    ClientError::refused(
+        Code::ReachesProtected,
         format!("column \"{name}\" of a view is computed from protected columns and has no meaning"),
         "The view computes with ciphertext. Select the protected columns themselves, and compute in the application.",
     )
