@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 /// A logical type with its modifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum LogicalType {
     /// `text`
     Text,
@@ -116,7 +116,7 @@ const TYPMOD_OFFSET: i32 = 4;
 
 impl LogicalType {
     /// The type's OID.
-    pub fn oid(self) -> u32 {
+    pub fn oid(&self) -> u32 {
         match self {
             Self::Text => oid::TEXT,
             Self::Varchar(_) => oid::VARCHAR,
@@ -134,20 +134,20 @@ impl LogicalType {
     }
 
     /// `atttypmod`: -1 where there is none.
-    pub fn typmod(self) -> i32 {
+    pub fn typmod(&self) -> i32 {
         match self {
             Self::Varchar(Some(length)) => {
-                i32::try_from(length).map_or(-1, |n| n.saturating_add(TYPMOD_OFFSET))
+                i32::try_from(*length).map_or(-1, |n| n.saturating_add(TYPMOD_OFFSET))
             }
             Self::Numeric { precision, scale } => {
-                ((i32::from(precision) << 16) | i32::from(scale)).saturating_add(TYPMOD_OFFSET)
+                ((i32::from(*precision) << 16) | i32::from(*scale)).saturating_add(TYPMOD_OFFSET)
             }
             _ => -1,
         }
     }
 
     /// `typlen`: bytes of a value, -1 for types of variable length.
-    pub fn size(self) -> i16 {
+    pub fn size(&self) -> i16 {
         match self {
             Self::Bool => 1,
             Self::Int2 => 2,
@@ -159,7 +159,7 @@ impl LogicalType {
     }
 
     /// The type's name without its modifier, as PostgreSQL's messages spell it.
-    pub fn base_name(self) -> &'static str {
+    pub fn base_name(&self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::Varchar(_) => "character varying",
@@ -177,13 +177,13 @@ impl LogicalType {
     }
 
     /// The type as `format_type` shows it: `character varying(20)`, `numeric(12,2)`, …
-    pub fn sql_name(self) -> String {
+    pub fn sql_name(&self) -> String {
         self.to_string()
     }
 
     /// Whether equal values are equal bytes, so that the deterministic mode keeps equality.
-    pub fn supports_deterministic(self) -> bool {
-        self != Self::Jsonb
+    pub fn supports_deterministic(&self) -> bool {
+        *self != Self::Jsonb
     }
 
     /// Reads a type as PostgreSQL names it, in any case and spacing: `varchar(20)`,
@@ -276,7 +276,7 @@ mod tests {
         ] {
             let logical = LogicalType::parse(text).unwrap();
             assert_eq!(logical, expected);
-            assert_eq!(LogicalType::parse(&logical.sql_name()), Ok(logical));
+            assert_eq!(LogicalType::parse(&logical.sql_name()), Ok(logical.clone()));
             assert_eq!(
                 (logical.sql_name().as_str(), logical.oid(), logical.typmod(), logical.size()),
                 (name, oid, typmod, size)

@@ -330,7 +330,7 @@ mod tests {
         assert!(policy.columns().iter().enumerate().all(|(i, c)| c.id == i));
         let patients = policy.table(&QualifiedName::new("public", "patients")).unwrap();
         let born = &patients["born"];
-        assert_eq!((born.logical, born.mode), (LogicalType::Date, Mode::Randomized));
+        assert_eq!((&born.logical, born.mode), (&LogicalType::Date, Mode::Randomized));
         assert_eq!((born.domain.as_str(), born.keyspace.as_str()), ("public.patients.born", "main"));
         assert_eq!(patients["ssn"].domain, "ssn");
         assert_eq!(patients["ssn"].keyspace, "billing");

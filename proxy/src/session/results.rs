@@ -225,9 +225,9 @@ pub(super) fn row(
             writer::counted(out, 0, |out| {
                 let canonical = &scratch.canonical;
                 match shape.shown(index) {
-                    Format::Binary => value::to_binary(protected.logical, canonical, out)?,
+                    Format::Binary => value::to_binary(&protected.logical, canonical, out)?,
                     Format::Text if !hex && protected.logical.oid() == BYTEA => rows::escape(canonical, out),
-                    Format::Text => value::to_text(protected.logical, canonical, settings, out)?,
+                    Format::Text => value::to_text(&protected.logical, canonical, settings, out)?,
                 }
                 Ok::<(), Fault>(())
             })?;

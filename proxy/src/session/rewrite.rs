@@ -29,7 +29,7 @@ pub(super) fn edited(
     let mut canonical = Zeroizing::new(Vec::new());
     let seal = |column: &ProtectedColumn, literal: &str, purpose, cell: &mut Vec<u8>| {
         canonical.clear();
-        value::from_text(column.logical, literal.as_bytes(), purpose, settings, &mut canonical)?;
+        value::from_text(&column.logical, literal.as_bytes(), purpose, settings, &mut canonical)?;
         burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, cell)
     };
     plan.rewrite(text, seal, |name| presented.shown(name))
@@ -95,7 +95,7 @@ pub(super) fn bind(
                     let declared = prepared.declared.get(index).copied().unwrap_or_default();
                     match bind.formats.of(index)? {
                         Format::Text => {
-                            let logical = column.logical;
+                            let logical = &column.logical;
                             value::from_declared_text(
                                 logical,
                                 declared,
@@ -106,7 +106,7 @@ pub(super) fn bind(
                             )?;
                         }
                         Format::Binary => {
-                            let logical = column.logical;
+                            let logical = &column.logical;
                             value::from_binary(logical, declared, value, *purpose, settings, &mut canonical)?;
                         }
                     }

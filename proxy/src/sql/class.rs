@@ -75,7 +75,7 @@ impl Cast {
 
     /// Whether casting a value to this type and then using it as `logical` is the same as using it
     /// as `logical` at once.
-    pub(super) fn is_identity_for(&self, logical: LogicalType) -> bool {
+    pub(super) fn is_identity_for(&self, logical: &LogicalType) -> bool {
         if !self.scalar {
             return false;
         }
@@ -84,7 +84,7 @@ impl Cast {
         match logical {
             LogicalType::Numeric { precision, scale } => {
                 name == "numeric"
-                    && (modifiers.is_empty() || modifiers == [i32::from(precision), i32::from(scale)])
+                    && (modifiers.is_empty() || modifiers == [i32::from(*precision), i32::from(*scale)])
             }
             LogicalType::Text | LogicalType::Varchar(_) => {
                 matches!(name, "text" | "varchar") && modifiers.is_empty()
@@ -102,10 +102,10 @@ impl Cast {
     }
 
     /// Whether the name is exactly this logical type's, modifiers included: for definitions.
-    pub(super) fn defines(&self, logical: LogicalType) -> bool {
+    pub(super) fn defines(&self, logical: &LogicalType) -> bool {
         let wanted: &[i32] = match logical {
-            LogicalType::Numeric { precision, scale } => &[i32::from(precision), i32::from(scale)],
-            LogicalType::Varchar(Some(length)) => &[i32::try_from(length).unwrap_or(-1)],
+            LogicalType::Numeric { precision, scale } => &[i32::from(*precision), i32::from(*scale)],
+            LogicalType::Varchar(Some(length)) => &[i32::try_from(*length).unwrap_or(-1)],
             _ => &[],
         };
         let integer_width = match logical {
@@ -118,7 +118,7 @@ impl Cast {
         };
         let scale_left_out = matches!(
             (logical, self.modifiers.as_slice()),
-            (LogicalType::Numeric { precision, scale: 0 }, [p]) if *p == i32::from(precision)
+            (LogicalType::Numeric { precision, scale: 0 }, [p]) if *p == i32::from(*precision)
         );
         let base =
             Self { name: self.name.clone(), modifiers: Vec::new(), scalar: self.scalar, strips: Vec::new() };
@@ -151,7 +151,7 @@ pub(super) fn string(node: Node<'_>) -> Option<&str> {
 impl Form {
     /// Whether a literal of this form may stand where `logical` is compared or, with `assigned`,
     /// stored, as PostgreSQL's implicit and assignment casts allow.
-    pub(super) fn suits(self, logical: LogicalType, assigned: bool) -> bool {
+    pub(super) fn suits(self, logical: &LogicalType, assigned: bool) -> bool {
         let text = matches!(logical, LogicalType::Text | LogicalType::Varchar(_));
         match self {
             Self::Quoted => true,
@@ -162,7 +162,7 @@ impl Form {
                 ) || (text && assigned)
             }
             Self::Decimal => matches!(logical, LogicalType::Numeric { .. }),
-            Self::Boolean => logical == LogicalType::Bool,
+            Self::Boolean => *logical == LogicalType::Bool,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError
     } else if prefix_of("false", 1) || prefix_of("no", 1) || prefix_of("off", 2) || word == "0" {
         0
     } else {
-        return Err(refusal::syntax(TYPE));
+        return Err(refusal::syntax(&TYPE));
     };
     out.push(value);
     Ok(())
@@ -26,7 +26,7 @@ pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError
 
 /// Any byte but 0 is true, as in PostgreSQL.
 pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let [byte] = take(TYPE, bytes)?;
+    let [byte] = take(&TYPE, bytes)?;
     out.push(u8::from(byte != 0));
     Ok(())
 }
@@ -35,7 +35,7 @@ pub(super) fn to_text(canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientE
     out.push(match canonical {
         [0] => b'f',
         [1] => b't',
-        _ => return Err(refusal::corrupted(TYPE)),
+        _ => return Err(refusal::corrupted(&TYPE)),
     });
     Ok(())
 }

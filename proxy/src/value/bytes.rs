@@ -11,7 +11,7 @@ const INVALID_PARAMETER_VALUE: &str = "22023";
 pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
     match text.as_bytes() {
         [b'\\', b'x', hex @ ..] => from_hex(hex, out),
-        escaped => from_escape(escaped, out).ok_or_else(|| refusal::syntax(TYPE)),
+        escaped => from_escape(escaped, out).ok_or_else(|| refusal::syntax(&TYPE)),
     }
 }
 

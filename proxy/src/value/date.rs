@@ -13,7 +13,7 @@ const END: i64 = 2_145_031_949;
 
 /// A time of day or a zone is read and dropped, as PostgreSQL does.
 pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let days = match parse(TYPE, text)? {
+    let days = match parse(&TYPE, text)? {
         Input::Infinity => i32::MAX,
         Input::MinusInfinity => i32::MIN,
         Input::Moment { day, zone, .. } => {
@@ -28,7 +28,7 @@ pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError
 }
 
 pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let days = i32::from_be_bytes(take(TYPE, bytes)?);
+    let days = i32::from_be_bytes(take(&TYPE, bytes)?);
     if !matches!(days, i32::MIN | i32::MAX) {
         checked(i64::from(days))?;
     }
@@ -39,13 +39,13 @@ pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientE
 fn checked(days: i64) -> Result<i32, ClientError> {
     match i32::try_from(days) {
         Ok(days) if (FIRST_DAY..END).contains(&i64::from(days)) => Ok(days),
-        _ => Err(refusal::out_of_range(TYPE)),
+        _ => Err(refusal::out_of_range(&TYPE)),
     }
 }
 
 pub(super) fn to_text(canonical: &[u8], settings: &Settings, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let style = settings.style.ok_or_else(|| unknown_style(TYPE))?;
-    match i32::from_be_bytes(take(TYPE, canonical).map_err(|_| refusal::corrupted(TYPE))?) {
+    let style = settings.style.ok_or_else(|| unknown_style(&TYPE))?;
+    match i32::from_be_bytes(take(&TYPE, canonical).map_err(|_| refusal::corrupted(&TYPE))?) {
         i32::MAX => out.extend_from_slice(b"infinity"),
         i32::MIN => out.extend_from_slice(b"-infinity"),
         days => {
@@ -96,7 +96,7 @@ pub(super) fn push_era(day: Day, out: &mut Vec<u8>) {
 }
 
 /// PostgreSQL has no such `DateStyle`.
-pub(super) fn unknown_style(logical: LogicalType) -> ClientError {
+pub(super) fn unknown_style(logical: &LogicalType) -> ClientError {
     refusal::unsupported(
         format!("cannot show a value of type {logical}: the session's DateStyle is not known"),
         "Set DateStyle to ISO, SQL, German or Postgres.",

@@ -38,7 +38,7 @@ const SPECIAL: [&str; 7] = ["now", "today", "tomorrow", "yesterday", "epoch", "a
 
 /// Reads `YYYY-MM-DD`, then optionally a time `HH:MM[:SS[.ffffff]]` after white space or `T`, and in
 /// either order a zone (`Z`, `UTC`, `±HH[:MM[:SS]]`, `±HHMM`, `Area/City`) and `BC` or `AD`.
-pub(super) fn parse(logical: LogicalType, text: &str) -> Result<Input<'_>, ClientError> {
+pub(super) fn parse<'a>(logical: &'a LogicalType, text: &'a str) -> Result<Input<'a>, ClientError> {
     let text = super::trim(text);
     match text {
         _ if text.eq_ignore_ascii_case("infinity") => return Ok(Input::Infinity),
@@ -71,7 +71,7 @@ enum Failure {
 }
 
 struct Reader<'a> {
-    logical: LogicalType,
+    logical: &'a LogicalType,
     rest: &'a str,
 }
 

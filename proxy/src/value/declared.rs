@@ -7,13 +7,13 @@ use crate::policy::{LogicalType, Purpose, oid};
 
 /// Whether a parameter so declared has the column's own type. One declared `unknown` gets the type
 /// that the server infers, just as an undeclared one.
-pub(super) fn is_own(logical: LogicalType, declared: u32) -> bool {
+pub(super) fn is_own(logical: &LogicalType, declared: u32) -> bool {
     matches!(declared, 0 | oid::UNKNOWN) || declared == logical.oid()
 }
 
 /// Refuses a parameter that is declared with a type which PostgreSQL would not assign to the
 /// column's, or compare with it, or whose conversion is not built.
-pub(super) fn check(logical: LogicalType, declared: u32, purpose: Purpose) -> Result<(), ClientError> {
+pub(super) fn check(logical: &LogicalType, declared: u32, purpose: Purpose) -> Result<(), ClientError> {
     let fits = is_own(logical, declared)
         || match logical {
             LogicalType::Text | LogicalType::Varchar(_) => oid::is_string(declared),
@@ -41,7 +41,7 @@ pub(super) fn check(logical: LogicalType, declared: u32, purpose: Purpose) -> Re
 }
 
 /// Whether PostgreSQL may convert the declared type, which is not one that is converted here.
-fn may_convert(logical: LogicalType, declared: u32, purpose: Purpose) -> bool {
+fn may_convert(logical: &LogicalType, declared: u32, purpose: Purpose) -> bool {
     let known = oid::is_string(declared)
         || oid::is_integer(declared)
         || matches!(

@@ -6,12 +6,12 @@ use crate::policy::{LogicalType, Purpose, oid};
 use std::io::Write;
 
 /// White space around, an optional sign, decimal digits.
-pub(super) fn from_text(logical: LogicalType, text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
+pub(super) fn from_text(logical: &LogicalType, text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
     let value = parse(logical, super::trim(text).as_bytes())?;
     store(logical, value, Purpose::Assign, out)
 }
 
-fn parse(logical: LogicalType, text: &[u8]) -> Result<i64, ClientError> {
+fn parse(logical: &LogicalType, text: &[u8]) -> Result<i64, ClientError> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
@@ -37,7 +37,7 @@ fn parse(logical: LogicalType, text: &[u8]) -> Result<i64, ClientError> {
 /// Appends `value` in the type's width. A value that the column cannot hold is an error to assign;
 /// compared, it is appended in eight bytes, which equal no stored value.
 pub(super) fn store(
-    logical: LogicalType,
+    logical: &LogicalType,
     value: i64,
     purpose: Purpose,
     out: &mut Vec<u8>,
@@ -54,7 +54,7 @@ pub(super) fn store(
 }
 
 /// Reads the binary form of the integer type with this OID.
-pub(super) fn read(logical: LogicalType, declared: u32, bytes: &[u8]) -> Result<i64, ClientError> {
+pub(super) fn read(logical: &LogicalType, declared: u32, bytes: &[u8]) -> Result<i64, ClientError> {
     Ok(match declared {
         oid::INT2 => i64::from(i16::from_be_bytes(take(logical, bytes)?)),
         oid::INT4 => i64::from(i32::from_be_bytes(take(logical, bytes)?)),
@@ -62,7 +62,7 @@ pub(super) fn read(logical: LogicalType, declared: u32, bytes: &[u8]) -> Result<
     })
 }
 
-pub(super) fn to_text(logical: LogicalType, canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+pub(super) fn to_text(logical: &LogicalType, canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
     let value = read(logical, logical.oid(), canonical).map_err(|_| refusal::corrupted(logical))?;
     write!(out, "{value}").map_err(|_| refusal::too_large(logical))
 }

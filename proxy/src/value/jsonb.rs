@@ -21,7 +21,7 @@ pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError
     let value = reader.value(MAX_DEPTH)?;
     reader.skip_space();
     if reader.at != text.len() {
-        return Err(refusal::syntax(TYPE));
+        return Err(refusal::syntax(&TYPE));
     }
     out.push(VERSION);
     let start = out.len();
@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
             loop {
                 self.skip_space();
                 if self.peek() != Some(b'"') {
-                    return Err(refusal::syntax(TYPE));
+                    return Err(refusal::syntax(&TYPE));
                 }
                 let key = self.string()?;
                 self.skip_space();
@@ -112,14 +112,14 @@ impl<'a> Reader<'a> {
             let plain = rest
                 .iter()
                 .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-                .ok_or_else(|| refusal::syntax(TYPE))?;
+                .ok_or_else(|| refusal::syntax(&TYPE))?;
             let (content, rest) = rest.split_at(plain);
             self.buffer.extend_from_slice(content);
             self.at += plain + 1;
             match rest {
                 [b'"', ..] => return Ok(start..self.buffer.len()),
                 [b'\\', ..] => self.escape()?,
-                _ => return Err(refusal::syntax(TYPE)),
+                _ => return Err(refusal::syntax(&TYPE)),
             }
         }
     }
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
                 self.buffer.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 return Ok(());
             }
-            _ => return Err(refusal::syntax(TYPE)),
+            _ => return Err(refusal::syntax(&TYPE)),
         };
         self.at += 1;
         self.buffer.push(byte);
@@ -158,20 +158,20 @@ impl<'a> Reader<'a> {
                 self.expect(b'u')?;
                 let low = self.code_unit()?;
                 if !matches!(low, 0xDC00..=0xDFFF) {
-                    return Err(refusal::syntax(TYPE));
+                    return Err(refusal::syntax(&TYPE));
                 }
                 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
             }
             _ => unit,
         };
-        char::from_u32(code).ok_or_else(|| refusal::syntax(TYPE))
+        char::from_u32(code).ok_or_else(|| refusal::syntax(&TYPE))
     }
 
     fn code_unit(&mut self) -> Result<u32, ClientError> {
-        let digits = self.rest().first_chunk::<4>().ok_or_else(|| refusal::syntax(TYPE))?;
+        let digits = self.rest().first_chunk::<4>().ok_or_else(|| refusal::syntax(&TYPE))?;
         let mut unit = 0;
         for digit in digits {
-            unit = unit << 4 | u32::from(super::hex_digit(*digit).ok_or_else(|| refusal::syntax(TYPE))?);
+            unit = unit << 4 | u32::from(super::hex_digit(*digit).ok_or_else(|| refusal::syntax(&TYPE))?);
         }
         self.at += 4;
         Ok(unit)
@@ -185,9 +185,9 @@ impl<'a> Reader<'a> {
             .map_or(self.text.len(), |length| self.at + length);
         let text = self.text.get(self.at..end).filter(|text| is_json_number(text.as_bytes()));
         let start = self.buffer.len();
-        numeric::normalize(text.ok_or_else(|| refusal::syntax(TYPE))?, &mut self.buffer)?;
+        numeric::normalize(text.ok_or_else(|| refusal::syntax(&TYPE))?, &mut self.buffer)?;
         if self.buffer.len() > MAX_SIZE {
-            return Err(refusal::too_large(TYPE));
+            return Err(refusal::too_large(&TYPE));
         }
         self.at = end;
         Ok(Value::Plain(start..self.buffer.len()))
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         let word = ["true", "false", "null"]
             .into_iter()
             .find(|word| self.rest().starts_with(word.as_bytes()))
-            .ok_or_else(|| refusal::syntax(TYPE))?;
+            .ok_or_else(|| refusal::syntax(&TYPE))?;
         let start = self.buffer.len();
         self.buffer.extend_from_slice(word.as_bytes());
         self.at += word.len();
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), ClientError> {
-        if self.skip(byte) { Ok(()) } else { Err(refusal::syntax(TYPE)) }
+        if self.skip(byte) { Ok(()) } else { Err(refusal::syntax(&TYPE)) }
     }
 
     fn skip_space(&mut self) {
@@ -281,7 +281,7 @@ fn write(value: &Value, buffer: &[u8], start: usize, out: &mut Vec<u8>) -> Resul
             out.push(b'}');
         }
     }
-    if out.len() - start > MAX_SIZE { Err(refusal::too_large(TYPE)) } else { Ok(()) }
+    if out.len() - start > MAX_SIZE { Err(refusal::too_large(&TYPE)) } else { Ok(()) }
 }
 
 fn write_string(content: &[u8], out: &mut Vec<u8>) {

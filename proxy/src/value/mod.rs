@@ -25,7 +25,7 @@ use crate::policy::{LogicalType, Purpose, oid};
 /// Reads a value in text form (a literal, or a parameter in format 0) into `out` as canonical bytes.
 /// The error names the type, never the value.
 pub fn from_text(
-    logical: LogicalType,
+    logical: &LogicalType,
     text: &[u8],
     purpose: Purpose,
     settings: &Settings,
@@ -43,7 +43,9 @@ pub fn from_text(
         LogicalType::Timestamptz => timestamptz::from_text(text, settings, out),
         LogicalType::Uuid => uuid::from_text(text, out),
         LogicalType::Bytea => bytes::from_text(text, out),
-        LogicalType::Numeric { precision, scale } => numeric::from_text(precision, scale, text, purpose, out),
+        &LogicalType::Numeric { precision, scale } => {
+            numeric::from_text(precision, scale, text, purpose, out)
+        }
         LogicalType::Jsonb => jsonb::from_text(text, out),
     }
 }
@@ -51,7 +53,7 @@ pub fn from_text(
 /// Reads a parameter in text form (format 0) whose type the client declared in Parse, 0 where it left
 /// that to the server: as PostgreSQL reads the declared type, then converts it to the column's.
 pub fn from_declared_text(
-    logical: LogicalType,
+    logical: &LogicalType,
     declared: u32,
     text: &[u8],
     purpose: Purpose,
@@ -70,9 +72,9 @@ pub fn from_declared_text(
     let number = |logical, out: &mut Vec<u8>| integer::from_text(logical, checked_text(text)?, out);
     let mut sent = Vec::new();
     match declared {
-        oid::INT2 => number(LogicalType::Int2, &mut sent)?,
-        oid::INT4 => number(LogicalType::Int4, &mut sent)?,
-        oid::INT8 => number(LogicalType::Int8, &mut sent)?,
+        oid::INT2 => number(&LogicalType::Int2, &mut sent)?,
+        oid::INT4 => number(&LogicalType::Int4, &mut sent)?,
+        oid::INT8 => number(&LogicalType::Int8, &mut sent)?,
         oid::NUMERIC => numeric::text_to_binary(logical, checked_text(text)?, &mut sent)?,
         oid::FLOAT8 => {
             sent.extend_from_slice(&numeric::parse_float(logical, checked_text(text)?)?.to_be_bytes());
@@ -88,7 +90,7 @@ pub fn from_declared_text(
 /// OID that the client declared in Parse, 0 where it left that to the server (then it has been told
 /// the logical type's).
 pub fn from_binary(
-    logical: LogicalType,
+    logical: &LogicalType,
     declared: u32,
     bytes: &[u8],
     purpose: Purpose,
@@ -112,7 +114,7 @@ pub fn from_binary(
             }
             integer::store(logical, integer::read(logical, declared, bytes)?, purpose, out)
         }
-        LogicalType::Numeric { precision, scale } => {
+        &LogicalType::Numeric { precision, scale } => {
             if oid::is_integer(declared) {
                 return numeric::from_integer(
                     precision,
@@ -150,7 +152,7 @@ pub fn from_binary(
 /// A value that may be stored or compared: refused if the two are not the same, because the type would
 /// round or cut it on its way into the column.
 fn either_way(
-    logical: LogicalType,
+    logical: &LogicalType,
     out: &mut Vec<u8>,
     read: impl Fn(Purpose, &mut Vec<u8>) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
@@ -171,7 +173,7 @@ fn either_way(
 /// Appends the text form of canonical bytes to `out`, as PostgreSQL would show it in the session.
 /// `bytea` is always shown in hex here.
 pub fn to_text(
-    logical: LogicalType,
+    logical: &LogicalType,
     canonical: &[u8],
     settings: &Settings,
     out: &mut Vec<u8>,
@@ -192,7 +194,7 @@ pub fn to_text(
             bytes::to_text(canonical, out);
             Ok(())
         }
-        LogicalType::Numeric { precision, scale } => numeric::to_text(precision, scale, canonical, out),
+        &LogicalType::Numeric { precision, scale } => numeric::to_text(precision, scale, canonical, out),
         LogicalType::Jsonb => match canonical {
             [jsonb::VERSION, text @ ..] => {
                 out.extend_from_slice(text);
@@ -204,7 +206,7 @@ pub fn to_text(
 }
 
 /// Appends the binary form of canonical bytes to `out`.
-pub fn to_binary(logical: LogicalType, canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
+pub fn to_binary(logical: &LogicalType, canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
     // A client reads as many bytes as the type has: another number would be another value.
     if usize::try_from(logical.size()).is_ok_and(|size| size != canonical.len()) {
         return Err(refusal::corrupted(logical));
@@ -222,7 +224,7 @@ fn checked_text(bytes: &[u8]) -> Result<&str, ClientError> {
 }
 
 /// Exactly `N` bytes.
-fn take<const N: usize>(logical: LogicalType, bytes: &[u8]) -> Result<[u8; N], ClientError> {
+fn take<const N: usize>(logical: &LogicalType, bytes: &[u8]) -> Result<[u8; N], ClientError> {
     match bytes.split_first_chunk() {
         Some((chunk, [])) => Ok(*chunk),
         Some(_) => Err(refusal::malformed(logical)),

@@ -21,7 +21,7 @@ pub(super) fn from_text(
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    store(precision, scale, Number::parse(logical(precision, scale), super::trim(text))?, purpose, out)
+    store(precision, scale, Number::parse(&logical(precision, scale), super::trim(text))?, purpose, out)
 }
 
 pub(super) fn from_binary(
@@ -31,7 +31,7 @@ pub(super) fn from_binary(
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    store(precision, scale, Number::receive(logical(precision, scale), bytes)?, purpose, out)
+    store(precision, scale, Number::receive(&logical(precision, scale), bytes)?, purpose, out)
 }
 
 pub(super) fn from_integer(
@@ -41,7 +41,7 @@ pub(super) fn from_integer(
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    let number = Number::parse(logical(precision, scale), &value.to_string())?;
+    let number = Number::parse(&logical(precision, scale), &value.to_string())?;
     store(precision, scale, number, purpose, out)
 }
 
@@ -58,7 +58,7 @@ pub(super) fn from_float(
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    let logical = logical(precision, scale);
+    let logical = &logical(precision, scale);
     let decimal = match purpose {
         Purpose::Assign => format!("{value:.*e}", usize::from(FLOAT_DIGITS - 1)),
         Purpose::Compare | Purpose::Flow if precision <= FLOAT_DIGITS => format!("{value:e}"),
@@ -73,7 +73,7 @@ pub(super) fn from_float(
 }
 
 /// Reads the text form of `double precision`.
-pub(super) fn parse_float(logical: LogicalType, text: &str) -> Result<f64, ClientError> {
+pub(super) fn parse_float(logical: &LogicalType, text: &str) -> Result<f64, ClientError> {
     let text = super::trim(text);
     let value: f64 = text.parse().map_err(|_| {
         ClientError::new(
@@ -97,7 +97,7 @@ fn store(
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    let logical = logical(precision, scale);
+    let logical = &logical(precision, scale);
     if purpose == Purpose::Assign {
         number.round(i32::from(scale));
         if !number.fits(precision, scale) {
@@ -114,7 +114,7 @@ fn store(
 /// Reads the binary form of `numeric` for an integer column. Assigned, it is rounded; compared, a
 /// value that the column cannot hold becomes bytes of a length that no stored value has.
 pub(super) fn to_integer(
-    logical: LogicalType,
+    logical: &LogicalType,
     bytes: &[u8],
     purpose: Purpose,
     out: &mut Vec<u8>,
@@ -141,7 +141,11 @@ pub(super) fn to_integer(
 }
 
 /// Reads the text form of `numeric` into its binary form, with its own scale.
-pub(super) fn text_to_binary(logical: LogicalType, text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
+pub(super) fn text_to_binary(
+    logical: &LogicalType,
+    text: &str,
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
     let number = Number::parse(logical, super::trim(text))?;
     number.write(number.scale(), out).ok_or_else(|| refusal::out_of_range(logical))
 }
@@ -149,8 +153,10 @@ pub(super) fn text_to_binary(logical: LogicalType, text: &str, out: &mut Vec<u8>
 /// Reads one number of a JSON text and appends it as PostgreSQL shows it, with its own scale.
 pub(super) fn normalize(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
     let mut sent = Vec::new();
-    text_to_binary(LogicalType::Jsonb, text, &mut sent)?;
-    View::of(&sent).and_then(|view| show(&view, out)).ok_or_else(|| refusal::out_of_range(LogicalType::Jsonb))
+    text_to_binary(&LogicalType::Jsonb, text, &mut sent)?;
+    View::of(&sent)
+        .and_then(|view| show(&view, out))
+        .ok_or_else(|| refusal::out_of_range(&LogicalType::Jsonb))
 }
 
 pub(super) fn to_text(
@@ -161,7 +167,7 @@ pub(super) fn to_text(
 ) -> Result<(), ClientError> {
     View::of(canonical)
         .and_then(|view| show(&view, out))
-        .ok_or_else(|| refusal::corrupted(logical(precision, scale)))
+        .ok_or_else(|| refusal::corrupted(&logical(precision, scale)))
 }
 
 fn show(view: &View<'_>, out: &mut Vec<u8>) -> Option<()> {

@@ -65,15 +65,15 @@ fn check(file: &str) {
     let mut wrong = Vec::new();
     for case in cases(file) {
         let mut canonical = Vec::new();
-        let read = from_text(case.logical, &case.input, Purpose::Assign, &case.settings, &mut canonical);
+        let read = from_text(&case.logical, &case.input, Purpose::Assign, &case.settings, &mut canonical);
         let outcome = read.map_err(|e| e.sqlstate.to_owned()).and_then(|()| {
             let mut shown = Vec::new();
-            to_text(case.logical, &canonical, &case.settings, &mut shown)
+            to_text(&case.logical, &canonical, &case.settings, &mut shown)
                 .map_err(|e| format!("{} when shown", e.sqlstate))?;
             let mut sent = Vec::new();
-            to_binary(case.logical, &canonical, &mut sent).unwrap();
+            to_binary(&case.logical, &canonical, &mut sent).unwrap();
             let mut received = Vec::new();
-            from_binary(case.logical, 0, &sent, Purpose::Assign, &case.settings, &mut received).unwrap();
+            from_binary(&case.logical, 0, &sent, Purpose::Assign, &case.settings, &mut received).unwrap();
             assert_eq!(received, canonical, "{}", case.line);
             Ok((shown, sent))
         });
@@ -139,7 +139,7 @@ fn zones_and_styles() {
 #[test]
 fn other_forms_of_dates() {
     for case in cases(include_str!("testdata/datetime_other.txt")) {
-        let refused = from_text(case.logical, &case.input, Purpose::Assign, &case.settings, &mut Vec::new())
+        let refused = from_text(&case.logical, &case.input, Purpose::Assign, &case.settings, &mut Vec::new())
             .expect_err(&case.line);
         if case.expected.is_ok() {
             assert_eq!(refused.sqlstate, "0A000", "{}", case.line);

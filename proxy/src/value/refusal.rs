@@ -9,8 +9,8 @@ const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
 const UNDEFINED_FUNCTION: &str = "42883";
 
 /// Text that is not a value of the type.
-pub(super) fn syntax(logical: LogicalType) -> ClientError {
-    let name = if logical == LogicalType::Jsonb { "json" } else { logical.base_name() };
+pub(super) fn syntax(logical: &LogicalType) -> ClientError {
+    let name = if *logical == LogicalType::Jsonb { "json" } else { logical.base_name() };
     let state = match logical {
         LogicalType::Date | LogicalType::Timestamptz => sqlstate::INVALID_DATETIME_FORMAT,
         _ => sqlstate::INVALID_TEXT_REPRESENTATION,
@@ -19,7 +19,7 @@ pub(super) fn syntax(logical: LogicalType) -> ClientError {
 }
 
 /// A number that the type cannot hold.
-pub(super) fn out_of_range(logical: LogicalType) -> ClientError {
+pub(super) fn out_of_range(logical: &LogicalType) -> ClientError {
     match logical {
         LogicalType::Date => ClientError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "date out of range", ""),
         LogicalType::Timestamptz => {
@@ -44,7 +44,7 @@ pub(super) fn truncated() -> ClientError {
 }
 
 /// A parameter in binary form that its type does not read.
-pub(super) fn malformed(logical: LogicalType) -> ClientError {
+pub(super) fn malformed(logical: &LogicalType) -> ClientError {
     ClientError::new(
         sqlstate::INVALID_BINARY_REPRESENTATION,
         format!("incorrect binary data format for type {logical}"),
@@ -58,12 +58,12 @@ pub(super) fn unsupported(message: String, hint: &str) -> ClientError {
 }
 
 /// A value too large to be kept.
-pub(super) fn too_large(logical: LogicalType) -> ClientError {
+pub(super) fn too_large(logical: &LogicalType) -> ClientError {
     ClientError::new(PROGRAM_LIMIT_EXCEEDED, format!("value is too large for type {logical}"), "")
 }
 
 /// A parameter declared with a type that PostgreSQL does not assign to the column's.
-pub(super) fn not_assignable(logical: LogicalType) -> ClientError {
+pub(super) fn not_assignable(logical: &LogicalType) -> ClientError {
     ClientError::refused(
         Code::DeclaredType,
         format!("column is of type {logical} but the parameter is declared with another type"),
@@ -72,7 +72,7 @@ pub(super) fn not_assignable(logical: LogicalType) -> ClientError {
 }
 
 /// A parameter declared with a type that PostgreSQL does not compare with the column's.
-pub(super) fn not_comparable(logical: LogicalType) -> ClientError {
+pub(super) fn not_comparable(logical: &LogicalType) -> ClientError {
     ClientError::new(
         UNDEFINED_FUNCTION,
         format!("operator does not exist: {logical} and the parameter's declared type"),
@@ -82,7 +82,7 @@ pub(super) fn not_comparable(logical: LogicalType) -> ClientError {
 
 /// Decrypted bytes that are not a value of the column's type: the policy's type was changed, or
 /// another client wrote them.
-pub(super) fn corrupted(logical: LogicalType) -> ClientError {
+pub(super) fn corrupted(logical: &LogicalType) -> ClientError {
     ClientError::refused(
         Code::Corrupted,
         format!("the stored value is not of type {logical}"),

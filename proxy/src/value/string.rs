@@ -5,14 +5,14 @@ use crate::policy::{LogicalType, Purpose, oid};
 
 /// Cuts trailing spaces that exceed `varchar(n)` on assignment, and refuses anything else that does.
 pub(super) fn from_text(
-    logical: LogicalType,
+    logical: &LogicalType,
     text: &str,
     purpose: Purpose,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
     let kept = match (logical, purpose) {
         (LogicalType::Varchar(Some(limit)), Purpose::Assign) => {
-            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX);
             let end = if text.len() <= limit {
                 text.len()
             } else {
@@ -36,7 +36,7 @@ pub(super) fn from_text(
 
 /// As [`from_text`]; a `character(n)` loses its trailing spaces, as PostgreSQL's cast does.
 pub(super) fn from_binary(
-    logical: LogicalType,
+    logical: &LogicalType,
     declared: u32,
     bytes: &[u8],
     purpose: Purpose,

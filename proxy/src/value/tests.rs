@@ -3,6 +3,7 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::borrow::Borrow;
 
 const NUMERIC: LogicalType = LogicalType::Numeric { precision: 12, scale: 2 };
 
@@ -13,41 +14,52 @@ fn settings(date_style: &str, time_zone: &str) -> Settings {
     settings
 }
 
-fn text(logical: LogicalType, value: &str, purpose: Purpose) -> Result<Vec<u8>, &'static str> {
+fn text(logical: impl Borrow<LogicalType>, value: &str, purpose: Purpose) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
-    from_text(logical, value.as_bytes(), purpose, &Settings::default(), &mut out).map_err(|e| e.sqlstate)?;
+    from_text(logical.borrow(), value.as_bytes(), purpose, &Settings::default(), &mut out)
+        .map_err(|e| e.sqlstate)?;
     Ok(out)
 }
 
 fn binary(
-    logical: LogicalType,
+    logical: impl Borrow<LogicalType>,
     declared: u32,
     bytes: &[u8],
     purpose: Purpose,
 ) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
-    from_binary(logical, declared, bytes, purpose, &Settings::default(), &mut out).map_err(|e| e.sqlstate)?;
-    Ok(out)
-}
-
-fn declared(logical: LogicalType, oid: u32, value: &str, zone: &str) -> Result<Vec<u8>, &'static str> {
-    let mut out = Vec::new();
-    let settings = settings("ISO, MDY", zone);
-    from_declared_text(logical, oid, value.as_bytes(), Purpose::Assign, &settings, &mut out)
+    from_binary(logical.borrow(), declared, bytes, purpose, &Settings::default(), &mut out)
         .map_err(|e| e.sqlstate)?;
     Ok(out)
 }
 
-fn shown(logical: LogicalType, canonical: &[u8], settings: &Settings) -> Result<String, &'static str> {
+fn declared(
+    logical: impl Borrow<LogicalType>,
+    oid: u32,
+    value: &str,
+    zone: &str,
+) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
-    to_text(logical, canonical, settings, &mut out).map_err(|e| e.sqlstate)?;
+    let settings = settings("ISO, MDY", zone);
+    from_declared_text(logical.borrow(), oid, value.as_bytes(), Purpose::Assign, &settings, &mut out)
+        .map_err(|e| e.sqlstate)?;
+    Ok(out)
+}
+
+fn shown(
+    logical: impl Borrow<LogicalType>,
+    canonical: &[u8],
+    settings: &Settings,
+) -> Result<String, &'static str> {
+    let mut out = Vec::new();
+    to_text(logical.borrow(), canonical, settings, &mut out).map_err(|e| e.sqlstate)?;
     Ok(String::from_utf8(out).unwrap())
 }
 
 /// The send form of any numeric.
 fn numeric_form(value: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    numeric::text_to_binary(NUMERIC, value, &mut out).unwrap();
+    numeric::text_to_binary(&NUMERIC, value, &mut out).unwrap();
     out
 }
 
@@ -73,10 +85,10 @@ fn numbers_compared_are_not_rounded() {
 #[test]
 fn varchar_is_measured_only_when_assigned() {
     let varchar = LogicalType::Varchar(Some(3));
-    assert_eq!(text(varchar, "abc  ", Purpose::Assign).unwrap(), b"abc");
-    assert_eq!(text(varchar, "abc  ", Purpose::Compare).unwrap(), b"abc  ");
-    assert_eq!(text(varchar, "abcd", Purpose::Compare).unwrap(), b"abcd");
-    assert_eq!(text(varchar, "abcd", Purpose::Assign), Err("22001"));
+    assert_eq!(text(&varchar, "abc  ", Purpose::Assign).unwrap(), b"abc");
+    assert_eq!(text(&varchar, "abc  ", Purpose::Compare).unwrap(), b"abc  ");
+    assert_eq!(text(&varchar, "abcd", Purpose::Compare).unwrap(), b"abcd");
+    assert_eq!(text(&varchar, "abcd", Purpose::Assign), Err("22001"));
 }
 
 #[test]
@@ -84,8 +96,8 @@ fn text_is_utf8_without_nul() {
     for logical in [LogicalType::Text, LogicalType::Int4, LogicalType::Jsonb, LogicalType::Bytea] {
         for bytes in [&b"1\0"[..], b"\xff", b"\xed\xa0\x80"] {
             let mut out = Vec::new();
-            let refused =
-                from_text(logical, bytes, Purpose::Assign, &Settings::default(), &mut out).unwrap_err();
+            let refused = from_text(logical.borrow(), bytes, Purpose::Assign, &Settings::default(), &mut out)
+                .unwrap_err();
             assert_eq!(refused.sqlstate, "22021");
         }
     }
@@ -100,17 +112,20 @@ fn integers_of_other_widths_convert() {
     for (logical, size) in [(Int2, 2), (Int4, 4), (Int8, 8)] {
         for (oid, sent) in [(oid::INT2, 2), (oid::INT4, 4), (oid::INT8, 8)] {
             for purpose in [Purpose::Assign, Purpose::Compare] {
-                assert_eq!(binary(logical, oid, &five(sent), purpose).unwrap(), five(size));
+                assert_eq!(binary(&logical, oid, &five(sent), purpose).unwrap(), five(size));
             }
         }
         assert_eq!(
-            binary(logical, oid::NUMERIC, &numeric_form("5.00"), Purpose::Compare).unwrap(),
+            binary(&logical, oid::NUMERIC, &numeric_form("5.00"), Purpose::Compare).unwrap(),
             five(size)
         );
-        assert_eq!(binary(logical, oid::NUMERIC, &numeric_form("4.5"), Purpose::Assign).unwrap(), five(size));
-        assert_eq!(binary(logical, oid::NUMERIC, &numeric_form("NaN"), Purpose::Assign), Err("0A000"));
-        assert_eq!(binary(logical, oid::NUMERIC, &numeric_form("1e30"), Purpose::Assign), Err("22003"));
-        assert_eq!(binary(logical, 0, &five(size)[1..], Purpose::Assign), Err("08P01"));
+        assert_eq!(
+            binary(&logical, oid::NUMERIC, &numeric_form("4.5"), Purpose::Assign).unwrap(),
+            five(size)
+        );
+        assert_eq!(binary(&logical, oid::NUMERIC, &numeric_form("NaN"), Purpose::Assign), Err("0A000"));
+        assert_eq!(binary(&logical, oid::NUMERIC, &numeric_form("1e30"), Purpose::Assign), Err("22003"));
+        assert_eq!(binary(&logical, 0, &five(size)[1..], Purpose::Assign), Err("08P01"));
     }
     // Compared, what the column cannot hold equals nothing that it holds.
     let large = 70_000_i32.to_be_bytes();
@@ -158,9 +173,9 @@ fn floats_convert_to_numeric() {
 fn types_that_postgresql_would_not_take_are_refused() {
     for logical in [LogicalType::Int4, LogicalType::Uuid, LogicalType::Bytea, LogicalType::Jsonb, NUMERIC] {
         for oid in [oid::TEXT, oid::VARCHAR, oid::BPCHAR, oid::NAME, oid::BOOL] {
-            assert_eq!(binary(logical, oid, b"5", Purpose::Assign), Err("42804"));
-            assert_eq!(binary(logical, oid, b"5", Purpose::Compare), Err("42883"));
-            assert_eq!(declared(logical, oid, "5", "UTC"), Err("42804"));
+            assert_eq!(binary(&logical, oid, b"5", Purpose::Assign), Err("42804"));
+            assert_eq!(binary(&logical, oid, b"5", Purpose::Compare), Err("42883"));
+            assert_eq!(declared(&logical, oid, "5", "UTC"), Err("42804"));
         }
     }
     let micros = 0_i64.to_be_bytes();
@@ -192,7 +207,7 @@ fn declared_text_is_read_as_its_own_type_first() {
         (LogicalType::Timestamptz, 0, "2024-07-01 12:00+09", moment("2024-07-01 03:00Z")),
         (LogicalType::Bool, oid::UNKNOWN, "on", Ok(vec![1])),
     ] {
-        assert_eq!(declared(logical, oid, value, "Europe/Berlin"), expected, "{value}");
+        assert_eq!(declared(&logical, oid, value, "Europe/Berlin"), expected, "{value}");
     }
 }
 
@@ -219,7 +234,7 @@ fn malformed_binary_forms_are_refused() {
         (NUMERIC, b"\0\0\0\0\0\0\x40\0", "22P03"),
     ];
     for (logical, bytes, sqlstate) in cases {
-        assert_eq!(binary(logical, 0, bytes, Purpose::Assign), Err(sqlstate), "{logical} {bytes:?}");
+        assert_eq!(binary(&logical, 0, bytes, Purpose::Assign), Err(sqlstate), "{logical} {bytes:?}");
     }
     // Not as the server sends them, yet read by it: leading and trailing zero digits, a negative zero,
     // digits past the scale, which are cut off.
@@ -249,20 +264,21 @@ fn stored_bytes_of_another_type_are_not_shown() {
         LogicalType::Jsonb,
         NUMERIC,
     ] {
-        assert_eq!(shown(logical, b"abc", &all), Err("XX001"), "{logical}");
+        assert_eq!(shown(&logical, b"abc", &all), Err("XX001"), "{logical}");
     }
-    assert_eq!(to_binary(LogicalType::Int4, b"abc", &mut Vec::new()).unwrap_err().sqlstate, "XX001");
+    assert_eq!(to_binary(&LogicalType::Int4, b"abc", &mut Vec::new()).unwrap_err().sqlstate, "XX001");
 }
 
 #[test]
 fn words_for_moments_are_refused() {
     for logical in [LogicalType::Date, LogicalType::Timestamptz] {
         for word in ["now", "Yesterday", "today", "tomorrow 10:00", "epoch", "- infinity"] {
-            assert_eq!(text(logical, word, Purpose::Assign), Err("0A000"), "{word}");
+            assert_eq!(text(&logical, word, Purpose::Assign), Err("0A000"), "{word}");
         }
         let mut out = Vec::new();
         let refused =
-            from_text(logical, b"31.01.2024", Purpose::Assign, &Settings::default(), &mut out).unwrap_err();
+            from_text(logical.borrow(), b"31.01.2024", Purpose::Assign, &Settings::default(), &mut out)
+                .unwrap_err();
         assert!(refused.hint.contains("ISO") && !refused.message.contains("31"));
     }
 }
@@ -273,9 +289,9 @@ fn an_unknown_zone_or_style_is_refused_not_guessed() {
     let lost = settings("ISO, MDY", "Mars/Olympus");
     assert_eq!(shown(LogicalType::Timestamptz, &noon, &lost), Err("0A000"));
     let mut out = Vec::new();
-    let local = from_text(LogicalType::Timestamptz, b"2024-01-31 12:00", Purpose::Assign, &lost, &mut out);
+    let local = from_text(&LogicalType::Timestamptz, b"2024-01-31 12:00", Purpose::Assign, &lost, &mut out);
     assert_eq!(local.unwrap_err().sqlstate, "0A000");
-    from_text(LogicalType::Timestamptz, b"2024-01-31 12:00Z", Purpose::Assign, &lost, &mut out).unwrap();
+    from_text(&LogicalType::Timestamptz, b"2024-01-31 12:00Z", Purpose::Assign, &lost, &mut out).unwrap();
     assert_eq!(out, noon);
     let odd = settings("Stardate, MDY", "UTC");
     assert_eq!(shown(LogicalType::Timestamptz, &noon, &odd), Err("0A000"));
@@ -296,19 +312,23 @@ fn json_is_bounded() {
 }
 
 /// Shows and reads again, in text and in binary.
-fn round_trip(logical: LogicalType, canonical: &[u8], settings: &Settings) -> Result<(), TestCaseError> {
+fn round_trip(
+    logical: impl Borrow<LogicalType>,
+    canonical: &[u8],
+    settings: &Settings,
+) -> Result<(), TestCaseError> {
     let mut text = Vec::new();
-    to_text(logical, canonical, settings, &mut text).unwrap();
+    to_text(logical.borrow(), canonical, settings, &mut text).unwrap();
     let mut again = Vec::new();
-    from_text(logical, &text, Purpose::Assign, settings, &mut again).unwrap();
+    from_text(logical.borrow(), &text, Purpose::Assign, settings, &mut again).unwrap();
     prop_assert_eq!(&again, canonical);
     again.clear();
-    from_text(logical, &text, Purpose::Compare, settings, &mut again).unwrap();
+    from_text(logical.borrow(), &text, Purpose::Compare, settings, &mut again).unwrap();
     prop_assert_eq!(&again, canonical);
     let mut sent = Vec::new();
-    to_binary(logical, canonical, &mut sent).unwrap();
+    to_binary(logical.borrow(), canonical, &mut sent).unwrap();
     again.clear();
-    from_binary(logical, 0, &sent, Purpose::Assign, settings, &mut again).unwrap();
+    from_binary(logical.borrow(), 0, &sent, Purpose::Assign, settings, &mut again).unwrap();
     prop_assert_eq!(&again, canonical);
     Ok(())
 }
@@ -374,10 +394,10 @@ proptest! {
     fn numbers_round_trip(units in -99_999_999_999_999_999_i64..=99_999_999_999_999_999, scale in 0_u16..=17) {
         let logical = LogicalType::Numeric { precision: 17, scale };
         let value = format!("{units}e-{scale}");
-        let canonical = text(logical, &value, Purpose::Assign).unwrap();
-        prop_assert_eq!(&text(logical, &format!("{value}  "), Purpose::Compare).unwrap(), &canonical);
-        round_trip(logical, &canonical, &Settings::default())?;
-        let shown = shown(logical, &canonical, &Settings::default()).unwrap();
+        let canonical = text(&logical, &value, Purpose::Assign).unwrap();
+        prop_assert_eq!(&text(&logical, &format!("{value}  "), Purpose::Compare).unwrap(), &canonical);
+        round_trip(&logical, &canonical, &Settings::default())?;
+        let shown = shown(&logical, &canonical, &Settings::default()).unwrap();
         prop_assert_eq!(shown.replace('.', "").parse::<i64>().unwrap(), units);
     }
 
@@ -399,17 +419,17 @@ proptest! {
             for declared in [0, oid::INT2, oid::INT8, oid::NUMERIC, oid::FLOAT8, oid::TEXT, oid::JSON, oid::TIMESTAMP] {
                 let settings = Settings::default();
                 let mut out = Vec::new();
-                if from_binary(logical, declared, &bytes, Purpose::Assign, &settings, &mut out).is_ok() {
-                    prop_assert!(to_text(logical, &out, &settings, &mut Vec::new()).is_ok());
+                if from_binary(logical.borrow(), declared, &bytes, Purpose::Assign, &settings, &mut out).is_ok() {
+                    prop_assert!(to_text(logical.borrow(), &out, &settings, &mut Vec::new()).is_ok());
                 }
                 for purpose in [Purpose::Assign, Purpose::Compare] {
-                    let _ = from_binary(logical, declared, &bytes, purpose, &settings, &mut out);
+                    let _ = from_binary(logical.borrow(), declared, &bytes, purpose, &settings, &mut out);
                     let _ = from_declared_text(
-                        logical, declared, text.as_bytes(), purpose, &settings, &mut out,
+                        &logical, declared, text.as_bytes(), purpose, &settings, &mut out,
                     );
                 }
             }
-            let _ = to_text(logical, &bytes, &Settings::default(), &mut Vec::new());
+            let _ = to_text(logical.borrow(), &bytes, &Settings::default(), &mut Vec::new());
         }
     }
 
@@ -424,8 +444,8 @@ proptest! {
                 for purpose in [Purpose::Assign, Purpose::Compare] {
                     let mut out = Vec::new();
                     let settings = settings("Postgres, DMY", "America/New_York");
-                    if from_text(logical, value.as_bytes(), purpose, &settings, &mut out).is_ok() {
-                        to_text(logical, &out, &settings, &mut Vec::new()).unwrap();
+                    if from_text(logical.borrow(), value.as_bytes(), purpose, &settings, &mut out).is_ok() {
+                        to_text(logical.borrow(), &out, &settings, &mut Vec::new()).unwrap();
                     }
                 }
             }

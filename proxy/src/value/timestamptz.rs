@@ -23,7 +23,7 @@ const MONTHS: [&str; 12] =
 const MAX_ABBREVIATION: usize = 10;
 
 pub(super) fn from_text(text: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let moment = match parse(TYPE, text)? {
+    let moment = match parse(&TYPE, text)? {
         Input::Infinity => i64::MAX,
         Input::MinusInfinity => i64::MIN,
         Input::Moment { day, micros, zone } => {
@@ -43,7 +43,7 @@ pub(super) fn from_text(text: &str, settings: &Settings, out: &mut Vec<u8>) -> R
 /// Reads the text form of `timestamp without time zone` into its binary form. A zone in it is read
 /// and dropped, as PostgreSQL does.
 pub(super) fn local_from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let local = match parse(TYPE, text)? {
+    let local = match parse(&TYPE, text)? {
         Input::Infinity => i64::MAX,
         Input::MinusInfinity => i64::MIN,
         Input::Moment { day, micros, zone } => {
@@ -63,7 +63,7 @@ pub(super) fn from_local_binary(
     settings: &Settings,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
-    let local = i64::from_be_bytes(take(TYPE, bytes)?);
+    let local = i64::from_be_bytes(take(&TYPE, bytes)?);
     if matches!(local, i64::MIN | i64::MAX) {
         out.extend_from_slice(bytes);
         return Ok(());
@@ -80,12 +80,12 @@ fn local_seconds(day: Day, micros_of_day: i64) -> i64 {
 
 fn moment(seconds: i64, micros: i64) -> Result<i64, ClientError> {
     let moment = seconds.checked_mul(MICROS).and_then(|moment| moment.checked_add(micros));
-    checked(moment.ok_or_else(|| refusal::out_of_range(TYPE))?)
+    checked(moment.ok_or_else(|| refusal::out_of_range(&TYPE))?)
 }
 
 /// Seconds east of UTC in `zone` at a local time in seconds from 2000-01-01.
 fn local_offset(zone: &TimeZone, local: i64) -> Result<i64, ClientError> {
-    offset_of_local(zone, local + EPOCH_DAYS * SECONDS_PER_DAY).ok_or_else(|| refusal::out_of_range(TYPE))
+    offset_of_local(zone, local + EPOCH_DAYS * SECONDS_PER_DAY).ok_or_else(|| refusal::out_of_range(&TYPE))
 }
 
 /// A zone that the text names.
@@ -112,7 +112,7 @@ fn known(zone: &TimeZone) -> Result<&TimeZone, ClientError> {
 }
 
 pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let moment = i64::from_be_bytes(take(TYPE, bytes)?);
+    let moment = i64::from_be_bytes(take(&TYPE, bytes)?);
     if !matches!(moment, i64::MIN | i64::MAX) {
         checked(moment)?;
     }
@@ -121,12 +121,12 @@ pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientE
 }
 
 fn checked(moment: i64) -> Result<i64, ClientError> {
-    if (START..END).contains(&moment) { Ok(moment) } else { Err(refusal::out_of_range(TYPE)) }
+    if (START..END).contains(&moment) { Ok(moment) } else { Err(refusal::out_of_range(&TYPE)) }
 }
 
 pub(super) fn to_text(canonical: &[u8], settings: &Settings, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let corrupted = || refusal::corrupted(TYPE);
-    match i64::from_be_bytes(take(TYPE, canonical).map_err(|_| corrupted())?) {
+    let corrupted = || refusal::corrupted(&TYPE);
+    match i64::from_be_bytes(take(&TYPE, canonical).map_err(|_| corrupted())?) {
         i64::MAX => out.extend_from_slice(b"infinity"),
         i64::MIN => out.extend_from_slice(b"-infinity"),
         moment => push_moment(checked(moment).map_err(|_| corrupted())?, settings, out)?,
@@ -135,10 +135,10 @@ pub(super) fn to_text(canonical: &[u8], settings: &Settings, out: &mut Vec<u8>) 
 }
 
 fn push_moment(moment: i64, settings: &Settings, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let style = settings.style.ok_or_else(|| unknown_style(TYPE))?;
+    let style = settings.style.ok_or_else(|| unknown_style(&TYPE))?;
     let zone = known(&settings.time_zone)?;
     let (utc, micros) = (moment.div_euclid(MICROS), moment.rem_euclid(MICROS));
-    let instant = instant(utc + EPOCH_DAYS * SECONDS_PER_DAY).ok_or_else(|| refusal::out_of_range(TYPE))?;
+    let instant = instant(utc + EPOCH_DAYS * SECONDS_PER_DAY).ok_or_else(|| refusal::out_of_range(&TYPE))?;
     let offset = i64::from(zone.to_offset(instant).seconds());
     let local = utc + offset;
     let (days, second) = (local.div_euclid(SECONDS_PER_DAY), local.rem_euclid(SECONDS_PER_DAY));

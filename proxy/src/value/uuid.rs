@@ -8,7 +8,7 @@ const TYPE: LogicalType = LogicalType::Uuid;
 
 /// Hex digits, a hyphen allowed after each group of four, braces allowed around all.
 pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let uuid = parse(text.as_bytes()).ok_or_else(|| refusal::syntax(TYPE))?;
+    let uuid = parse(text.as_bytes()).ok_or_else(|| refusal::syntax(&TYPE))?;
     out.extend_from_slice(&uuid);
     Ok(())
 }
@@ -31,14 +31,14 @@ fn parse(text: &[u8]) -> Option<[u8; 16]> {
 }
 
 pub(super) fn from_binary(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
-    let uuid: [u8; 16] = take(TYPE, bytes)?;
+    let uuid: [u8; 16] = take(&TYPE, bytes)?;
     out.extend_from_slice(&uuid);
     Ok(())
 }
 
 pub(super) fn to_text(canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
     if canonical.len() != 16 {
-        return Err(refusal::corrupted(TYPE));
+        return Err(refusal::corrupted(&TYPE));
     }
     for (i, &byte) in canonical.iter().enumerate() {
         if matches!(i, 4 | 6 | 8 | 10) {

@@ -92,7 +92,7 @@ impl<'a> Analyzer<'a> {
         };
         let at = offset(definition.location);
         let type_name = definition.type_name().ok_or_else(refusal::not_understood)?;
-        if !Cast::to(type_name, Vec::new()).defines(column.logical) {
+        if !Cast::to(type_name, Vec::new()).defines(&column.logical) {
             return Err(refusal::defined_type(column).at(offset(type_name.location)).into());
         }
         if definition.coll_clause().is_some()

@@ -59,7 +59,7 @@ impl<'a> Analyzer<'a> {
             Class::Plain => Ok(Class::Plain),
             Class::Cell(column) => {
                 let cast = Cast::to(type_name, self.cast_ranges(cast, type_name)?);
-                if !cast.is_identity_for(column.logical) {
+                if !cast.is_identity_for(&column.logical) {
                     return Err(refusal::cell_in_cast(&column).into());
                 }
                 self.edits.extend(cast.strips.into_iter().map(deletion));
@@ -105,7 +105,7 @@ impl<'a> Analyzer<'a> {
     fn encrypt(&mut self, leaf: Leaf, column: &Arc<ProtectedColumn>, purpose: Purpose) -> Analysis<()> {
         let at = Some(leaf.token.start);
         self.keep_label(&leaf);
-        if !leaf.casts.iter().all(|c| c.is_identity_for(column.logical)) {
+        if !leaf.casts.iter().all(|c| c.is_identity_for(&column.logical)) {
             return Err(refusal::type_mismatch(column).at(at).into());
         }
         match leaf.value {
@@ -113,7 +113,7 @@ impl<'a> Analyzer<'a> {
                 self.use_parameter(number, Parameter::Cell(Arc::clone(column), purpose))?;
             }
             Value::Literal(form, literal) => {
-                if !form.suits(column.logical, purpose == Purpose::Assign) {
+                if !form.suits(&column.logical, purpose == Purpose::Assign) {
                     return Err(refusal::type_mismatch(column).at(at).into());
                 }
                 self.edits.push(Edit::Cell {

@@ -64,7 +64,7 @@ impl Number {
     }
 
     /// Reads text without white space around it.
-    pub(super) fn parse(logical: LogicalType, text: &str) -> Result<Self, ClientError> {
+    pub(super) fn parse(logical: &LogicalType, text: &str) -> Result<Self, ClientError> {
         let syntax = || refusal::syntax(logical);
         let (sign, unsigned) = match text.as_bytes() {
             [b'-', rest @ ..] => (Sign::Negative, rest),
@@ -132,7 +132,7 @@ impl Number {
     }
 
     /// Reads the binary form, as `numeric_recv` does.
-    pub(super) fn receive(logical: LogicalType, bytes: &[u8]) -> Result<Self, ClientError> {
+    pub(super) fn receive(logical: &LogicalType, bytes: &[u8]) -> Result<Self, ClientError> {
         let view = View::of(bytes).ok_or_else(|| match bytes.len() {
             0..8 => refusal::truncated(),
             _ => refusal::malformed(logical),
