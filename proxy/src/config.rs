@@ -1,7 +1,8 @@
 //! Configuration: a TOML file, then `TREFOIL_…` environment variables, then flags; checked once into
 //! [`Config`]. Unknown keys are errors. Relative paths start at the working directory.
 
-use clap::Parser;
+use crate::explain::ExplainArguments;
+use clap::{Parser, Subcommand};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,16 @@ use zeroize::Zeroizing;
 
 /// The command line.
 #[derive(Debug, Default, Parser)]
-#[command(name = "trefoil-proxy", version, about = "Encrypts and decrypts protected PostgreSQL columns")]
+#[command(
+    name = "trefoil-proxy",
+    version,
+    about = "Encrypts and decrypts protected PostgreSQL columns",
+    args_conflicts_with_subcommands = true
+)]
 pub struct Arguments {
+    /// What to do; without one, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
     pub config: Option<PathBuf>,
@@ -39,6 +48,13 @@ pub struct Arguments {
     /// Least severe event to log: error, warn, info, debug
     #[arg(long, value_name = "LEVEL")]
     pub log_level: Option<String>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what would become of statements: what is encrypted and decrypted, or why they are refused
+    Explain(ExplainArguments),
 }
 
 /// The checked configuration.

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod error;
+pub mod explain;
 pub mod policy;
 pub mod server;
 pub mod session;

@@ -14,7 +14,8 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use trefoil_proxy::config::{Arguments, Config, LogFormat, LogLevel, is_known_variable};
+use trefoil_proxy::config::{Arguments, Command, Config, LogFormat, LogLevel, is_known_variable};
+use trefoil_proxy::explain::{self, ExplainArguments};
 use trefoil_proxy::policy::Policy;
 use trefoil_proxy::server;
 use trefoil_proxy::shares::{Limits, Shares};
@@ -24,12 +25,28 @@ use trefoil_proxy::upstream::Catalogs;
 const WORKER_STACK: usize = 64 * 1024 * 1024;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Some(Command::Explain(arguments)) => explain(arguments),
+        None => run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("trefoil-proxy: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
+    let explaining = std::thread::Builder::new()
+        .stack_size(WORKER_STACK)
+        .spawn(move || explain::run(&arguments))
+        .context("cannot start a thread")?;
+    match explaining.join() {
+        Ok(refused) => Ok(if refused? { ExitCode::from(2) } else { ExitCode::SUCCESS }),
+        Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 

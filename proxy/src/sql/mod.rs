@@ -13,6 +13,7 @@ mod mentions;
 mod plan;
 mod refusal;
 mod resolve;
+mod schema;
 mod scope;
 mod setting;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 
 pub use plan::{Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
 pub(crate) use refusal::form_changed;
+pub use schema::schema;
 
 use crate::error::ClientError;
 use crate::policy::{Policy, catalog::Catalog};
@@ -246,6 +248,12 @@ fn comment_depth(text: &str) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
+}
+
+/// The bytes of the token that begins at byte `at` of a text.
+pub fn token_at(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
+    let tokens = Tokens::of(text);
+    tokens.index_at(at).and_then(|index| tokens.get(index)).map(|token| token.range.clone())
 }
 
 /// A location of the grammar as a byte offset; -1 stands for none.

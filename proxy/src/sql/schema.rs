@@ -1,0 +1,43 @@
+//! A catalog from a schema's DDL, for analysis without a database: `pg_dump --schema-only`, or what
+//! an application's migrations hold.
+
+use super::resolve::Names;
+use super::{Context, analyze, effect, offset};
+use crate::error::{ClientError, sqlstate};
+use crate::policy::{Policy, catalog::Catalog};
+use std::sync::Arc;
+
+/// The catalog after all of these statements. What is not DDL, and psql's own commands, are passed
+/// over. Protected columns may be written with their logical type, or as `bytea`.
+pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> {
+    let text = without_psql_commands(text);
+    let tree = pg_raw_parse::parse(&text).map_err(|_| not_sql())?;
+    let mut catalog = Arc::new(Catalog::empty());
+    for raw in tree.iter() {
+        let start = offset(raw.stmt_location).unwrap_or(0);
+        let end = offset(raw.stmt_len).filter(|length| *length > 0).map_or(text.len(), |len| start + len);
+        let statement = text.get(start..end).unwrap_or_default();
+        let context = Context { policy, catalog: &catalog };
+        let after = match analyze(statement.as_bytes(), &context) {
+            Ok(plan) => plan.catalog_after,
+            // A dump shows protected columns as they are stored.
+            Err(_) => effect::after(raw.stmt(), Names { policy, catalog: &catalog }).map(Arc::new),
+        };
+        catalog = after.unwrap_or(catalog);
+    }
+    Ok(catalog)
+}
+
+/// Blanks out lines such as `\connect`, which pg_dump writes, too.
+fn without_psql_commands(text: &str) -> String {
+    let lines = text.lines().map(|line| if line.starts_with('\\') { "" } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+fn not_sql() -> ClientError {
+    ClientError::new(
+        sqlstate::SYNTAX_ERROR,
+        "the schema is not in PostgreSQL's grammar",
+        "Write it with pg_dump --schema-only, which leaves out data.",
+    )
+}
