@@ -1,12 +1,13 @@
 # make demo   shows the whole of Trefoil in a terminal, on a throwaway PostgreSQL, and checks it
 # make up     starts the same parts and keeps them up until Ctrl-C   (POLICY=, DIR=, PG_BIN=, RELEASE=1)
 # make test   sets up and runs all tests
-.PHONY: demo up test programs packages
+# make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
+.PHONY: demo up test differential programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROFILE := $(if $(RELEASE),release,debug)
-export PG_BIN POLICY DIR
+export PG_BIN POLICY DIR SEED FAILURES
 
 demo: programs
 	@"$(TARGET)/$(PROFILE)/demo"
@@ -22,6 +23,10 @@ test: packages
 	@deploy/python.sh >/dev/null
 	cargo build --locked --workspace --all-targets
 	TREFOIL_BUILT=1 cargo test --locked --workspace
+
+# SECONDS is a variable of its own in some shells, which would count on.
+differential: programs
+	@env SECONDS="$(or $(SECONDS),60)" "$(TARGET)/$(PROFILE)/differential"
 
 packages:
 	@deploy/packages.sh

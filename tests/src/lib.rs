@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod corpus;
+pub mod differential;
 pub mod endpoint;
 pub mod error;
 pub mod frontend;
