@@ -83,6 +83,8 @@ codes! {
     TableChanged = "TF306", state::FEATURE_NOT_SUPPORTED;
     /// DDL was rolled back in part, and a protected table may have changed.
     UncertainCatalog = "TF307", state::FEATURE_NOT_SUPPORTED;
+    /// A relation made in this transaction, of columns that are seen after COMMIT only.
+    ColumnsNotKnown = "TF308", state::FEATURE_NOT_SUPPORTED;
 
     /// A rename of what the policy names, or to such a name.
     Rename = "TF401", state::FEATURE_NOT_SUPPORTED;
@@ -90,6 +92,12 @@ codes! {
     Definition = "TF402", state::FEATURE_NOT_SUPPORTED;
     /// A column defined with another type than the policy's.
     DefinedType = "TF403", state::DATATYPE_MISMATCH;
+    /// The CHECK that only cells pass would go or change.
+    CheckStays = "TF404", state::FEATURE_NOT_SUPPORTED;
+    /// A column protected in one of two tables that share rows or definitions, and not in the other.
+    HalfProtected = "TF405", state::FEATURE_NOT_SUPPORTED;
+    /// Protected tables would be replicated.
+    Published = "TF406", state::FEATURE_NOT_SUPPORTED;
 
     /// A function that may reach a protected table.
     Function = "TF501", state::FEATURE_NOT_SUPPORTED;

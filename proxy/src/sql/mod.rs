@@ -7,6 +7,7 @@ mod analyzer;
 mod children;
 mod class;
 mod effect;
+mod forbidden;
 mod form;
 mod lex;
 mod mentions;
@@ -108,7 +109,7 @@ fn analyze_statement(
 ) -> Result<(), Refusal> {
     let statement = raw.stmt();
     let mentions = mentions::of(statement, names)?;
-    takes_protected_name(statement, names)?;
+    forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
     plan.writes |= mentions.writes;
     plan.fetches.extend(mentions.fetches);
@@ -121,7 +122,7 @@ fn analyze_statement(
     let mut results = None;
     if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
         plan.protected = true;
-    } else if mentions.touched && !needs_no_analysis(statement)? {
+    } else if mentions.touched && !needs_no_analysis(statement) {
         plan.protected = true;
         let mut analyzer = Analyzer::new(text, names, tokens, std::mem::take(parameters));
         results = analyzer.statement(statement)?;
@@ -165,48 +166,22 @@ fn naming(statement: Node<'_>) -> Option<Naming> {
     }
 }
 
-/// Statements that carry no value and leave protected columns as they are; renaming what the policy
-/// names is refused.
-fn needs_no_analysis(statement: Node<'_>) -> Result<bool, Refusal> {
-    match statement {
-        Node::RenameStmt(_) | Node::AlterObjectSchemaStmt(_) => Err(Refusal::Refused(refusal::rename())),
+/// Statements that carry no value and leave protected columns as they are.
+fn needs_no_analysis(statement: Node<'_>) -> bool {
+    matches!(
+        statement,
         Node::LockStmt(_)
-        | Node::VacuumStmt(_)
-        | Node::GrantStmt(_)
-        | Node::ReindexStmt(_)
-        | Node::DropStmt(_)
-        | Node::CreateSeqStmt(_)
-        | Node::AlterSeqStmt(_) => Ok(true),
-        _ => Ok(false),
-    }
-}
-
-/// Refuses to give a protected table's name to another relation, which may hold anything in clear.
-fn takes_protected_name(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
-    let taken = match statement {
-        Node::RenameStmt(rename) if rename.relation().is_some() => {
-            rename.newname().is_some_and(|name| !names.policy.schemas_with_table(name).is_empty())
-                && rename.rename_type != nodes::ObjectType::OBJECT_COLUMN
-        }
-        Node::RenameStmt(rename) => {
-            rename.rename_type == nodes::ObjectType::OBJECT_SCHEMA
-                && names.policy.tables().any(|(table, _)| {
-                    Some(table.schema.as_str()) == rename.newname()
-                        || Some(table.schema.as_str()) == rename.subname()
-                })
-        }
-        Node::AlterObjectSchemaStmt(alter) => {
-            alter.relation().and_then(nodes::RangeVar::relname).is_some_and(|name| {
-                names
-                    .policy
-                    .schemas_with_table(name)
-                    .iter()
-                    .any(|schema| Some(schema.as_str()) == alter.newschema())
-            })
-        }
-        _ => false,
-    };
-    if taken { Err(Refusal::Refused(refusal::rename())) } else { Ok(()) }
+            | Node::VacuumStmt(_)
+            | Node::GrantStmt(_)
+            | Node::ReindexStmt(_)
+            | Node::ClusterStmt(_)
+            | Node::DropStmt(_)
+            | Node::CreateSeqStmt(_)
+            | Node::AlterSeqStmt(_)
+            | Node::RenameStmt(_)
+            | Node::AlterObjectSchemaStmt(_)
+            | Node::AlterObjectDependsStmt(_)
+    )
 }
 
 /// Puts the edits into the order of the text, and checks that what they make is a text of the same

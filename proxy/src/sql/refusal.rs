@@ -268,6 +268,42 @@ pub(super) fn rename() -> ClientError {
     )
 }
 
+/// Logical replication, which hands rows on.
+pub(super) fn replication(form: &str) -> ClientError {
+    ClientError::refused(
+        Code::Published,
+        format!("{form} would replicate protected tables"),
+        "Publish tables by name, without the protected ones.",
+    )
+}
+
+/// The CHECK that only cells pass.
+pub(super) fn check_stays() -> ClientError {
+    ClientError::refused(
+        Code::CheckStays,
+        "a constraint whose name begins with trefoil_cell_ cannot be dropped, altered or renamed",
+        "Only cells pass it. It goes when its column is dropped.",
+    )
+}
+
+/// A column that would be a cell in one table and plain in another that shows the same rows.
+pub(super) fn half_protected(c: &ProtectedColumn, other: &QualifiedName) -> ClientError {
+    ClientError::refused(
+        Code::HalfProtected,
+        format!("protected column {} would have to be protected in {other} in the same way", column(c)),
+        "Name the column in the policy for both tables, with the same type, mode and domain.",
+    )
+}
+
+/// A table whose columns are not known.
+pub(super) fn columns_not_known(name: &QualifiedName) -> ClientError {
+    ClientError::refused(
+        Code::ColumnsNotKnown,
+        format!("the columns of {name} are not known yet"),
+        "It was made in this transaction in a way that is seen after COMMIT only: commit first.",
+    )
+}
+
 /// More values than columns.
 pub(super) fn too_many_values() -> ClientError {
     ClientError::new(sqlstate::SYNTAX_ERROR, "INSERT has more expressions than target columns", "")

@@ -1,6 +1,8 @@
 //! What statements become: each line a text, and the text that goes upstream (cells shown as
 //! `«column:literal:purpose»`), with parameters and results where they matter; or its refusal.
 
+mod ddl;
+
 use super::{Context, Edit, Naming, Parameter, Plan, Refusal, ResultColumn, analyze};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use crate::policy::{Policy, Purpose, QualifiedName};
@@ -380,7 +382,7 @@ fn what_would_leak_or_lie_is_refused() {
         "create function f() returns void language sql as $$ insert into patients (ssn) values ('MARKER') $$",
         "create function f() returns void language sql begin atomic insert into patients (ssn) values ('MARKER'); end",
         "create rule r as on insert to logs do also insert into patients (ssn) values (new.message)",
-        "create trigger t before insert on patients execute function f()",
+        "create trigger t before insert on patients execute function add_patient()",
         "select add_patient('MARKER')",
         "call add_patient('MARKER')",
         "select table_to_xml('patients', true, true, '')",
@@ -514,7 +516,7 @@ fn tables_are_made_with_cells_and_a_check() {
         "create table future (secret text references logs (message))",
         "create table future (secret text) partition by list (secret)",
         "create table refers (s text references patients (ssn))",
-        "create table future (like logs)",
+        "create table future (like patients)",
     ] {
         assert!(plan_is_refused(text), "{text}");
     }

@@ -16,40 +16,51 @@ impl<'a> Analyzer<'a> {
             Meaning::Protected(relation) => relation.cells(self.names.policy),
             _ => Cow::default(),
         };
+        let table = range.relname().unwrap_or_default();
         for command in alter.cmds() {
             let Node::AlterTableCmd(command) = command else { return Err(refusal::not_understood().into()) };
-            self.alter_command(command, &columns).map_err(|refusal| refusal.at(offset(range.location)))?;
+            self.alter_command(command, &columns, table)
+                .map_err(|refusal| refusal.at(offset(range.location)))?;
         }
         Ok(())
     }
 
-    fn alter_command(&mut self, command: &'a nodes::AlterTableCmd, columns: &TablePolicy) -> Analysis<()> {
-        let drops_check = command.subtype == Action::AT_DropConstraint
-            && command.name().is_some_and(|name| name.starts_with(super::create::CHECK_PREFIX));
-        if drops_check {
-            return Err(refusal::statement("dropping the CHECK that only cells pass").into());
-        }
+    fn alter_command(
+        &mut self,
+        command: &'a nodes::AlterTableCmd,
+        columns: &TablePolicy,
+        table: &str,
+    ) -> Analysis<()> {
         let protected = command.name().and_then(|name| columns.get(name));
         match (command.subtype, command.def()) {
             (Action::AT_AddColumn, Node::ColumnDef(definition)) => {
-                self.column_definition(definition, columns)
+                self.column_definition(definition, columns, table)
             }
             (Action::AT_AddConstraint, Node::Constraint(constraint)) => {
-                self.table_constraint(constraint, columns)
+                self.table_constraint(constraint, columns, table)
+            }
+            (Action::AT_DropConstraint, _) if is_check(command.name()) => Err(refusal::check_stays().into()),
+            (Action::AT_AlterConstraint, Node::ATAlterConstraint(constraint)) => {
+                if is_check(constraint.conname()) { Err(refusal::check_stays().into()) } else { Ok(()) }
             }
             (Action::AT_ColumnDefault, default) => match (protected, default) {
                 (_, Node::None) => Ok(()),
                 (Some(column), default) => self.cell_default(default, column),
-                (None, default) => self.without_cells(default, columns),
+                (None, default) => self.without_cells(default, columns, table),
             },
-            (Action::AT_AlterColumnType, definition) if protected.is_none() => {
-                self.without_cells(definition, columns)
+            (Action::AT_AlterColumnType, _) | (Action::AT_SetExpression, _) if protected.is_some() => {
+                Err(refusal::statement("another type for a protected column").into())
             }
-            (Action::AT_AddIdentity | Action::AT_SetIdentity | Action::AT_DropIdentity, _)
-                if protected.is_none() =>
-            {
-                Ok(())
+            (Action::AT_AlterColumnType | Action::AT_SetExpression, definition) => {
+                self.without_cells(definition, columns, table)
             }
+            (
+                Action::AT_AddIdentity
+                | Action::AT_SetIdentity
+                | Action::AT_DropIdentity
+                | Action::AT_DropExpression,
+                _,
+            ) if protected.is_none() => Ok(()),
             (
                 Action::AT_DropColumn
                 | Action::AT_DropNotNull
@@ -60,22 +71,41 @@ impl<'a> Analyzer<'a> {
                 | Action::AT_ClusterOn
                 | Action::AT_DropCluster
                 | Action::AT_SetStatistics
+                | Action::AT_SetStorage
+                | Action::AT_SetCompression
+                | Action::AT_SetOptions
+                | Action::AT_ResetOptions
                 | Action::AT_SetLogged
                 | Action::AT_SetUnLogged
+                | Action::AT_SetAccessMethod
                 | Action::AT_SetTableSpace
                 | Action::AT_SetRelOptions
                 | Action::AT_ResetRelOptions
+                | Action::AT_ReplicaIdentity
                 | Action::AT_EnableRowSecurity
                 | Action::AT_DisableRowSecurity
                 | Action::AT_ForceRowSecurity
                 | Action::AT_NoForceRowSecurity
                 | Action::AT_EnableTrig
-                | Action::AT_DisableTrig
+                | Action::AT_EnableAlwaysTrig
+                | Action::AT_EnableReplicaTrig
+                | Action::AT_EnableTrigAll
                 | Action::AT_EnableTrigUser
-                | Action::AT_DisableTrigUser,
+                | Action::AT_DisableTrig
+                | Action::AT_DisableTrigAll
+                | Action::AT_DisableTrigUser
+                | Action::AT_DisableRule
+                | Action::AT_DropOf
+                | Action::AT_DropInherit
+                | Action::AT_DetachPartition
+                | Action::AT_DetachPartitionFinalize,
                 _,
             ) => Ok(()),
             _ => Err(refusal::statement("this form of ALTER TABLE").into()),
         }
     }
+}
+
+fn is_check(name: Option<&str>) -> bool {
+    name.is_some_and(|name| name.starts_with(super::CHECK_PREFIX))
 }

@@ -2,7 +2,9 @@
 //! what is to change in the text, the parameters and the results.
 
 mod alter;
+mod constraint;
 mod create;
+mod definition;
 mod expression;
 mod from;
 mod insert;
@@ -21,6 +23,8 @@ use crate::error::ClientError;
 use pg_raw_parse::Node;
 use std::cell::OnceCell;
 use std::sync::Arc;
+
+pub(in crate::sql) use create::CHECK_PREFIX;
 
 /// Result of a step of the analysis.
 pub(super) type Analysis<T> = Result<T, Refusal>;
@@ -101,18 +105,7 @@ impl<'a> Analyzer<'a> {
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
                 self.query(statement)?
             }
-            Node::CreateStmt(create) => {
-                self.create_table(create)?;
-                return Ok(None);
-            }
-            Node::AlterTableStmt(alter) => {
-                self.alter_table(alter)?;
-                return Ok(None);
-            }
-            Node::IndexStmt(index) => {
-                self.create_index(index)?;
-                return Ok(None);
-            }
+            definition if self.definition(definition)? => return Ok(None),
             other => return Err(refusal::statement(super::form::of(other)).into()),
         };
         let mut results = Vec::with_capacity(targets.len());

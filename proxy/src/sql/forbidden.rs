@@ -1,0 +1,159 @@
+//! What no statement may do, whatever else it touches: give a protected name away or take one,
+//! publish protected tables, or have a function that reaches them called by itself.
+
+use super::analyzer::CHECK_PREFIX;
+use super::resolve::{Meaning, Names};
+use super::{Refusal, refusal};
+use crate::error::ClientError;
+use crate::policy::QualifiedName;
+use crate::policy::catalog::{Kind, Relation, TEXT_RUNNERS};
+use pg_raw_parse::nodes::{self, ObjectType, PublicationObjSpecType};
+use pg_raw_parse::{Node, list};
+
+/// Checks one statement.
+pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
+    if names.policy.is_empty() {
+        return Ok(());
+    }
+    let checked = match statement {
+        Node::RenameStmt(rename) => renamed(rename, names),
+        Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
+        Node::CreatePublicationStmt(publication) => {
+            published(publication.for_all_tables, publication.pubobjects(), names)
+        }
+        Node::AlterPublicationStmt(publication) => {
+            published(publication.for_all_tables, publication.pubobjects(), names)
+        }
+        Node::CreateSubscriptionStmt(_) => Err(refusal::replication("a subscription")),
+        Node::CreateTrigStmt(trigger) => implicit_call(trigger.funcname(), names),
+        Node::CreateEventTrigStmt(trigger) => implicit_call(trigger.funcname(), names),
+        Node::DefineStmt(define) => define.definition().into_iter().try_for_each(|part| match part.arg() {
+            // Functions of operators and aggregates are read as types.
+            Node::TypeName(type_name) => {
+                called(type_name.names().iter().next_back().and_then(nodes::String::sval), names)
+            }
+            _ => Ok(()),
+        }),
+        Node::CreateCastStmt(cast) => {
+            cast.func().map_or(Ok(()), |function| implicit_call(function.objname(), names))
+        }
+        _ => Ok(()),
+    };
+    checked.map_err(Refusal::Refused)
+}
+
+fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Result<(), ClientError> {
+    let new = rename.newname().unwrap_or_default();
+    let Some(range) = rename.relation() else {
+        let schema =
+            |name: Option<&str>| names.policy.tables().any(|(table, _)| Some(table.schema.as_str()) == name);
+        let touches = rename.rename_type == ObjectType::OBJECT_SCHEMA
+            && (schema(rename.subname()) || schema(rename.newname()));
+        return if touches { Err(refusal::rename()) } else { Ok(()) };
+    };
+    let bare = range.relname().unwrap_or_default();
+    let meaning = names.meaning(range.schemaname(), bare);
+    match rename.rename_type {
+        ObjectType::OBJECT_COLUMN => match meaning {
+            Meaning::Protected(relation) => {
+                let columns = names.policy.table(&relation.name);
+                let protected = |name: Option<&str>| {
+                    columns.zip(name).is_some_and(|(columns, name)| columns.contains_key(name))
+                };
+                if protected(rename.subname()) || protected(rename.newname()) {
+                    return Err(refusal::rename());
+                }
+                Ok(())
+            }
+            Meaning::Reaching(relation) if !is_view(relation) => {
+                Err(refusal::reaches_protected(&relation.name))
+            }
+            Meaning::Ambiguous => Err(refusal::ambiguous_relation(bare)),
+            _ => Ok(()),
+        },
+        ObjectType::OBJECT_TABCONSTRAINT => {
+            let is_check = |name: Option<&str>| name.is_some_and(|name| name.starts_with(CHECK_PREFIX));
+            let ours = is_check(rename.subname()) || is_check(rename.newname());
+            match meaning {
+                Meaning::Plain(_) | Meaning::Unknown => Ok(()),
+                _ if ours => Err(refusal::check_stays()),
+                _ => Ok(()),
+            }
+        }
+        ObjectType::OBJECT_TRIGGER
+        | ObjectType::OBJECT_POLICY
+        | ObjectType::OBJECT_RULE
+        | ObjectType::OBJECT_ATTRIBUTE => Ok(()),
+        _ => match meaning {
+            Meaning::NotCreated(_) => Err(refusal::rename()),
+            Meaning::Ambiguous => Err(refusal::ambiguous_relation(bare)),
+            Meaning::Plain(relation) | Meaning::Protected(relation) | Meaning::Reaching(relation)
+                if names.is_unique(range.schemaname(), bare) =>
+            {
+                takes(names, &relation.name.schema, bare)?;
+                takes(names, &relation.name.schema, new)
+            }
+            _ => match range.schemaname() {
+                Some(schema) => takes(names, schema, new),
+                None if names.policy.schemas_with_table(new).is_empty() => Ok(()),
+                None => Err(refusal::rename()),
+            },
+        },
+    }
+}
+
+fn is_view(relation: &Relation) -> bool {
+    matches!(relation.kind, Kind::View { .. } | Kind::MaterializedView)
+}
+
+fn moved(alter: &nodes::AlterObjectSchemaStmt, names: Names<'_>) -> Result<(), ClientError> {
+    let Some(range) = alter.relation() else { return Ok(()) };
+    let bare = range.relname().unwrap_or_default();
+    match names.meaning(range.schemaname(), bare) {
+        Meaning::NotCreated(_) => Err(refusal::rename()),
+        Meaning::Protected(relation) if names.policy.table(&relation.name).is_some() => {
+            Err(refusal::rename())
+        }
+        Meaning::Ambiguous => Err(refusal::ambiguous_relation(bare)),
+        _ => takes(names, alter.newschema().unwrap_or_default(), bare),
+    }
+}
+
+/// A protected table's name stands for that table alone: another may hold anything in clear.
+fn takes(names: Names<'_>, schema: &str, bare: &str) -> Result<(), ClientError> {
+    match names.policy.table(&QualifiedName::new(schema, bare)) {
+        Some(_) => Err(refusal::rename()),
+        None => Ok(()),
+    }
+}
+
+fn published(all: bool, objects: &list::NodeList, names: Names<'_>) -> Result<(), ClientError> {
+    let whole = |object: Node<'_>| match object {
+        Node::PublicationObjSpec(object) => match object.pubobjtype {
+            PublicationObjSpecType::PUBLICATIONOBJ_TABLES_IN_SCHEMA => {
+                names.policy.tables().any(|(table, _)| Some(table.schema.as_str()) == object.name())
+            }
+            PublicationObjSpecType::PUBLICATIONOBJ_TABLES_IN_CUR_SCHEMA => true,
+            _ => false,
+        },
+        _ => false,
+    };
+    if all || objects.iter().any(whole) {
+        return Err(refusal::replication("a publication of all tables, of the database or a schema,"));
+    }
+    Ok(())
+}
+
+/// A function that the server will call without its name in the statement.
+fn implicit_call(name: &list::NodeList, names: Names<'_>) -> Result<(), ClientError> {
+    called(name.iter().next_back().and_then(Node::as_str), names)
+}
+
+fn called(name: Option<&str>, names: Names<'_>) -> Result<(), ClientError> {
+    match name {
+        Some(name) if names.catalog.function_reaches(name) || TEXT_RUNNERS.contains(&name) => {
+            Err(refusal::function(name))
+        }
+        _ => Ok(()),
+    }
+}
