@@ -3,10 +3,14 @@
 
 pub mod catalog;
 mod logical_type;
+pub mod oid;
 mod parse;
+mod type_name;
+pub mod types;
 
-pub use logical_type::{LogicalType, LogicalTypeError, oid};
+pub use logical_type::{LogicalType, Precision};
 pub use parse::PolicyError;
+pub use type_name::LogicalTypeError;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,6 +30,40 @@ impl QualifiedName {
     /// The relation `name` in `schema`, both as PostgreSQL stores them.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self { schema: schema.into(), name: name.into() }
+    }
+
+    /// Reads `schema.name` as SQL does: a part in double quotes is taken as it is, others in lower case.
+    fn folded(text: &str) -> Option<Self> {
+        if !text.contains('"') && text.contains(['(', '[', ' ']) {
+            return None;
+        }
+        Self::split(text, str::to_lowercase)
+    }
+
+    fn split(text: &str, bare: fn(&str) -> String) -> Option<Self> {
+        let (schema, rest) = part(text, bare)?;
+        let (name, rest) = part(rest.strip_prefix('.')?, bare)?;
+        rest.is_empty().then(|| Self::new(schema, name))
+    }
+}
+
+/// The first part of a dotted name, and the rest.
+fn part(text: &str, bare: fn(&str) -> String) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let (name, rest) = text.split_at(text.find(['.', '"']).unwrap_or(text.len()));
+        return (!name.is_empty()).then(|| (bare(name), rest));
+    };
+    let mut name = String::new();
+    loop {
+        let (inside, after) = rest.split_once('"')?;
+        name.push_str(inside);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
     }
 }
 

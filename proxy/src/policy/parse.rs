@@ -267,28 +267,7 @@ impl<'t> Parser<'t> {
 
 /// Splits `schema.table`; a part in double quotes may hold dots, and double quotes when doubled.
 fn qualified(key: &str) -> Option<QualifiedName> {
-    let (schema, rest) = part(key)?;
-    let (name, rest) = part(rest.strip_prefix('.')?)?;
-    rest.is_empty().then(|| QualifiedName::new(schema, name))
-}
-
-fn part(text: &str) -> Option<(String, &str)> {
-    let Some(mut rest) = text.strip_prefix('"') else {
-        let (name, rest) = text.split_at(text.find(['.', '"']).unwrap_or(text.len()));
-        return (!name.is_empty()).then(|| (name.to_owned(), rest));
-    };
-    let mut name = String::new();
-    loop {
-        let (inside, after) = rest.split_once('"')?;
-        name.push_str(inside);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, after)),
-        }
-    }
+    QualifiedName::split(key, str::to_owned)
 }
 
 /// `schema.table.column`, with odd parts quoted so that no two columns have the same.

@@ -226,7 +226,9 @@ pub(super) fn row(
                 let canonical = &scratch.canonical;
                 match shape.shown(index) {
                     Format::Binary => value::to_binary(&protected.logical, canonical, out)?,
-                    Format::Text if !hex && protected.logical.oid() == BYTEA => rows::escape(canonical, out),
+                    Format::Text if !hex => {
+                        value::to_escaped_text(&protected.logical, canonical, settings, out)?;
+                    }
                     Format::Text => value::to_text(&protected.logical, canonical, settings, out)?,
                 }
                 Ok::<(), Fault>(())

@@ -1,7 +1,7 @@
 //! What an expression is over protected columns: plain, a cell of a key domain, or still open
 //! (made of literals and parameters without a type of their own).
 
-use crate::policy::{LogicalType, ProtectedColumn};
+use crate::policy::{LogicalType, ProtectedColumn, QualifiedName};
 use pg_raw_parse::{ConstValue, Node, nodes};
 use std::ops::Range;
 use std::sync::Arc;
@@ -53,9 +53,13 @@ pub(super) enum Form {
 
 /// A cast to a type by name.
 pub(super) struct Cast {
+    /// `None` where the name has none, or PostgreSQL's own.
+    schema: Option<String>,
     name: String,
     modifiers: Vec<i32>,
-    scalar: bool,
+    array: bool,
+    /// Whether it is neither `SETOF` nor `%TYPE`.
+    plain: bool,
     /// The bytes that make the cast.
     pub(super) strips: Vec<Range<usize>>,
 }
@@ -64,67 +68,107 @@ impl Cast {
     /// Reads the type's name; what it takes out of the text is for the caller to say.
     pub(super) fn to(type_name: &nodes::TypeName, strips: Vec<Range<usize>>) -> Self {
         let names: Vec<&str> = type_name.names().iter().filter_map(nodes::String::sval).collect();
-        let name = match names.as_slice() {
-            [name] | ["pg_catalog", name] => (*name).to_owned(),
-            _ => String::new(),
+        let (schema, name) = match names.as_slice() {
+            [name] | ["pg_catalog", name] => (None, (*name).to_owned()),
+            [schema, name] => (Some((*schema).to_owned()), (*name).to_owned()),
+            _ => (None, String::new()),
         };
         let modifiers = type_name.typmods().iter().map(|n| integer(n).unwrap_or(-1)).collect();
-        let scalar = type_name.array_bounds().is_empty() && !type_name.setof && !type_name.pct_type;
-        Self { name, modifiers, scalar, strips }
+        let array = !type_name.array_bounds().is_empty();
+        let plain = !type_name.setof && !type_name.pct_type;
+        Self { schema, name, modifiers, array, plain, strips }
     }
 
     /// Whether casting a value to this type and then using it as `logical` is the same as using it
     /// as `logical` at once.
     pub(super) fn is_identity_for(&self, logical: &LogicalType) -> bool {
-        if !self.scalar {
+        if !self.plain {
             return false;
         }
-        let name = self.name.as_str();
-        let modifiers = self.modifiers.as_slice();
         match logical {
-            LogicalType::Numeric { precision, scale } => {
-                name == "numeric"
-                    && (modifiers.is_empty() || modifiers == [i32::from(*precision), i32::from(*scale)])
+            LogicalType::Array(element) => self.array && self.modifiers.is_empty() && self.names(element),
+            // The cast to a domain itself gives the domain's checks as assignment does.
+            LogicalType::Domain(domain) => self.names(logical) || self.is_identity_for(&domain.base),
+            _ if self.array => false,
+            &LogicalType::Numeric { precision, scale } => {
+                let whole = self.modifiers == [i32::from(precision), i32::from(scale)];
+                self.names(logical) && (self.modifiers.is_empty() || whole)
             }
             LogicalType::Text | LogicalType::Varchar(_) => {
-                matches!(name, "text" | "varchar") && modifiers.is_empty()
+                (self.names(&LogicalType::Text) || self.names(&LogicalType::Varchar(None)))
+                    && self.modifiers.is_empty()
             }
             LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => {
-                matches!(name, "int2" | "int4" | "int8")
+                [LogicalType::Int2, LogicalType::Int4, LogicalType::Int8].iter().any(|of| self.names(of))
             }
-            LogicalType::Bool => name == "bool",
-            LogicalType::Date => name == "date",
-            LogicalType::Timestamptz => name == "timestamptz" && modifiers.is_empty(),
-            LogicalType::Uuid => name == "uuid",
-            LogicalType::Bytea => name == "bytea",
-            LogicalType::Jsonb => name == "jsonb",
+            _ => self.names(logical) && self.modifiers.is_empty(),
         }
     }
 
     /// Whether the name is exactly this logical type's, modifiers included: for definitions.
     pub(super) fn defines(&self, logical: &LogicalType) -> bool {
-        let wanted: &[i32] = match logical {
-            LogicalType::Numeric { precision, scale } => &[i32::from(*precision), i32::from(*scale)],
-            LogicalType::Varchar(Some(length)) => &[i32::try_from(*length).unwrap_or(-1)],
-            _ => &[],
+        let (element, array) = match logical {
+            LogicalType::Array(element) => (element.as_ref(), true),
+            other => (other, false),
         };
-        let integer_width = match logical {
-            LogicalType::Int2 => self.name == "int2",
-            LogicalType::Int4 => self.name == "int4",
-            LogicalType::Int8 => self.name == "int8",
-            LogicalType::Text => self.name == "text",
-            LogicalType::Varchar(_) => self.name == "varchar",
-            _ => true,
+        let length = |length: &u32| vec![i32::try_from(*length).unwrap_or(-1)];
+        let wanted = match element {
+            &LogicalType::Numeric { precision, scale: 0 } if self.modifiers.len() == 1 => {
+                vec![i32::from(precision)]
+            }
+            &LogicalType::Numeric { precision, scale } => vec![i32::from(precision), i32::from(scale)],
+            LogicalType::Varchar(Some(n)) | LogicalType::Char(n) => length(n),
+            LogicalType::Time(Some(digits))
+            | LogicalType::Timetz(Some(digits))
+            | LogicalType::Timestamp(Some(digits))
+            | LogicalType::Timestamptz(Some(digits)) => vec![i32::from(*digits)],
+            LogicalType::Interval(Some(digits)) => vec![INTERVAL_FULL_RANGE, i32::from(*digits)],
+            _ => Vec::new(),
         };
-        let scale_left_out = matches!(
-            (logical, self.modifiers.as_slice()),
-            (LogicalType::Numeric { precision, scale: 0 }, [p]) if *p == i32::from(*precision)
-        );
-        let base =
-            Self { name: self.name.clone(), modifiers: Vec::new(), scalar: self.scalar, strips: Vec::new() };
-        base.is_identity_for(logical) && integer_width && (self.modifiers == wanted || scale_left_out)
+        self.plain && self.array == array && self.modifiers == wanted && self.names(element)
+    }
+
+    /// Whether it is the name of this type, arrays and modifiers aside. A type of the database's own
+    /// may stand without its schema.
+    fn names(&self, logical: &LogicalType) -> bool {
+        let own = |own: &QualifiedName| {
+            self.name == own.name && self.schema.as_ref().is_none_or(|schema| *schema == own.schema)
+        };
+        let name = match logical {
+            LogicalType::Text => "text",
+            LogicalType::Varchar(_) => "varchar",
+            LogicalType::Char(_) => "bpchar",
+            LogicalType::Int2 => "int2",
+            LogicalType::Int4 => "int4",
+            LogicalType::Int8 => "int8",
+            LogicalType::Float4 => "float4",
+            LogicalType::Float8 => "float8",
+            LogicalType::Bool => "bool",
+            LogicalType::Date => "date",
+            LogicalType::Time(_) => "time",
+            LogicalType::Timetz(_) => "timetz",
+            LogicalType::Timestamp(_) => "timestamp",
+            LogicalType::Timestamptz(_) => "timestamptz",
+            LogicalType::Interval(_) => "interval",
+            LogicalType::Uuid => "uuid",
+            LogicalType::Bytea => "bytea",
+            LogicalType::Numeric { .. } | LogicalType::UnboundedNumeric => "numeric",
+            LogicalType::Inet => "inet",
+            LogicalType::Cidr => "cidr",
+            LogicalType::Macaddr => "macaddr",
+            LogicalType::Json => "json",
+            LogicalType::Jsonb => "jsonb",
+            LogicalType::Named(name) => return own(name),
+            LogicalType::Enum(of) => return own(&of.name),
+            LogicalType::Domain(of) => return own(&of.name),
+            LogicalType::Array(_) => return false,
+        };
+        self.schema.is_none() && self.name == name
     }
 }
+
+/// What the grammar gives as the fields of `interval(n)`.
+const INTERVAL_FULL_RANGE: i32 = 0x7fff;
 
 /// The value of an integer constant node.
 pub(super) fn integer(node: Node<'_>) -> Option<i32> {
@@ -152,16 +196,20 @@ impl Form {
     /// Whether a literal of this form may stand where `logical` is compared or, with `assigned`,
     /// stored, as PostgreSQL's implicit and assignment casts allow.
     pub(super) fn suits(self, logical: &LogicalType, assigned: bool) -> bool {
-        let text = matches!(logical, LogicalType::Text | LogicalType::Varchar(_));
+        use LogicalType::{
+            Char, Domain, Float4, Float8, Int2, Int4, Int8, Numeric, Text, UnboundedNumeric, Varchar,
+        };
+        if let Domain(domain) = logical {
+            return self.suits(&domain.base, assigned);
+        }
         match self {
             Self::Quoted => true,
-            Self::Integer => {
-                matches!(
-                    logical,
-                    LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 | LogicalType::Numeric { .. }
-                ) || (text && assigned)
-            }
-            Self::Decimal => matches!(logical, LogicalType::Numeric { .. }),
+            Self::Integer => match logical {
+                Int2 | Int4 | Int8 | Numeric { .. } | UnboundedNumeric | Float4 | Float8 => true,
+                Text | Varchar(_) | Char(_) => assigned,
+                _ => false,
+            },
+            Self::Decimal => matches!(logical, Numeric { .. } | UnboundedNumeric | Float4 | Float8),
             Self::Boolean => *logical == LogicalType::Bool,
         }
     }

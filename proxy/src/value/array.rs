@@ -2,7 +2,7 @@
 //! elements: dimensions, and the elements in storage order. Nothing is allocated by an unchecked length.
 
 use crate::error::{ClientError, sqlstate};
-use crate::policy::oid;
+pub use crate::policy::oid::{array_of, element_of};
 use std::ops::Range;
 use zeroize::Zeroizing;
 
@@ -138,6 +138,49 @@ impl Array {
         Ok(array)
     }
 
+    /// Appends the text form (`array_out`), each element as `show` writes it.
+    pub fn to_text<E>(
+        &self,
+        out: &mut Vec<u8>,
+        mut show: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.dimensions.is_empty() {
+            out.extend_from_slice(b"{}");
+            return Ok(());
+        }
+        if self.dimensions.iter().any(|dimension| dimension.lower != 1) {
+            for Dimension { length, lower } in &self.dimensions {
+                let upper = i64::from(*lower) + i64::from(*length) - 1;
+                out.extend_from_slice(format!("[{lower}:{upper}]").as_bytes());
+            }
+            out.push(b'=');
+        }
+        // How many elements each level of braces holds, the outermost first.
+        let mut spans = Vec::new();
+        let mut span = 1;
+        for dimension in self.dimensions.iter().rev() {
+            span *= usize::try_from(dimension.length).unwrap_or(0).max(1);
+            spans.push(span);
+        }
+        let mut shown = Zeroizing::new(Vec::new());
+        for (index, element) in self.elements().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend(spans.iter().filter(|span| index % **span == 0).map(|_| b'{'));
+            match element {
+                None => out.extend_from_slice(b"NULL"),
+                Some(element) => {
+                    shown.clear();
+                    show(element, &mut shown)?;
+                    push_element(&shown, out);
+                }
+            }
+            out.extend(spans.iter().filter(|span| (index + 1) % **span == 0).map(|_| b'}'));
+        }
+        Ok(())
+    }
+
     /// Appends the binary form, as an array of this type's values.
     pub fn to_binary(&self, element: u32, out: &mut Vec<u8>) -> Result<(), ClientError> {
         let count = i32::try_from(self.dimensions.len()).map_err(|_| too_large())?;
@@ -168,49 +211,22 @@ impl Array {
     }
 }
 
-/// The OID of the array type over an element type (`pg_type.typarray`), for the types that a column
-/// can have.
-pub fn array_of(element: u32) -> Option<u32> {
-    ARRAYS.iter().find(|(of, _)| *of == element).map(|(_, array)| *array)
+/// Quotes an element that could be read as something else.
+fn push_element(text: &[u8], out: &mut Vec<u8>) {
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | b'{' | b'}' | b',') || is_space(*byte);
+    if !text.is_empty() && !text.eq_ignore_ascii_case(b"null") && !text.iter().any(special) {
+        out.extend_from_slice(text);
+        return;
+    }
+    out.push(b'"');
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
 }
-
-/// The OID of an array type's elements.
-pub fn element_of(array: u32) -> Option<u32> {
-    ARRAYS.iter().find(|(_, oid)| *oid == array).map(|(element, _)| *element)
-}
-
-/// Element types and their array types.
-const ARRAYS: [(u32, u32); 29] = [
-    (oid::BOOL, 1000),
-    (oid::BYTEA, 1001),
-    (oid::NAME, 1003),
-    (oid::INT2, 1005),
-    (oid::INT4, 1007),
-    (oid::TEXT, 1009),
-    (oid::BPCHAR, 1014),
-    (oid::VARCHAR, 1015),
-    (oid::INT8, 1016),
-    (700, 1021),
-    (oid::FLOAT8, 1022),
-    (oid::JSON, 199),
-    (650, 651),
-    (774, 775),
-    (790, 791),
-    (829, 1040),
-    (869, 1041),
-    (oid::TIMESTAMP, 1115),
-    (oid::DATE, 1182),
-    (1083, 1183),
-    (oid::TIMESTAMPTZ, 1185),
-    (1186, 1187),
-    (oid::NUMERIC, 1231),
-    (1266, 1270),
-    (1560, 1561),
-    (1562, 1563),
-    (oid::UUID, 2951),
-    (oid::JSONB, 3807),
-    (26, 1028),
-];
 
 fn malformed() -> ClientError {
     ClientError::new(sqlstate::INVALID_TEXT_REPRESENTATION, "malformed array literal", "")
@@ -397,7 +413,9 @@ mod tests {
     use super::*;
     use proptest::prelude::{any, proptest};
 
-    fn read(text: &str) -> Option<(Vec<(i32, i32)>, Vec<Option<String>>)> {
+    type Read = (Vec<(i32, i32)>, Vec<Option<String>>);
+
+    fn read(text: &str) -> Option<Read> {
         let array = Array::from_text(text).ok()?;
         let dimensions = array.dimensions().iter().map(|d| (d.length, d.lower)).collect();
         let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();

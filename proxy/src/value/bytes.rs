@@ -64,3 +64,17 @@ pub(super) fn to_text(canonical: &[u8], out: &mut Vec<u8>) {
         super::push_hex(byte, out);
     }
 }
+
+/// The escape form, of sessions that ask for it.
+pub(super) fn to_escaped(canonical: &[u8], out: &mut Vec<u8>) {
+    for &byte in canonical {
+        match byte {
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b' '..=b'~' => out.push(byte),
+            _ => {
+                out.push(b'\\');
+                out.extend([byte >> 6, (byte >> 3) & 7, byte & 7].map(|digit| b'0' + digit));
+            }
+        }
+    }
+}

@@ -55,6 +55,22 @@ pub(super) fn parse<'a>(logical: &'a LogicalType, text: &'a str) -> Result<Input
     })
 }
 
+/// Reads a time of day `HH:MM[:SS[.ffffff]]` and a zone as [`parse`] does. Returns microseconds.
+pub(super) fn parse_time<'a>(
+    logical: &'a LogicalType,
+    text: &'a str,
+) -> Result<(i64, Zone<'a>), ClientError> {
+    let text = super::trim(text);
+    Reader { logical, rest: text }.time_of_day().map_err(|failure| match failure {
+        Failure::Refused(refused) => refused,
+        Failure::NotIso if means_nothing(text) => refusal::syntax(logical),
+        Failure::NotIso => refusal::unsupported(
+            format!("this form of input for type {logical} is not supported"),
+            "Use the ISO form, such as 23:59:59.999999 or 23:59:59+01.",
+        ),
+    })
+}
+
 /// No form of date is without a digit but for the special words.
 fn means_nothing(text: &str) -> bool {
     !text.bytes().any(|byte| byte.is_ascii_digit())
@@ -116,6 +132,29 @@ impl<'a> Reader<'a> {
         Ok(Input::Moment { day, micros: micros.unwrap_or(0), zone })
     }
 
+    fn time_of_day(mut self) -> Result<(i64, Zone<'a>), Failure> {
+        let micros = self.clock()?;
+        let mut zone = Zone::Session;
+        loop {
+            self.skip_space();
+            if self.rest.is_empty() {
+                return Ok((micros, zone));
+            }
+            if zone != Zone::Session {
+                return Err(Failure::NotIso);
+            }
+            zone = if self.rest.starts_with(['+', '-']) {
+                Zone::Offset(self.offset()?)
+            } else {
+                let word = self.word()?;
+                if !["z", "utc", "gmt", "zulu"].iter().any(|utc| utc.eq_ignore_ascii_case(word)) {
+                    return Err(Failure::NotIso);
+                }
+                Zone::Offset(0)
+            };
+        }
+    }
+
     /// A year of three digits or more comes first whatever the `DateStyle`.
     fn day(&mut self) -> Result<Day, Failure> {
         let year = self.digits(3..=usize::MAX)?;
@@ -147,6 +186,10 @@ impl<'a> Reader<'a> {
                 return Ok(None);
             }
         }
+        self.clock().map(Some)
+    }
+
+    fn clock(&mut self) -> Result<i64, Failure> {
         let hour = self.small(1..=2)?;
         self.expect(':')?;
         let minute = self.small(1..=2)?;
@@ -163,7 +206,7 @@ impl<'a> Reader<'a> {
         if minute > 59 || second > 60 || micros > 86_400_000_000 {
             return Err(self.field_overflow());
         }
-        Ok(Some(micros))
+        Ok(micros)
     }
 
     /// Seconds east of UTC.
@@ -186,11 +229,7 @@ impl<'a> Reader<'a> {
             return Err(Failure::NotIso);
         }
         if hour > 15 || minute > 59 || second > 59 {
-            return Err(Failure::Refused(ClientError::new(
-                "22009",
-                "time zone displacement out of range",
-                "",
-            )));
+            return Err(Failure::Refused(refusal::displacement()));
         }
         let seconds = (hour * 60 + minute) * 60 + second;
         Ok(if west { -seconds } else { seconds })
@@ -255,7 +294,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Rounds to microseconds in floating point, because PostgreSQL does.
-fn micros_of_fraction(digits: &str) -> i64 {
+pub(super) fn micros_of_fraction(digits: &str) -> i64 {
     let shown = digits.get(..6).unwrap_or(digits);
     let mut micros: i32 = shown.parse().unwrap_or(0);
     for _ in shown.len()..6 {

@@ -8,12 +8,18 @@ mod calendar;
 mod date;
 mod datetime_input;
 mod declared;
+mod float;
 mod integer;
+mod interval;
+mod json;
 mod jsonb;
+mod label;
+mod network;
 mod numeric;
 mod refusal;
 mod settings;
 mod string;
+mod time;
 mod timestamptz;
 mod uuid;
 
@@ -21,6 +27,7 @@ pub use settings::Settings;
 
 use crate::error::ClientError;
 use crate::policy::{LogicalType, Purpose, oid};
+use array::Array;
 
 /// Reads a value in text form (a literal, or a parameter in format 0) into `out` as canonical bytes.
 /// The error names the type, never the value.
@@ -36,18 +43,79 @@ pub fn from_text(
     }
     let text = checked_text(text)?;
     match logical {
-        LogicalType::Text | LogicalType::Varchar(_) => string::from_text(logical, text, purpose, out),
+        LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => {
+            string::from_text(logical, text, purpose, out)
+        }
         LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => integer::from_text(logical, text, out),
         LogicalType::Bool => boolean::from_text(text, out),
         LogicalType::Date => date::from_text(text, out),
-        LogicalType::Timestamptz => timestamptz::from_text(text, settings, out),
+        LogicalType::Time(precision) => time::from_text(logical, *precision, text, purpose, out),
+        LogicalType::Timetz(precision) => {
+            time::zoned_from_text(logical, *precision, text, purpose, settings, out)
+        }
+        LogicalType::Timestamp(precision) => {
+            let start = out.len();
+            timestamptz::local_from_text(text, out)?;
+            timestamptz::round(*precision, purpose, start, out)
+        }
+        LogicalType::Timestamptz(precision) => {
+            let start = out.len();
+            timestamptz::from_text(text, settings, out)?;
+            timestamptz::round(*precision, purpose, start, out)
+        }
+        LogicalType::Interval(precision) => interval::from_text(*precision, text, settings, out),
+        LogicalType::Float4 | LogicalType::Float8 => float::from_text(logical, text, out),
         LogicalType::Uuid => uuid::from_text(text, out),
         LogicalType::Bytea => bytes::from_text(text, out),
         &LogicalType::Numeric { precision, scale } => {
             numeric::from_text(precision, scale, text, purpose, out)
         }
+        LogicalType::UnboundedNumeric => numeric::text_to_binary(logical, text, out),
+        LogicalType::Inet | LogicalType::Cidr => network::from_text(logical, text, purpose, out),
+        LogicalType::Macaddr => network::mac_from_text(text, out),
+        LogicalType::Json => json::from_text(text, out),
         LogicalType::Jsonb => jsonb::from_text(text, out),
+        LogicalType::Array(element) => array_from_text(element, 0, text, purpose, settings, out),
+        LogicalType::Enum(own) => label::read(own, text, out),
+        LogicalType::Domain(domain) => {
+            if domain.checked && purpose == Purpose::Assign {
+                return Err(refusal::checked_domain(&domain.name.name));
+            }
+            from_text(&domain.base, text.as_bytes(), purpose, settings, out)
+        }
+        LogicalType::Named(_) => Err(refusal::unresolved(logical)),
     }
+}
+
+/// Reads an array in text form whose elements the client declared with this type.
+fn array_from_text(
+    element: &LogicalType,
+    declared: u32,
+    text: &str,
+    purpose: Purpose,
+    settings: &Settings,
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
+    let array = Array::from_text(text)?;
+    array_from(element, &array, out, |value, out| {
+        from_declared_text(element, declared, value, purpose, settings, out)
+    })
+}
+
+/// Appends an array's canonical bytes, each element read by `read`.
+fn array_from(
+    element: &LogicalType,
+    array: &Array,
+    out: &mut Vec<u8>,
+    read: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    if let LogicalType::Domain(domain) = element
+        && domain.not_null
+        && array.elements().any(|element| element.is_none())
+    {
+        return Err(refusal::null_in_domain(&domain.name.name));
+    }
+    array.map(read)?.to_binary(element.own_oid(), out)
 }
 
 /// Reads a parameter in text form (format 0) whose type the client declared in Parse, 0 where it left
@@ -69,6 +137,15 @@ pub fn from_declared_text(
         return from_text(logical, text, purpose, settings, out);
     }
     declared::check(logical, declared, purpose)?;
+    if let Some((element, declared)) = declared::element(logical, declared) {
+        return array_from_text(element, declared, checked_text(text)?, purpose, settings, out);
+    }
+    if let LogicalType::Domain(domain) = logical {
+        if domain.checked && purpose == Purpose::Assign {
+            return Err(refusal::checked_domain(&domain.name.name));
+        }
+        return from_declared_text(&domain.base, declared, text, purpose, settings, out);
+    }
     let number = |logical, out: &mut Vec<u8>| integer::from_text(logical, checked_text(text)?, out);
     let mut sent = Vec::new();
     match declared {
@@ -77,9 +154,14 @@ pub fn from_declared_text(
         oid::INT8 => number(&LogicalType::Int8, &mut sent)?,
         oid::NUMERIC => numeric::text_to_binary(logical, checked_text(text)?, &mut sent)?,
         oid::FLOAT8 => {
-            sent.extend_from_slice(&numeric::parse_float(logical, checked_text(text)?)?.to_be_bytes());
+            sent.extend_from_slice(&float::double(logical, checked_text(text)?)?.to_be_bytes());
         }
+        oid::FLOAT4 => float::from_text(&LogicalType::Float4, checked_text(text)?, &mut sent)?,
+        oid::DATE => date::from_text(checked_text(text)?, &mut sent)?,
         oid::TIMESTAMP => timestamptz::local_from_text(checked_text(text)?, &mut sent)?,
+        oid::TIMESTAMPTZ => timestamptz::from_text(checked_text(text)?, settings, &mut sent)?,
+        oid::INET => network::from_text(&LogicalType::Inet, checked_text(text)?, purpose, &mut sent)?,
+        oid::CIDR => network::from_text(&LogicalType::Cidr, checked_text(text)?, Purpose::Assign, &mut sent)?,
         // The binary form of the others is their text.
         _ => return from_binary(logical, declared, text, purpose, settings, out),
     }
@@ -105,7 +187,7 @@ pub fn from_binary(
     declared::check(logical, declared, purpose)?;
     let declared = if declared::is_own(logical, declared) { logical.oid() } else { declared };
     match logical {
-        LogicalType::Text | LogicalType::Varchar(_) => {
+        LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => {
             string::from_binary(logical, declared, bytes, purpose, out)
         }
         LogicalType::Int2 | LogicalType::Int4 | LogicalType::Int8 => {
@@ -116,13 +198,8 @@ pub fn from_binary(
         }
         &LogicalType::Numeric { precision, scale } => {
             if oid::is_integer(declared) {
-                return numeric::from_integer(
-                    precision,
-                    scale,
-                    integer::read(logical, declared, bytes)?,
-                    purpose,
-                    out,
-                );
+                let value = integer::read(logical, declared, bytes)?;
+                return numeric::from_integer(precision, scale, value, purpose, out);
             }
             if declared == oid::FLOAT8 {
                 let value = f64::from_be_bytes(take(logical, bytes)?);
@@ -130,22 +207,75 @@ pub fn from_binary(
             }
             numeric::from_binary(precision, scale, bytes, purpose, out)
         }
+        LogicalType::UnboundedNumeric => {
+            if oid::is_integer(declared) {
+                let value = integer::read(logical, declared, bytes)?;
+                return numeric::text_to_binary(logical, &value.to_string(), out);
+            }
+            numeric::any_from_binary(logical, bytes, out)
+        }
+        LogicalType::Float4 | LogicalType::Float8 => float::from_binary(logical, declared, bytes, out),
         LogicalType::Bool => boolean::from_binary(bytes, out),
         LogicalType::Date => date::from_binary(bytes, out),
-        LogicalType::Timestamptz if declared == oid::TIMESTAMP => {
-            timestamptz::from_local_binary(bytes, settings, out)
+        LogicalType::Time(precision) => time::from_binary(logical, *precision, bytes, purpose, out),
+        LogicalType::Timetz(precision) => time::zoned_from_binary(logical, *precision, bytes, purpose, out),
+        LogicalType::Timestamp(precision) => {
+            let start = out.len();
+            match declared {
+                oid::DATE => timestamptz::midnight(bytes, out)?,
+                oid::TIMESTAMPTZ => timestamptz::to_local(bytes, settings, out)?,
+                _ => timestamptz::from_binary(bytes, out)?,
+            }
+            timestamptz::round(*precision, purpose, start, out)
         }
-        LogicalType::Timestamptz => timestamptz::from_binary(bytes, out),
+        LogicalType::Timestamptz(precision) => {
+            let start = out.len();
+            match declared {
+                oid::DATE => {
+                    let mut midnight = Vec::new();
+                    timestamptz::midnight(bytes, &mut midnight)?;
+                    timestamptz::from_local_binary(&midnight, settings, out)?;
+                }
+                oid::TIMESTAMP => timestamptz::from_local_binary(bytes, settings, out)?,
+                _ => timestamptz::from_binary(bytes, out)?,
+            }
+            timestamptz::round(*precision, purpose, start, out)
+        }
+        LogicalType::Interval(precision) => interval::from_binary(*precision, bytes, out),
         LogicalType::Uuid => uuid::from_binary(bytes, out),
         LogicalType::Bytea => {
             out.extend_from_slice(bytes);
             Ok(())
         }
+        LogicalType::Inet | LogicalType::Cidr => network::from_binary(logical, bytes, purpose, out),
+        LogicalType::Macaddr => network::mac_from_binary(bytes, out),
+        LogicalType::Json => from_text(logical, bytes, purpose, settings, out),
         LogicalType::Jsonb if declared == oid::JSON => from_text(logical, bytes, purpose, settings, out),
         LogicalType::Jsonb => match bytes {
             [jsonb::VERSION, text @ ..] => from_text(logical, text, purpose, settings, out),
             _ => Err(refusal::malformed(logical)),
         },
+        LogicalType::Array(element) => {
+            let (array, sent) = Array::from_binary(bytes)?;
+            let declared = match declared::element(logical, declared) {
+                Some((_, declared)) if declared != 0 => declared,
+                _ => element.own_oid(),
+            };
+            if sent != declared {
+                return Err(refusal::other_elements(element));
+            }
+            array_from(element, &array, out, |value, out| {
+                from_binary(element, declared, value, purpose, settings, out)
+            })
+        }
+        LogicalType::Enum(own) => label::read(own, checked_text(bytes)?, out),
+        LogicalType::Domain(domain) => {
+            if domain.checked && purpose == Purpose::Assign {
+                return Err(refusal::checked_domain(&domain.name.name));
+            }
+            from_binary(&domain.base, declared, bytes, purpose, settings, out)
+        }
+        LogicalType::Named(_) => Err(refusal::unresolved(logical)),
     }
 }
 
@@ -171,15 +301,39 @@ fn either_way(
 }
 
 /// Appends the text form of canonical bytes to `out`, as PostgreSQL would show it in the session.
-/// `bytea` is always shown in hex here.
+/// `bytea` is shown in hex here.
 pub fn to_text(
     logical: &LogicalType,
     canonical: &[u8],
     settings: &Settings,
     out: &mut Vec<u8>,
 ) -> Result<(), ClientError> {
+    shown(logical, canonical, settings, true, out)
+}
+
+/// As [`to_text`], with `bytea` in the escape form: for sessions whose `bytea_output` is `escape`.
+pub fn to_escaped_text(
+    logical: &LogicalType,
+    canonical: &[u8],
+    settings: &Settings,
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
+    shown(logical, canonical, settings, false, out)
+}
+
+fn shown(
+    logical: &LogicalType,
+    canonical: &[u8],
+    settings: &Settings,
+    hex: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
     match logical {
-        LogicalType::Text | LogicalType::Varchar(_) => {
+        LogicalType::Text
+        | LogicalType::Varchar(_)
+        | LogicalType::Char(_)
+        | LogicalType::Json
+        | LogicalType::Enum(_) => {
             out.extend_from_slice(canonical);
             Ok(())
         }
@@ -188,10 +342,28 @@ pub fn to_text(
         }
         LogicalType::Bool => boolean::to_text(canonical, out),
         LogicalType::Date => date::to_text(canonical, settings, out),
-        LogicalType::Timestamptz => timestamptz::to_text(canonical, settings, out),
+        LogicalType::Time(_) => time::to_text(logical, canonical, out),
+        LogicalType::Timetz(_) => time::zoned_to_text(logical, canonical, out),
+        LogicalType::Timestamp(_) => timestamptz::to_text(logical, false, canonical, settings, out),
+        LogicalType::Timestamptz(_) => timestamptz::to_text(logical, true, canonical, settings, out),
+        LogicalType::Interval(_) => interval::to_text(canonical, settings, out),
+        LogicalType::Float4 | LogicalType::Float8 => float::to_text(logical, canonical, out),
+        LogicalType::UnboundedNumeric => numeric::any_to_text(logical, canonical, out),
+        LogicalType::Inet | LogicalType::Cidr => network::to_text(logical, canonical, out),
+        LogicalType::Macaddr => network::mac_to_text(canonical, out),
+        LogicalType::Domain(domain) => shown(&domain.base, canonical, settings, hex, out),
+        LogicalType::Array(element) => {
+            let (array, _) = Array::from_binary(canonical).map_err(|_| refusal::corrupted(logical))?;
+            array.to_text(out, |value, out| shown(element, value, settings, hex, out))
+        }
+        LogicalType::Named(_) => Err(refusal::unresolved(logical)),
         LogicalType::Uuid => uuid::to_text(canonical, out),
         LogicalType::Bytea => {
-            bytes::to_text(canonical, out);
+            if hex {
+                bytes::to_text(canonical, out)
+            } else {
+                bytes::to_escaped(canonical, out)
+            }
             Ok(())
         }
         &LogicalType::Numeric { precision, scale } => numeric::to_text(precision, scale, canonical, out),
@@ -208,7 +380,11 @@ pub fn to_text(
 /// Appends the binary form of canonical bytes to `out`.
 pub fn to_binary(logical: &LogicalType, canonical: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
     // A client reads as many bytes as the type has: another number would be another value.
-    if usize::try_from(logical.size()).is_ok_and(|size| size != canonical.len()) {
+    let label = matches!(logical, LogicalType::Enum(_));
+    if let LogicalType::Domain(domain) = logical {
+        return to_binary(&domain.base, canonical, out);
+    }
+    if !label && usize::try_from(logical.size()).is_ok_and(|size| size != canonical.len()) {
         return Err(refusal::corrupted(logical));
     }
     out.extend_from_slice(canonical);

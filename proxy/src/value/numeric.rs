@@ -72,22 +72,6 @@ pub(super) fn from_float(
     store(precision, scale, Number::parse(logical, &decimal)?, purpose, out)
 }
 
-/// Reads the text form of `double precision`.
-pub(super) fn parse_float(logical: &LogicalType, text: &str) -> Result<f64, ClientError> {
-    let text = super::trim(text);
-    let value: f64 = text.parse().map_err(|_| {
-        ClientError::new(
-            crate::error::sqlstate::INVALID_TEXT_REPRESENTATION,
-            "invalid input syntax for type double precision",
-            "",
-        )
-    })?;
-    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
-    let overflow = value.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
-    let underflow = value == 0.0 && mantissa.contains(|c: char| matches!(c, '1'..='9'));
-    if overflow || underflow { Err(refusal::out_of_range(logical)) } else { Ok(value) }
-}
-
 /// Assigned, a value is rounded to the column's scale and must fit its precision. Compared, it keeps
 /// all its digits, so that one which the column cannot hold equals none that it holds.
 fn store(
@@ -148,6 +132,25 @@ pub(super) fn text_to_binary(
 ) -> Result<(), ClientError> {
     let number = Number::parse(logical, super::trim(text))?;
     number.write(number.scale(), out).ok_or_else(|| refusal::out_of_range(logical))
+}
+
+/// Reads the binary form of `numeric`, with its own scale.
+pub(super) fn any_from_binary(
+    logical: &LogicalType,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
+    let number = Number::receive(logical, bytes)?;
+    number.write(number.scale(), out).ok_or_else(|| refusal::out_of_range(logical))
+}
+
+/// Shows the binary form of any `numeric`.
+pub(super) fn any_to_text(
+    logical: &LogicalType,
+    canonical: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), ClientError> {
+    View::of(canonical).and_then(|view| show(&view, out)).ok_or_else(|| refusal::corrupted(logical))
 }
 
 /// Reads one number of a JSON text and appends it as PostgreSQL shows it, with its own scale.

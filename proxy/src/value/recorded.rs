@@ -25,7 +25,9 @@ fn cases(file: &str) -> Vec<Case> {
                 other => LogicalType::parse(other).unwrap(),
             };
             let mut settings = Settings::default();
+            let (date_style, interval_style) = date_style.split_once(';').unwrap_or((date_style, "postgres"));
             settings.set("DateStyle", date_style);
+            settings.set("IntervalStyle", interval_style);
             settings.set("TimeZone", time_zone);
             let expected = match state {
                 "\\N" => Ok((unescape(shown), unhex(sent))),
@@ -133,6 +135,56 @@ fn timestamps() {
 #[test]
 fn zones_and_styles() {
     check(include_str!("testdata/zones.txt"));
+}
+
+#[test]
+fn floats() {
+    check(include_str!("testdata/float.txt"));
+}
+
+#[test]
+fn padded_strings() {
+    check(include_str!("testdata/char.txt"));
+}
+
+#[test]
+fn times() {
+    check(include_str!("testdata/time.txt"));
+}
+
+#[test]
+fn local_and_rounded_timestamps() {
+    check(include_str!("testdata/timestamp.txt"));
+}
+
+#[test]
+fn intervals() {
+    check(include_str!("testdata/interval.txt"));
+}
+
+#[test]
+fn networks() {
+    check(include_str!("testdata/network.txt"));
+}
+
+#[test]
+fn mac_addresses() {
+    check(include_str!("testdata/macaddr.txt"));
+}
+
+#[test]
+fn plain_json() {
+    check(include_str!("testdata/json.txt"));
+}
+
+#[test]
+fn numerics_of_any_scale() {
+    check(include_str!("testdata/numeric_any.txt"));
+}
+
+#[test]
+fn arrays() {
+    check(include_str!("testdata/array.txt"));
 }
 
 /// Forms other than ISO are refused, whatever PostgreSQL makes of them: never stored differently.

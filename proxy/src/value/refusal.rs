@@ -10,9 +10,19 @@ const UNDEFINED_FUNCTION: &str = "42883";
 
 /// Text that is not a value of the type.
 pub(super) fn syntax(logical: &LogicalType) -> ClientError {
-    let name = if *logical == LogicalType::Jsonb { "json" } else { logical.base_name() };
+    let name = match logical {
+        LogicalType::Jsonb => "json",
+        LogicalType::Time(_) => "time",
+        LogicalType::Timestamp(_) => "timestamp",
+        other => other.base_name(),
+    };
     let state = match logical {
-        LogicalType::Date | LogicalType::Timestamptz => sqlstate::INVALID_DATETIME_FORMAT,
+        LogicalType::Date
+        | LogicalType::Time(_)
+        | LogicalType::Timetz(_)
+        | LogicalType::Timestamp(_)
+        | LogicalType::Timestamptz(_)
+        | LogicalType::Interval(_) => sqlstate::INVALID_DATETIME_FORMAT,
         _ => sqlstate::INVALID_TEXT_REPRESENTATION,
     };
     ClientError::new(state, format!("invalid input syntax for type {name}"), "")
@@ -22,8 +32,14 @@ pub(super) fn syntax(logical: &LogicalType) -> ClientError {
 pub(super) fn out_of_range(logical: &LogicalType) -> ClientError {
     match logical {
         LogicalType::Date => ClientError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "date out of range", ""),
-        LogicalType::Timestamptz => {
+        LogicalType::Timestamp(_) | LogicalType::Timestamptz(_) => {
             ClientError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range", "")
+        }
+        LogicalType::Time(_) | LogicalType::Timetz(_) => {
+            ClientError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "time out of range", "")
+        }
+        LogicalType::Interval(_) => {
+            ClientError::new(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range", "")
         }
         _ => ClientError::new(
             sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
@@ -31,6 +47,50 @@ pub(super) fn out_of_range(logical: &LogicalType) -> ClientError {
             "",
         ),
     }
+}
+
+/// An offset from UTC that no zone has.
+pub(super) fn displacement() -> ClientError {
+    ClientError::new("22009", "time zone displacement out of range", "")
+}
+
+/// Text that is none of an enum's labels.
+pub(super) fn not_a_label(name: &str) -> ClientError {
+    ClientError::new(
+        sqlstate::INVALID_TEXT_REPRESENTATION,
+        format!("invalid input value for enum {name}"),
+        "",
+    )
+}
+
+/// A value for a domain whose CHECKs nobody can evaluate over cells.
+pub(super) fn checked_domain(domain: &str) -> ClientError {
+    unsupported(
+        format!("a value cannot be stored as domain {domain}: its CHECK cannot be evaluated over cells"),
+        "Put the check into the application, and drop it from the domain.",
+    )
+}
+
+/// NULL in an array of a domain that is NOT NULL.
+pub(super) fn null_in_domain(domain: &str) -> ClientError {
+    ClientError::new("23502", format!("domain {domain} does not allow null values"), "")
+}
+
+/// A type of the database's own that its catalog does not show.
+pub(super) fn unresolved(logical: &LogicalType) -> ClientError {
+    unsupported(
+        format!("type {logical} of the policy is not known in this database"),
+        "Create the type, or correct its name in the policy.",
+    )
+}
+
+/// An array in binary form whose elements are of another type than its column's.
+pub(super) fn other_elements(logical: &LogicalType) -> ClientError {
+    ClientError::new(
+        sqlstate::DATATYPE_MISMATCH,
+        format!("binary data has another array element type than {logical}"),
+        "",
+    )
 }
 
 /// Bytes that are not text.

@@ -3,7 +3,7 @@
 use jiff::tz::{Offset, TimeZone};
 
 /// What the session's ParameterStatus messages say, followed by [`Settings::set`]. The default is
-/// `ISO, MDY` and `UTC`.
+/// `ISO, MDY`, `UTC` and `postgres`.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub(super) style: Option<Style>,
@@ -11,6 +11,17 @@ pub struct Settings {
     /// [`TimeZone::unknown`] where the server's zone is not known here: values that depend on it
     /// are refused.
     pub(super) time_zone: TimeZone,
+    /// `None` is one that PostgreSQL does not have.
+    pub(super) interval_style: Option<IntervalStyle>,
+}
+
+/// `IntervalStyle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IntervalStyle {
+    Postgres,
+    Verbose,
+    SqlStandard,
+    Iso8601,
 }
 
 /// The output half of `DateStyle`; `None` in [`Settings`] is one that PostgreSQL does not have.
@@ -24,7 +35,12 @@ pub(super) enum Style {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { style: Some(Style::Iso), day_first: false, time_zone: TimeZone::UTC }
+        Self {
+            style: Some(Style::Iso),
+            day_first: false,
+            time_zone: TimeZone::UTC,
+            interval_style: Some(IntervalStyle::Postgres),
+        }
     }
 }
 
@@ -44,6 +60,14 @@ impl Settings {
             self.day_first = order.trim().eq_ignore_ascii_case("DMY");
         } else if name.eq_ignore_ascii_case("TimeZone") {
             self.time_zone = resolve(value);
+        } else if name.eq_ignore_ascii_case("IntervalStyle") {
+            self.interval_style = match value.to_ascii_lowercase().as_str() {
+                "postgres" => Some(IntervalStyle::Postgres),
+                "postgres_verbose" => Some(IntervalStyle::Verbose),
+                "sql_standard" => Some(IntervalStyle::SqlStandard),
+                "iso_8601" => Some(IntervalStyle::Iso8601),
+                _ => None,
+            };
         }
     }
 }

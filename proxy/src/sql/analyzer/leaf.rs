@@ -7,7 +7,7 @@ use super::super::{offset, refusal};
 use super::insert::quoted;
 use super::{Analysis, Analyzer};
 use crate::error::ClientError;
-use crate::policy::{LogicalType, ProtectedColumn, Purpose};
+use crate::policy::{ProtectedColumn, Purpose};
 use pg_raw_parse::{ConstValue, nodes};
 use std::iter;
 use std::ops::Range;
@@ -225,5 +225,5 @@ pub(super) fn same_domain(a: &ProtectedColumn, b: &ProtectedColumn) -> bool {
 
 /// Whether one encrypted value serves both purposes.
 fn agree(column: &ProtectedColumn, a: Purpose, b: Purpose) -> bool {
-    a == b || !matches!(column.logical, LogicalType::Numeric { .. } | LogicalType::Varchar(Some(_)))
+    a == b || !column.logical.alters_assigned()
 }

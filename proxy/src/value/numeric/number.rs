@@ -239,7 +239,12 @@ impl Number {
     /// Appends the wire form, with `scale` digits after the point or as many as the value needs.
     /// `None` if the form cannot express it.
     pub(super) fn write(&self, scale: i32, out: &mut Vec<u8>) -> Option<()> {
-        let scale = if self.is_finite() { scale.max(self.needed_scale()) } else { 0 };
+        let scale = match self.sign {
+            Sign::Positive | Sign::Negative => scale.max(self.needed_scale()),
+            Sign::NotANumber => 0,
+            // The flag of PostgreSQL's own infinities.
+            Sign::Infinity | Sign::MinusInfinity => 32,
+        };
         out.extend_from_slice(&i16::try_from(self.digits.len()).ok()?.to_be_bytes());
         out.extend_from_slice(&i16::try_from(self.weight).ok()?.to_be_bytes());
         out.extend_from_slice(&self.sign.code().to_be_bytes());

@@ -3,7 +3,8 @@
 #
 # Usage: record.sh [psql connection options]     such as: record.sh -h /tmp/pg -U postgres
 #
-# Each line is in the text format of COPY: type, DateStyle, TimeZone, input; the rest is recorded:
+# Each line is in the text format of COPY: type, DateStyle (with `;IntervalStyle` where
+# it is not postgres), TimeZone, input; the rest is recorded:
 # what the server shows of the stored value, the hex of its send form, or the SQLSTATE. To add a
 # case, write its first four columns. The server's encoding must be UTF8.
 set -eu
@@ -26,7 +27,9 @@ DECLARE
 BEGIN
     FOR c IN SELECT * FROM cases ORDER BY line LOOP
         shown := NULL; sent := NULL; state := NULL;
-        PERFORM set_config('DateStyle', c.date_style, false), set_config('TimeZone', c.time_zone, false);
+        PERFORM set_config('DateStyle', split_part(c.date_style, ';', 1), false),
+            set_config('IntervalStyle', coalesce(nullif(split_part(c.date_style, ';', 2), ''), 'postgres'), false),
+            set_config('TimeZone', c.time_zone, false);
         cell := 'pg_temp.' || quote_ident('cells of ' || c.type);
         EXECUTE format('CREATE TEMP TABLE IF NOT EXISTS %s (value %s)', cell, c.type);
         SELECT typsend::regproc::text INTO send FROM pg_type WHERE oid = (
