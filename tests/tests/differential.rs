@@ -15,5 +15,5 @@ fn a_protected_database_answers_as_a_plain_one() {
         let reports = arena.run_for(first, Duration::from_secs(5), 1).unwrap();
         assert!(reports.is_empty(), "started from SEED={first}\n{}", reports.join("\n"));
     }
-    println!("{} statements", arena.statements());
+    println!("{}", arena.summary());
 }

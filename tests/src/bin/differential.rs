@@ -20,8 +20,8 @@ fn main() -> Result<ExitCode> {
     for report in &reports {
         println!("\n{report}");
     }
-    let (count, seconds) = (arena.statements(), start.elapsed().as_secs());
-    println!("{count} statements in {seconds} s, {} failures", reports.len());
+    let (summary, seconds) = (arena.summary(), start.elapsed().as_secs());
+    println!("{summary}; in {seconds} s; {} failures", reports.len());
     Ok(if reports.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

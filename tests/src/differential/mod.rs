@@ -8,12 +8,14 @@ pub mod pair;
 pub mod query;
 pub mod random;
 pub mod reduce;
+pub mod refuse;
 pub mod schema;
 pub mod scope;
 pub mod session;
 pub mod shapes;
 pub mod statement;
 pub mod tree;
+pub mod write;
 
 use crate::Result;
 use crate::cluster::Cluster;
@@ -56,13 +58,16 @@ impl Arena {
         };
         let proxy = start_proxy(dir, &options)?;
         let sidecar = start_sidecar(dir, &tenant, &proxy, Some("alice"))?;
-        let pair = Pair::new(&plain, &protected.through(sidecar.port()))?;
+        let pair = Pair::new([&plain, &protected], &protected.through(sidecar.port()))?;
         Ok(Self { pair, _sidecar: sidecar, _proxy: proxy, _cluster: cluster })
     }
 
-    /// How many statements were run.
-    pub fn statements(&self) -> u64 {
-        self.pair.statements
+    /// How many statements were run, and what came of them.
+    pub fn summary(&self) -> String {
+        let outcomes = &self.pair.outcomes;
+        let count: u64 = outcomes.values().sum();
+        let list: Vec<_> = outcomes.iter().map(|(outcome, number)| format!("{outcome} {number}")).collect();
+        format!("{count} statements: {}", list.join(", "))
     }
 
     /// Runs the case of a seed; if it fails, returns the report of what is left of it.

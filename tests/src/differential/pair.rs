@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Why a case failed.
 pub struct Failure {
@@ -21,37 +21,45 @@ pub struct Failure {
     pub difference: Difference,
 }
 
-/// Both sides, and a third connection that turns values into their binary forms.
+/// Both sides, and connections beside them: to PostgreSQL itself on both sides, where the tables are
+/// filled anew for each case. The plain one also turns values into their binary forms.
 pub struct Pair {
     endpoints: [Endpoint; 2],
     plain: Frontend,
     protected: Frontend,
-    helper: Frontend,
-    reset: String,
+    beside: [Frontend; 2],
+    restore: String,
     dump: Vec<String>,
     encoded: HashMap<(u32, String), Option<Vec<u8>>>,
-    /// How many statements were sent, each counted once.
-    pub statements: u64,
+    /// What came of the statements: how many succeeded, and how many failed with each SQLSTATE.
+    pub outcomes: BTreeMap<String, u64>,
 }
 
 /// A parameter with its format: 1 is binary.
 type Parameter = (i16, Option<Vec<u8>>);
 
 impl Pair {
-    /// Connects, and makes the tables on both sides.
-    pub fn new(plain: &Endpoint, protected: &Endpoint) -> Result<Self> {
+    /// Connects, and makes the tables on both sides: `direct` are the two databases, `proxied` is the
+    /// way to the second through the proxy.
+    pub fn new(direct: [&Endpoint; 2], proxied: &Endpoint) -> Result<Self> {
+        let [plain, protected] = direct;
         let mut pair = Self {
             plain: Frontend::connect(plain, &[])?,
-            protected: Frontend::connect(protected, &[])?,
-            helper: Frontend::connect(plain, &[])?,
-            endpoints: [plain.clone(), protected.clone()],
-            reset: schema::reset(),
+            protected: Frontend::connect(proxied, &[])?,
+            beside: [Frontend::connect(plain, &[])?, Frontend::connect(protected, &[])?],
+            endpoints: [plain.clone(), proxied.clone()],
+            restore: schema::restore(),
             dump: schema::dump(),
             encoded: HashMap::new(),
-            statements: 0,
+            outcomes: BTreeMap::new(),
         };
-        for definition in schema::definitions() {
-            pair.both(&definition)?;
+        for definition in schema::definitions().into_iter().chain([schema::rows()]) {
+            for side in [&mut pair.plain, &mut pair.protected] {
+                run(side, &definition)?;
+            }
+        }
+        for side in &mut pair.beside {
+            run(side, &schema::keep())?;
         }
         Ok(pair)
     }
@@ -88,20 +96,10 @@ impl Pair {
             if side.status != b'I' {
                 side.query("ROLLBACK")?;
             }
+            run(side, "DEALLOCATE ALL; CLOSE ALL")?;
         }
-        self.both("DEALLOCATE ALL; CLOSE ALL")?;
-        let reset = std::mem::take(&mut self.reset);
-        let done = self.both(&reset);
-        self.reset = reset;
-        done
-    }
-
-    fn both(&mut self, text: &str) -> Result<()> {
-        for (name, side) in [("plain", &mut self.plain), ("protected", &mut self.protected)] {
-            let frames = side.query(text)?;
-            if sqlstate(&frames).is_some() {
-                return Err(Error::new(format!("the {name} side: {text}\n{}", show(&frames))));
-            }
+        for side in &mut self.beside {
+            run(side, &self.restore)?;
         }
         Ok(())
     }
@@ -124,7 +122,6 @@ impl Pair {
 
     /// Runs a statement on both sides and says what differs.
     fn statement(&mut self, statement: &Statement) -> Result<Option<Difference>> {
-        self.statements += 1;
         let printed = statement.print();
         if statement.expected == Expected::Refused {
             return self.refused(statement, &printed);
@@ -143,6 +140,7 @@ impl Pair {
             let (plain, protected) = self.receive()?;
             let differs = difference(&plain, &protected, true);
             if differs.is_some() || sqlstate(&plain).is_some() {
+                self.count(&plain);
                 return Ok(differs);
             }
             parameter_types(&plain)
@@ -162,7 +160,8 @@ impl Pair {
     /// The proxy must refuse it, and nothing may come of it.
     fn refused(&mut self, statement: &Statement, printed: &Printed) -> Result<Option<Difference>> {
         let parameters = self.parameters(printed, &[])?;
-        let plain = self.plain.query("refused")?;
+        let failed = self.plain.status == b'E';
+        self.plain.query("refused")?;
         let protected = match statement.protocol {
             Protocol::Simple => self.protected.query(&printed.text)?,
             Protocol::Extended { binary_results, .. } => {
@@ -173,9 +172,10 @@ impl Pair {
                 self.protected.until_ready()?
             }
         };
+        self.count(&protected);
         let code = sqlstate(&protected);
         let refused = code.as_ref().is_some_and(|code| code.starts_with("0A") || code.starts_with("42"));
-        if refused || code.as_deref() == Some("25P02") && sqlstate(&plain) == code {
+        if refused || failed && code.as_deref() == Some("25P02") {
             return Ok(None);
         }
         Ok(Some(Difference {
@@ -188,7 +188,13 @@ impl Pair {
     fn exchange(&mut self, message: &[u8], ordered: bool) -> Result<Option<Difference>> {
         self.send(message)?;
         let (plain, protected) = self.receive()?;
+        self.count(&plain);
         Ok(difference(&plain, &protected, ordered))
+    }
+
+    fn count(&mut self, answer: &[Frame]) {
+        let outcome = sqlstate(answer).unwrap_or_else(|| "success".to_owned());
+        *self.outcomes.entry(outcome).or_default() += 1;
     }
 
     fn send(&mut self, message: &[u8]) -> Result<()> {
@@ -224,11 +230,21 @@ impl Pair {
         }
         let Some(kind) = Kind::with_oid(oid) else { return Ok(None) };
         let query = format!("SELECT $1::{}", kind.cast());
-        let frames = self.helper.extended(&query, &[Some(text.as_bytes())], true)?;
+        let [helper, _] = &mut self.beside;
+        let frames = helper.extended(&query, &[Some(text.as_bytes())], true)?;
         let row = frames.iter().find(|frame| frame.tag == b'D').map(Frame::columns);
         let bytes = row.and_then(|columns| columns.into_iter().next().flatten());
         self.encoded.insert(key, bytes.clone());
         Ok(bytes)
+    }
+}
+
+/// Runs a text that may not fail.
+fn run(side: &mut Frontend, text: &str) -> Result<()> {
+    let frames = side.query(text)?;
+    match sqlstate(&frames) {
+        Some(_) => Err(Error::new(format!("{text}\n{}", show(&frames)))),
+        None => Ok(()),
     }
 }
 

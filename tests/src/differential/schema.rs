@@ -209,20 +209,31 @@ pub fn definitions() -> Vec<String> {
     statements
 }
 
-/// The text that brings every table back to the rows with which it starts.
-pub fn reset() -> String {
-    let names: Vec<_> = TABLES.iter().map(Table::qualified).collect();
-    let mut text = format!("TRUNCATE {}", names.join(", "));
-    for table in TABLES {
+/// The text that gives every table the rows with which it starts.
+pub fn rows() -> String {
+    let insert = |table: &Table| {
         let names = table.columns.iter().map(|column| column.name.into()).collect();
         let rows = (0..table.rows).map(|row| seed_row(table, row)).collect();
-        text.push_str(&format!(
-            "; INSERT INTO {} {}",
-            table.qualified(),
-            Sql::Columns { names, rows }.print(true).text
-        ));
-    }
-    text
+        format!("INSERT INTO {} {}", table.qualified(), Sql::Columns { names, rows }.print(true).text)
+    };
+    TABLES.iter().map(insert).collect::<Vec<_>>().join("; ")
+}
+
+/// The text that keeps these rows, as the server stores them, for `restore`.
+pub fn keep() -> String {
+    let kept = |(number, table): (usize, &Table)| {
+        format!("CREATE TABLE kept_{number} AS TABLE {}", table.qualified())
+    };
+    TABLES.iter().enumerate().map(kept).collect::<Vec<_>>().join("; ")
+}
+
+/// The text that brings every table back to them.
+pub fn restore() -> String {
+    let names: Vec<_> = TABLES.iter().map(Table::qualified).collect();
+    let copy =
+        |(number, table): (usize, &Table)| format!("; INSERT INTO {} TABLE kept_{number}", table.qualified());
+    let copies: String = TABLES.iter().enumerate().map(copy).collect();
+    format!("TRUNCATE {}{copies}", names.join(", "))
 }
 
 fn seed_row(table: &Table, row: usize) -> Vec<Sql> {
@@ -260,6 +271,7 @@ mod tests {
         assert!(policy().contains("[tables.\"other.\\\"Odd"), "{}", policy());
         assert!(policy().contains("\"Secret Col\" = { type = \"text\", mode = \"deterministic\""));
         assert!(definitions().iter().any(|text| text.contains("ssn text UNIQUE")));
-        assert!(reset().starts_with("TRUNCATE public.wards, "));
+        assert!(rows().starts_with("INSERT INTO public.wards "));
+        assert!(restore().starts_with("TRUNCATE public.wards, "));
     }
 }

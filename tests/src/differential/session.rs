@@ -1,29 +1,163 @@
 //! A case: statements of a session, with transactions, savepoints and errors among them.
 
+use super::kind::Kind;
 use super::query::Query;
-use super::schema::Class;
+use super::schema::{Class, TABLES};
 use super::scope::{Field, Generator};
 use super::statement::{Case, Expected, Protocol, Statement};
-use super::tree::Sql;
+use super::tree::{Form, Sql, Value};
 use crate::sql;
 
-/// How many statements a case has.
+/// How many statements a case has, at least.
 const LENGTH: usize = 24;
 
 /// The case that belongs to a seed.
 pub fn case(seed: u64) -> Case {
-    let mut generator = Generator::new(seed);
-    let mut statements = Vec::new();
-    while statements.len() < LENGTH {
-        generator.step(&mut statements);
+    let mut session =
+        Session { generator: Generator::new(seed), statements: Vec::new(), open: false, savepoints: 0 };
+    while session.statements.len() < LENGTH {
+        session.step();
     }
-    Case { seed, statements }
+    if session.open {
+        let end = session.generator.random.one_of(["COMMIT", "END", "ROLLBACK"]);
+        session.statements.push(Statement::simple(end));
+    }
+    Case { seed, statements: session.statements }
+}
+
+/// A case in the making.
+struct Session {
+    generator: Generator,
+    statements: Vec<Statement>,
+    /// Whether a transaction is open, failed or not.
+    open: bool,
+    /// How many savepoints it has.
+    savepoints: usize,
+}
+
+impl Session {
+    fn step(&mut self) {
+        let statement = match self.generator.random.below(100) {
+            0..=9 => return self.control(),
+            10..=15 => {
+                let sql = self.generator.mistake();
+                return self.failing(sql, Expected::Same);
+            }
+            16..=20 => {
+                let sql = self.generator.refused();
+                return self.failing(sql, Expected::Refused);
+            }
+            21..=25 => self.generator.several(),
+            26..=60 => {
+                let sql = self.generator.write();
+                self.generator.sent(sql, Expected::Same, false)
+            }
+            _ => self.generator.read(),
+        };
+        self.statements.push(statement);
+    }
+
+    fn push(&mut self, text: &str) {
+        let statement = self.generator.sent(text.into(), Expected::Same, false);
+        self.statements.push(statement);
+    }
+
+    /// A statement that fails; in a transaction mostly with what makes it go on.
+    fn failing(&mut self, sql: Sql, expected: Expected) {
+        let saved = self.open && self.generator.random.chance(75);
+        if saved {
+            self.push("SAVEPOINT failing");
+        }
+        let statement = self.generator.sent(sql, expected, false);
+        self.statements.push(statement);
+        if saved {
+            self.push("ROLLBACK TO failing");
+        }
+    }
+
+    /// Transactions and savepoints.
+    fn control(&mut self) {
+        if !self.open {
+            self.open = true;
+            self.savepoints = 0;
+            let begin = self.generator.random.one_of([
+                "BEGIN",
+                "BEGIN",
+                "START TRANSACTION",
+                "BEGIN ISOLATION LEVEL SERIALIZABLE",
+                "BEGIN TRANSACTION READ ONLY",
+            ]);
+            return self.push(begin);
+        }
+        match self.generator.random.below(6) {
+            0 | 1 => {
+                self.savepoints += 1;
+                self.push(&format!("SAVEPOINT \"s {}\"", self.savepoints));
+            }
+            2 if self.savepoints > 0 => {
+                let number = self.generator.random.below(self.savepoints) + 1;
+                self.savepoints = number;
+                self.push(&format!("ROLLBACK TO SAVEPOINT \"s {number}\""));
+            }
+            3 if self.savepoints > 0 => {
+                self.push(&format!("RELEASE \"s {}\"", self.savepoints));
+                self.savepoints -= 1;
+            }
+            _ => {
+                self.open = false;
+                let end = self.generator.random.one_of(["COMMIT", "COMMIT", "END", "ROLLBACK", "ABORT"]);
+                self.push(end);
+            }
+        }
+    }
 }
 
 impl Generator {
-    fn step(&mut self, statements: &mut Vec<Statement>) {
-        let statement = self.read();
-        statements.push(statement);
+    /// Several statements in one text.
+    fn several(&mut self) -> Statement {
+        let count = self.random.below(2) + 2;
+        let items = (0..count)
+            .map(|_| match self.random.chance(50) {
+                true => self.write(),
+                false => self.query(&[], 1).sql,
+            })
+            .collect();
+        Statement::simple(sql![Sql::List { separator: "; ", least: 1, items }])
+    }
+
+    /// A statement that fails on its own account.
+    fn mistake(&mut self) -> Sql {
+        let key = self.new_key();
+        match self.random.below(12) {
+            0 => "SELECT 1 / 0".into(),
+            1 => "SELECT ssn, 1 / (id - 1) FROM people".into(),
+            2 => "SELECT ssn, no_such_column FROM people".into(),
+            3 => "SELECT person FROM no_such_table".into(),
+            4 => "SELECT FROM WHERE people".into(),
+            5 => sql!["INSERT INTO people (id, ssn) VALUES (1, ", self.some_value(Kind::Text), ")"],
+            6 => sql!["INSERT INTO letters (id, person) VALUES (", key, ", 'nobody')"],
+            7 => sql![
+                "INSERT INTO visits (id, person, day) VALUES (",
+                key,
+                ", NULL, ",
+                self.value(Kind::Date),
+                ")"
+            ],
+            8 => "SELECT label + 1 FROM wards".into(),
+            _ => {
+                let columns =
+                    TABLES.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
+                let columns: Vec<_> = columns.filter(|(_, column)| !column.kind.wrong().is_empty()).collect();
+                let Some((table, column)) = self.random.pick(&columns).copied() else {
+                    return "SELECT 1 / 0".into();
+                };
+                let text = self.random.pick(column.kind.wrong()).map(|text| (*text).to_owned());
+                let form = self.random.one_of([Form::Quoted, Form::Parameter, Form::Escaped]);
+                let value = Sql::Value(Value { kind: column.kind, text, form });
+                let (name, column, key) = (table.qualified(), column.name, table.key());
+                sql![format!("UPDATE {name} SET {column} = "), value, format!(" WHERE {key} = 1")]
+            }
+        }
     }
 
     /// Sent in any way, with a comment here and there.
