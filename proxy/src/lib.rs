@@ -2,6 +2,7 @@
 //! named in a policy. The table of allowed arrows between these modules is held by a test.
 
 pub mod config;
+pub mod copy;
 pub mod error;
 pub mod explain;
 pub mod policy;

@@ -23,11 +23,12 @@ const MODULES: &[(&str, &[&str])] = &[
     ("policy", &["trefoil_keys"]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
     ("config", &["explain", "policy", "trefoil_keys"]),
-    ("sql", &["error", "policy", "trefoil_keys"]),
+    ("copy", &["error"]),
+    ("sql", &["copy", "error", "policy", "trefoil_keys"]),
     ("value", &["error", "policy"]),
     ("shares", &["error", "policy", "trefoil_keys"]),
     ("upstream", &["error", "policy", "shares", "trefoil_keys"]),
-    ("session", &["error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
+    ("session", &["copy", "error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
     ("server", &["config", "error", "policy", "session", "shares", "upstream"]),
 ];
 

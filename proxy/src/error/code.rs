@@ -41,6 +41,10 @@ codes! {
     Statement = "TF105", state::FEATURE_NOT_SUPPORTED;
     /// A clause without meaning where protected columns are involved.
     Clause = "TF106", state::FEATURE_NOT_SUPPORTED;
+    /// COPY to or from files or programs of the server.
+    CopyServerSide = "TF107", state::FEATURE_NOT_SUPPORTED;
+    /// An option of COPY that cannot be followed over protected columns.
+    CopyOption = "TF108", state::FEATURE_NOT_SUPPORTED;
 
     /// A cell as a function's argument.
     CellInFunction = "TF201", state::FEATURE_NOT_SUPPORTED;

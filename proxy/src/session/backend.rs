@@ -2,12 +2,13 @@
 //! that it answers.
 
 use super::carriers::Keys;
+use super::copy::Copy;
 use super::fault::Fault;
 use super::names::Prepared;
 use super::pending::{Kind, Pending};
 use super::results::{self, Known, Shape};
 use super::splice::Splice;
-use super::state::{BOUND, State, Streamed, Turn};
+use super::state::{BOUND, Fate, State, Streamed, Turn};
 use crate::error::ClientError;
 use crate::sql::{Naming, Plan};
 use crate::wire::backend::{self, Failure, Severity, Transaction};
@@ -28,6 +29,8 @@ enum Reply {
     Parameters(Prepared),
     /// A row with cells.
     Row(Shape, Arc<Keys>),
+    /// Data of a COPY with cells.
+    Copied,
 }
 
 impl State {
@@ -88,7 +91,7 @@ impl State {
             let Some(body) = body else {
                 let streams = matches!((head.tag, &reply), (b'D' | b'd', Reply::Pass));
                 if streams {
-                    self.from_server = Streamed { left: head.size, passes: true };
+                    self.from_server = Streamed { left: head.size, fate: Fate::Passes };
                     continue;
                 }
                 if head.size > self.environment.max_message {
@@ -138,6 +141,7 @@ impl State {
                 results::parameter_description(&prepared.plan.parameters, &prepared.declared, body, out)?;
             }
             Reply::Row(shape, keys) => self.rows(&shape, &keys, splice)?,
+            Reply::Copied => self.copy_rows(splice)?,
         }
         Ok(())
     }
@@ -162,6 +166,7 @@ impl State {
             return Err(Fault::server("data that nothing asked for"));
         };
         match (tag, kind) {
+            (b'd', _) if self.copying_out.is_some() => Ok(Reply::Copied),
             (b'D', Kind::Execute(Some(rows), _)) => {
                 Ok(Reply::Row(rows.shape.clone(), Arc::clone(&rows.keys)))
             }
@@ -215,11 +220,28 @@ impl State {
             }
             (b'I' | b's', Kind::Execute(..)) => Reply::Last,
             (b'I', Kind::Query(_)) => Reply::Pass,
-            (b'H' | b'c', Kind::Execute(..) | Kind::Query(_)) => Reply::Pass,
-            (b'G', Kind::Execute(..) | Kind::Query(_)) => {
-                let (syncs, ended) = self.queue.copy_begins();
-                self.spare_syncs += syncs;
-                self.copying_in = !ended;
+            (b'C', Kind::ExecuteCopy(_)) => {
+                self.completed(body, None, 0)?;
+                Reply::Last
+            }
+            (b'c', Kind::Execute(..) | Kind::ExecuteCopy(_) | Kind::Query(_)) => {
+                self.copy_out_ends()?;
+                Reply::Pass
+            }
+            (b'G' | b'H', Kind::Execute(..)) => {
+                self.copy_begins(tag, None)?;
+                Reply::Pass
+            }
+            (b'G' | b'H', Kind::ExecuteCopy(copy)) => {
+                let copy = copy.clone();
+                self.copy_begins(tag, Some(*copy))?;
+                Reply::Pass
+            }
+            (b'G' | b'H', Kind::Query(query)) => {
+                let statement = query.plan.as_ref().and_then(|plan| plan.statements.get(query.statement));
+                let plan = statement.and_then(|statement| statement.copy.clone());
+                let copy = plan.map(|plan| Copy { plan, keys: query.keys.clone() });
+                self.copy_begins(tag, copy)?;
                 Reply::Pass
             }
             _ => return Err(Fault::server("of another kind than was due")),
@@ -234,7 +256,7 @@ impl State {
             self.rename(naming);
         }
         self.spare_syncs = 0;
-        self.copying_in = false;
+        self.copying_in = None;
         match backend::command_tag(body)? {
             b"ROLLBACK" => {
                 self.schema.rolled_back();
@@ -268,14 +290,14 @@ impl State {
             splice.pass(head.size);
             return Ok(());
         }
+        let ended = self.copy_ended(body);
         let Some(entry) = self.queue.front() else { return Err(Fault::server("an error of nothing")) };
-        match entry.refusal.take() {
+        match entry.refusal.take().or(ended) {
             None => splice.pass(head.size),
             // What the server would have said to anything but the end of the transaction.
             Some(_) if self.aborted => refused(&aborted(), Severity::Error, splice.replace(head.size))?,
             Some(refusal) => refused(&refusal, Severity::Error, splice.replace(head.size))?,
         }
-        self.copying_in = false;
         self.schema.rolled_back();
         self.presented.roll_back(self.answered);
         if !matches!(entry.kind, Kind::Query(_) | Kind::FunctionCall { .. } | Kind::Sync { .. }) {

@@ -1,5 +1,6 @@
 //! The extended query protocol: Parse, Bind, Describe, Execute, Close.
 
+use super::copy::Copy;
 use super::fault::Fault;
 use super::frontend::Done;
 use super::names::{Portal, Prepared, Rows};
@@ -217,17 +218,20 @@ impl State {
                     self.form_changed = Some(segment);
                 }
                 checked.and_then(|()| self.keys_for(&plan)).map(|keys| {
+                    if let Some(copy) = plan.copy() {
+                        return Kind::ExecuteCopy(Box::new(Copy { plan: Arc::clone(copy), keys }));
+                    }
                     let rows = shape.zip(keys).map(|(shape, keys)| Box::new(Rows { shape, keys }));
-                    (rows, Some(plan).filter(|plan| plan.renames()))
+                    Kind::Execute(rows, Some(plan).filter(|plan| plan.renames()))
                 })
             }
             // A cursor that SQL declared: only plain ones can be.
-            None => Ok((None, None)),
+            None => Ok(Kind::Execute(None, None)),
         };
         match ready {
-            Ok((rows, plan)) => {
+            Ok(kind) => {
                 splice.pass(size);
-                self.queue.push(Kind::Execute(rows, plan));
+                self.queue.push(kind);
             }
             Err(error) => {
                 frontend::stand_in(splice.replace(size), StandIn::Execute, b"")?;

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::pending::Kind;
 use super::splice::Splice;
-use super::state::{BOUND, State, Streamed, Turn};
+use super::state::{BOUND, Fate, State, Streamed, Turn};
 use crate::error::{ClientError, Code};
 use crate::wire::frontend::{self, StandIn};
 use crate::wire::{Malformed, frame};
@@ -38,12 +38,17 @@ impl State {
                 if rest.is_empty() {
                     return Ok(Turn::More);
                 }
+                if self.from_client.fate == Fate::Copied && self.copying_in.is_some() {
+                    self.copy_data(splice)?;
+                    continue;
+                }
                 let count = rest.len().min(self.from_client.left);
                 self.from_client.left -= count;
-                if self.from_client.passes {
-                    splice.pass(count);
-                } else {
-                    splice.replace(count);
+                match self.from_client.fate {
+                    Fate::Passes => splice.pass(count),
+                    _ => {
+                        splice.replace(count);
+                    }
                 }
                 continue;
             }
@@ -68,14 +73,19 @@ impl State {
             self.check_size(head)?;
             if self.skipping && !matches!(head.tag, b'S' | b'X' | key_message::TYPE) {
                 // The server passes over it: so does this side, and nothing changes.
-                self.from_client = Streamed { left: head.size, passes: false };
+                self.from_client = Streamed { left: head.size, fate: Fate::Dropped };
                 continue;
+            }
+            if head.tag == b'd' {
+                match self.copy_data_begins(head, splice) {
+                    Ok(()) => continue,
+                    Err(turn) => return Ok(turn),
+                }
             }
             let Some(body) = body else {
                 match head.tag {
-                    b'd' => self.from_client = Streamed { left: head.size, passes: true },
                     b'B' if self.stream_bind(rest)? => {
-                        self.from_client = Streamed { left: head.size, passes: true };
+                        self.from_client = Streamed { left: head.size, fate: Fate::Passes };
                     }
                     _ => return Ok(Turn::More),
                 }
@@ -122,7 +132,7 @@ impl State {
             b'E' => return self.execute(head.size, body, splice),
             b'C' => self.close(body)?,
             b'S' => {
-                if self.copying_in {
+                if self.copying_in.is_some() {
                     self.spare_syncs += 1;
                 } else {
                     self.queue.push(Kind::Sync { segment: self.segment });
@@ -141,25 +151,18 @@ impl State {
                 self.end_segment();
                 return Ok(Done::Yes);
             }
-            b'c' | b'f' => self.copy_ends(),
+            b'c' | b'f' => return self.copy_ends(head, splice),
             key_message::TYPE => {
                 self.wipe = true;
                 self.presented.message(body).map_err(|error| Fault::from(error).into_fatal())?;
                 splice.replace(head.size);
                 return Ok(Done::Yes);
             }
-            // CopyData, Flush, Terminate.
+            // Flush, Terminate.
             _ => {}
         }
         splice.pass(head.size);
         Ok(Done::Yes)
-    }
-
-    /// CopyDone or CopyFail: the end of a COPY that runs, or of one that may yet begin.
-    fn copy_ends(&mut self) {
-        if !std::mem::take(&mut self.copying_in) && !self.queue.is_empty() {
-            self.queue.push(Kind::CopyEnd);
-        }
     }
 
     /// The request's last message is treated.

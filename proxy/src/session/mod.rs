@@ -6,6 +6,7 @@
 
 mod backend;
 mod carriers;
+mod copy;
 mod extended;
 mod fault;
 mod frontend;

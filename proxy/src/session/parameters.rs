@@ -6,6 +6,8 @@ use crate::value::Settings;
 /// What decides how texts and values are read.
 pub(super) struct Parameters {
     pub(super) values: Settings,
+    /// Whether a line `\.` ends the CSV data of a COPY: so up to PostgreSQL 17.
+    pub(super) csv_ends: bool,
     standard_conforming_strings: bool,
     encoding: Encoding,
 }
@@ -21,7 +23,12 @@ enum Encoding {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { values: Settings::default(), standard_conforming_strings: true, encoding: Encoding::AsciiSafe }
+        Self {
+            values: Settings::default(),
+            csv_ends: true,
+            standard_conforming_strings: true,
+            encoding: Encoding::AsciiSafe,
+        }
     }
 }
 
@@ -31,6 +38,10 @@ impl Parameters {
         let (Ok(name), Ok(value)) = (str::from_utf8(name), str::from_utf8(value)) else { return };
         match name {
             "standard_conforming_strings" => self.standard_conforming_strings = value == "on",
+            "server_version" => {
+                let major = value.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok());
+                self.csv_ends = major.is_none_or(|major: u32| major < 18);
+            }
             "client_encoding" => {
                 self.encoding = match value {
                     "UTF8" | "SQL_ASCII" => Encoding::Utf8,

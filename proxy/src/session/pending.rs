@@ -4,6 +4,7 @@
 //! server fails one, it skips the rest up to the Sync: all of them are taken back, last first.
 
 use super::carriers::Keys;
+use super::copy::Copy;
 use super::names::{Names, Portal, Prepared, Rows, Undo};
 use super::results::Shape;
 use crate::error::ClientError;
@@ -34,6 +35,8 @@ pub(super) enum Kind {
     /// With how its rows are to be read, where cells are among them, and the plan where it changes the
     /// names of prepared statements.
     Execute(Option<Box<Rows>>, Option<Arc<Plan>>),
+    /// An Execute of a COPY of something protected.
+    ExecuteCopy(Box<Copy>),
     Query(Box<Query>),
     FunctionCall {
         segment: u64,
@@ -41,8 +44,6 @@ pub(super) enum Kind {
     Sync {
         segment: u64,
     },
-    /// CopyDone or CopyFail, sent before it was known whether a COPY runs. Has no reply.
-    CopyEnd,
 }
 
 /// A simple query.
@@ -79,9 +80,6 @@ impl Queue {
 
     /// The entry that the next reply answers.
     pub(super) fn front(&mut self) -> Option<&mut Pending> {
-        while matches!(self.entries.front(), Some(Pending { kind: Kind::CopyEnd, .. })) {
-            self.entries.pop_front();
-        }
         self.entries.front_mut()
     }
 
@@ -93,20 +91,13 @@ impl Queue {
         entry
     }
 
-    /// A COPY from the client begins for the first entry: the server reads until its end, and passes
-    /// over the Syncs until there. Returns how many it passes over, and whether the end was sent.
-    pub(super) fn copy_begins(&mut self) -> (usize, bool) {
-        let is_end = |entry: &Pending| matches!(entry.kind, Kind::CopyEnd);
-        let end = self.entries.iter().position(is_end);
-        let mut at = 0;
+    /// A COPY from the client begins for the first entry: the server passes over the Syncs that are
+    /// sent already. Returns how many there are.
+    pub(super) fn copy_begins(&mut self) -> usize {
         let before = self.entries.len();
-        self.entries.retain(|entry| {
-            let inside = at > 0 && end.is_none_or(|end| at < end);
-            let gone = end == Some(at) || (inside && matches!(entry.kind, Kind::Sync { .. }));
-            at += 1;
-            !gone
-        });
-        (before - self.entries.len() - usize::from(end.is_some()), end.is_some())
+        let mut first = true;
+        self.entries.retain(|entry| std::mem::take(&mut first) || !matches!(entry.kind, Kind::Sync { .. }));
+        before - self.entries.len()
     }
 
     /// The first entry failed as an extended query does: takes back all up to the Sync. Returns
@@ -204,14 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_swallows_syncs_up_to_its_end() {
+    fn a_copy_swallows_syncs() {
         let mut queue = Queue::default();
         queue.push(Kind::Execute(None, None));
         queue.push(Kind::Sync { segment: 1 });
-        queue.push(Kind::CopyEnd);
         queue.push(Kind::Sync { segment: 2 });
-        assert_eq!(queue.copy_begins(), (1, true));
-        assert_eq!(queue.entries.len(), 2);
-        assert_eq!(queue.copy_begins(), (1, false));
+        assert_eq!(queue.copy_begins(), 2);
+        assert_eq!(queue.entries.len(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Environment;
 use super::carriers::{Keys, Presented};
+use super::copy::{CopyIn, Copying};
 use super::names::{Names, Portal, Prepared};
 use super::parameters::Parameters;
 use super::pending::Queue;
@@ -31,8 +32,19 @@ pub(super) enum Turn {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Streamed {
     pub(super) left: usize,
-    /// Whether it goes on, or nowhere.
-    pub(super) passes: bool,
+    pub(super) fate: Fate,
+}
+
+/// What becomes of a message's bytes.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// They go nowhere.
+    #[default]
+    Dropped,
+    /// They go on.
+    Passes,
+    /// They are data of the COPY that runs.
+    Copied,
 }
 
 /// What one session knows between two messages.
@@ -52,7 +64,11 @@ pub(super) struct State {
     /// The server has failed an extended query whose Sync has not been sent.
     pub(super) skipping: bool,
     /// The server reads a COPY whose end has not been sent.
-    pub(super) copying_in: bool,
+    pub(super) copying_in: Option<CopyIn>,
+    /// The server sends a COPY with cells.
+    pub(super) copying_out: Option<Box<Copying>>,
+    /// What the client is told when the server says that the COPY was ended by the proxy.
+    pub(super) copy_refusal: Option<Box<ClientError>>,
     /// Syncs taken for passed over by a COPY that then failed: each may be answered after all.
     pub(super) spare_syncs: usize,
     /// A text was sent that changes names of prepared statements if it succeeds.
@@ -85,7 +101,9 @@ impl State {
             segment: 1,
             answered: 1,
             skipping: false,
-            copying_in: false,
+            copying_in: None,
+            copying_out: None,
+            copy_refusal: None,
             spare_syncs: 0,
             renaming: false,
             form_changed: None,

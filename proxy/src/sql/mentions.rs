@@ -179,6 +179,9 @@ fn is_sensitive(word: &str, names: Names<'_>) -> bool {
 
 /// Statements that change nothing by themselves; writing WITH queries and locks count on top.
 fn reads_only(statement: Node<'_>) -> bool {
+    if let Node::CopyStmt(copy) = statement {
+        return !copy.is_from && !copy.is_program && copy.filename().is_none();
+    }
     matches!(
         statement,
         Node::SelectStmt(_)

@@ -20,7 +20,7 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use plan::{Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
+pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
 pub(crate) use refusal::form_changed;
 pub use schema::schema;
 
@@ -119,13 +119,14 @@ fn analyze_statement(
             plan.executes.push(name);
         }
     }
-    let mut results = None;
+    let (mut results, mut copy) = (None, None);
     if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
         plan.protected = true;
     } else if mentions.touched && !needs_no_analysis(statement) {
         plan.protected = true;
         let mut analyzer = Analyzer::new(text, names, tokens, std::mem::take(parameters));
         results = analyzer.statement(statement)?;
+        copy = analyzer.copy.take().map(Arc::new);
         plan.edits.append(&mut analyzer.edits);
         *parameters = analyzer.parameters;
     }
@@ -143,7 +144,12 @@ fn analyze_statement(
             _ => return Err(Refusal::Refused(refusal::parameter_in_two_classes(number))),
         }
     }
-    plan.statements.push(StatementPlan { results, settings: settings.changes, naming: naming(statement) });
+    plan.statements.push(StatementPlan {
+        results,
+        settings: settings.changes,
+        naming: naming(statement),
+        copy,
+    });
     if effect::changes_catalog(statement) {
         plan.changes_catalog = true;
     }

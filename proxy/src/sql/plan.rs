@@ -1,6 +1,7 @@
 //! What a statement text means over protected columns: what to change on its way up, and how to
 //! read what comes back.
 
+use crate::copy::Layout;
 use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
 use std::ops::Range;
 use std::sync::Arc;
@@ -45,6 +46,18 @@ pub struct StatementPlan {
     pub settings: Vec<SettingChange>,
     /// What it does, once it has succeeded, to the names of prepared statements.
     pub naming: Option<Naming>,
+    /// The data that it moves, where it is a COPY of something protected.
+    pub copy: Option<Arc<CopyPlan>>,
+}
+
+/// A COPY of a protected table, or of a query over one.
+pub struct CopyPlan {
+    /// Whether the data comes from the client.
+    pub from: bool,
+    /// How it is written, and its columns.
+    pub layout: Arc<Layout>,
+    /// The protection of each column.
+    pub cells: Vec<Option<Arc<ProtectedColumn>>>,
 }
 
 /// A change that SQL makes to the names of prepared statements.
@@ -190,12 +203,18 @@ impl Plan {
         self.statements.iter().any(|statement| statement.naming.is_some())
     }
 
+    /// The data that it moves, where it is one COPY of something protected.
+    pub fn copy(&self) -> Option<&Arc<CopyPlan>> {
+        self.statements.first().and_then(|statement| statement.copy.as_ref())
+    }
+
     /// Whether running it needs keys at all: a protected value goes up or comes back.
     pub fn keyed(&self) -> bool {
         self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
             || self.parameters.iter().any(|p| matches!(p, Parameter::Cell(..)))
             || self.statements.iter().any(|s| {
                 s.results.as_ref().is_some_and(|r| r.iter().any(|c| matches!(c, ResultColumn::Cell(_))))
+                    || s.copy.as_ref().is_some_and(|copy| copy.cells.iter().any(Option::is_some))
             })
     }
 }

@@ -354,3 +354,21 @@ pub(super) fn carrier(form: &str) -> ClientError {
         "Use SET trefoil.\"user\" = '…', set_config('trefoil.user', '…', true|false) with literals or parameters, or the comment.",
     )
 }
+
+/// COPY to or from the server's files or programs.
+pub(super) fn server_side_copy() -> ClientError {
+    ClientError::refused(
+        Code::CopyServerSide,
+        "COPY of a protected table to or from the server's files or programs is not supported",
+        "The server has no keys. Use COPY … FROM STDIN or TO STDOUT, as \\copy of psql does.",
+    )
+}
+
+/// An option of COPY that cannot be followed over protected columns.
+pub(super) fn copy_option(name: &str, hint: &str) -> ClientError {
+    ClientError::refused(
+        Code::CopyOption,
+        format!("COPY option \"{name}\" as it is given is not supported on a protected table"),
+        hint,
+    )
+}

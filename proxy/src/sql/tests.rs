@@ -1,6 +1,7 @@
 //! What statements become: each line a text, and the text that goes upstream (cells shown as
 //! `«column:literal:purpose»`), with parameters and results where they matter; or its refusal.
 
+mod copy;
 mod ddl;
 
 use super::{Context, Edit, Naming, Parameter, Plan, Refusal, ResultColumn, analyze};
@@ -368,8 +369,6 @@ fn what_would_leak_or_lie_is_refused() {
         "select 1 from patients where ('MARKER', 1) = (select ssn, id from visits)",
         "select 1 from patients where ssn collate \"C\" = 'MARKER'",
         "merge into patients using logs on false when not matched then insert (ssn) values ('MARKER')",
-        "copy patients from stdin",
-        "copy (select ssn from patients) to stdout",
         "explain select * from patients where ssn = 'MARKER'",
         "prepare x as select * from patients where ssn = 'MARKER'",
         "declare c cursor for select * from patients where ssn = 'MARKER'",

@@ -11,6 +11,17 @@ pub const REFUSED: &[u8] = b"trefoil_refused";
 /// `Flush`.
 pub const FLUSH: &[u8] = b"H\0\0\0\x04";
 
+/// `CopyDone`.
+pub const COPY_DONE: &[u8] = b"c\0\0\0\x04";
+
+/// Appends a CopyFail that says nothing of its reason.
+pub fn copy_fail(out: &mut Vec<u8>) -> Result<(), Malformed> {
+    message(out, b'f', |out| {
+        string(out, REFUSED);
+        Ok(())
+    })
+}
+
 /// A Parse.
 #[derive(Clone, Copy)]
 pub struct Parse<'a> {

@@ -126,7 +126,7 @@ impl<'a> Analyzer<'a> {
     }
 
     /// The byte after the target table's name and alias.
-    fn end_of_target(&self, range: &'a nodes::RangeVar) -> Analysis<usize> {
+    pub(super) fn end_of_target(&self, range: &'a nodes::RangeVar) -> Analysis<usize> {
         let tokens = self.tokens();
         let mut index = self.token_index(range.location)?;
         while tokens.is(self.text, index + 1, ".") {

@@ -3,6 +3,7 @@
 
 mod alter;
 mod constraint;
+mod copy;
 mod create;
 mod definition;
 mod expression;
@@ -15,7 +16,7 @@ mod select;
 
 use super::class::Class;
 use super::lex::Tokens;
-use super::plan::{Edit, Parameter, ResultColumn};
+use super::plan::{CopyPlan, Edit, Parameter, ResultColumn};
 use super::resolve::{Names, Unresolved};
 use super::scope::{Out, Scope};
 use super::{Refusal, refusal};
@@ -59,6 +60,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) edits: Vec<Edit>,
     /// What each parameter has been used as so far.
     pub(super) parameters: Vec<Option<Parameter>>,
+    /// The data that a COPY moves.
+    pub(super) copy: Option<CopyPlan>,
 }
 
 impl From<ClientError> for Refusal {
@@ -95,6 +98,7 @@ impl<'a> Analyzer<'a> {
             depth: 0,
             edits: Vec::new(),
             parameters,
+            copy: None,
         }
     }
 
@@ -104,6 +108,10 @@ impl<'a> Analyzer<'a> {
         let targets = match statement {
             Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
                 self.query(statement)?
+            }
+            Node::CopyStmt(copy) => {
+                self.copy(copy)?;
+                return Ok(None);
             }
             definition if self.definition(definition)? => return Ok(None),
             other => return Err(refusal::statement(super::form::of(other)).into()),
