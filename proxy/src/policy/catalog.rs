@@ -181,6 +181,11 @@ impl Catalog {
         self.relations.get(name)
     }
 
+    /// Every relation, in no order.
+    pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
+        self.relations.values()
+    }
+
     /// Every relation of that bare name, one for each schema that has one.
     pub fn named(&self, bare: &str) -> impl Iterator<Item = &Arc<Relation>> {
         self.schemas_of.get(bare).into_iter().flatten().filter_map(move |schema| {

@@ -1,7 +1,7 @@
 //! The children of each node of the grammar. Exhaustive without a default: a grammar that adds a
 //! node does not compile until the node has a line here.
 
-use pg_raw_parse::{Node, list};
+use pg_raw_parse::{Node, list, nodes};
 
 /// Nodes still to be visited.
 pub(super) struct Pending<'a>(Vec<Node<'a>>);
@@ -154,7 +154,9 @@ fn push_children<'a>(node: Node<'a>, into: &mut Pending<'a>) -> Result<(), NotFr
         Node::AlterTableCmd(n) => into.option(n.newowner()).node(n.def()),
         Node::AlterCollationStmt(n) => into.list(n.collname()),
         Node::AlterDomainStmt(n) => into.list(n.type_name()).node(n.def()),
-        Node::GrantStmt(n) => into.typed(n.objects()).typed(n.privileges()).typed(n.grantees()).option(n.grantor()),
+        // The objects are relations only if relations are named; else names of other things.
+        Node::GrantStmt(n) if names_relations(n) => into.typed(n.objects()).typed(n.privileges()).typed(n.grantees()).option(n.grantor()),
+        Node::GrantStmt(n) => into.typed(n.privileges()).typed(n.grantees()).option(n.grantor()),
         Node::ObjectWithArgs(n) => into.list(n.objname()).list(n.objargs()).typed(n.objfuncargs()),
         Node::AccessPriv(n) => into.typed(n.cols()),
         Node::GrantRoleStmt(n) => into.list(n.granted_roles()).list(n.grantee_roles()).list(n.opt()).option(n.grantor()),
@@ -275,4 +277,9 @@ fn push_children<'a>(node: Node<'a>, into: &mut Pending<'a>) -> Result<(), NotFr
         | Node::Invalid(_) | Node::Bitmapset(_) => return Err(NotFromParser),
     };
     Ok(())
+}
+
+fn names_relations(grant: &nodes::GrantStmt) -> bool {
+    grant.targtype == nodes::GrantTargetType::ACL_TARGET_OBJECT
+        && matches!(grant.objtype, nodes::ObjectType::OBJECT_TABLE | nodes::ObjectType::OBJECT_SEQUENCE)
 }

@@ -69,6 +69,13 @@ impl Refusal {
 /// only if it is proved not to touch a protected column. Needs a stack of 32 MiB or more: nesting
 /// is limited, but generously.
 pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
+    // The parser's crate panics where the grammar lets another node into a list than it expects
+    // (CREATE STATISTICS … FROM a join). Nothing outlives the analysis, so nothing is left broken.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| analyze_bytes(text, context)))
+        .unwrap_or_else(|_| Err(Refusal::Refused(refusal::not_understood())))
+}
+
+fn analyze_bytes(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
     let utf8 = String::from_utf8_lossy(text);
     let changed = matches!(utf8, std::borrow::Cow::Owned(_));
     let plan = analyze_utf8(&utf8, context)?;
