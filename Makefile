@@ -2,7 +2,8 @@
 # make up     starts the same parts and keeps them up until Ctrl-C   (POLICY=, DIR=, PG_BIN=, RELEASE=1)
 # make test   sets up and runs all tests
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
-.PHONY: demo up test differential programs packages
+# make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
+.PHONY: demo up test differential fuzz programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -27,6 +28,10 @@ test: packages
 # SECONDS is a variable of its own in some shells, which would count on.
 differential: programs
 	@env SECONDS="$(or $(SECONDS),60)" "$(TARGET)/$(PROFILE)/differential"
+
+fuzz: packages
+	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \
+	    cargo test --locked -p trefoil-proxy --test fuzz -- --nocapture
 
 packages:
 	@deploy/packages.sh
