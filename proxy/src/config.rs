@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
     name = "trefoil-proxy",
     version,
     about = "Encrypts and decrypts protected PostgreSQL columns",
-    args_conflicts_with_subcommands = true
+    args_conflicts_with_subcommands = true,
+    after_help = "SIGHUP reads the shares and the databases' catalogs anew."
 )]
 pub struct Arguments {
     /// What to do; without one, serve.
@@ -77,6 +78,8 @@ pub struct Config {
     pub max_message: usize,
     /// The memory for cached plans, in bytes.
     pub plan_cache_bytes: u64,
+    /// How often the databases' catalogs are looked at for DDL that went past the proxy.
+    pub catalog_poll: Duration,
     /// Form of the log.
     pub log_format: LogFormat,
     /// Least severe event that is logged.
@@ -183,6 +186,7 @@ struct Raw {
     clock_skew: u64,
     max_message: u64,
     plan_cache_bytes: u64,
+    catalog_poll: u64,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default)]
@@ -204,7 +208,7 @@ struct RawCatalog {
 }
 
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "listen",
     "upstream.host",
     "upstream.port",
@@ -216,10 +220,11 @@ const KEYS: [&str; 13] = [
     "clock_skew",
     "max_message",
     "plan_cache_bytes",
+    "catalog_poll",
     "log_format",
     "log_level",
 ];
-const DEFAULTS: [(&str, &str); 7] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("listen", "127.0.0.1:6432"),
     ("upstream.host", "127.0.0.1"),
     ("upstream.port", "5432"),
@@ -227,9 +232,11 @@ const DEFAULTS: [(&str, &str); 7] = [
     ("clock_skew", "5"),
     ("max_message", "67108864"),
     ("plan_cache_bytes", "67108864"),
+    ("catalog_poll", "1"),
 ];
 const MAX_VALIDITY: u64 = 24 * 60 * 60;
 const MAX_SKEW: u64 = 5 * 60;
+const MAX_POLL: u64 = 60;
 /// PostgreSQL's own bound on a message is 1 GiB.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 
@@ -272,6 +279,7 @@ impl Config {
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
                 .unwrap_or(usize::MAX),
             plan_cache_bytes: raw.plan_cache_bytes,
+            catalog_poll: seconds("catalog_poll", raw.catalog_poll, 1..=MAX_POLL)?,
             log_format: raw.log_format,
             log_level: raw.log_level,
         })

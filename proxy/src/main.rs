@@ -1,5 +1,5 @@
 //! `trefoil-proxy`: reads configuration, policy and shares, and serves until SIGTERM or SIGINT. SIGHUP
-//! reads the shares anew. The log holds no SQL text, no value and no share, not even of a panic.
+//! reads the shares and the databases' catalogs anew. The log holds no SQL text, no value and no share, not even of a panic.
 
 use anyhow::Context;
 use clap::Parser;
@@ -86,9 +86,10 @@ fn keep_memory_private() -> anyhow::Result<()> {
 async fn serve(config: Config, policy: Policy, shares: Shares) -> anyhow::Result<()> {
     let (policy, shares) = (Arc::new(policy), Arc::new(shares));
     let catalogs = Catalogs::new(config.catalog_login(), Arc::clone(&policy), Arc::clone(&shares));
+    let catalogs = Arc::new(catalogs);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
-    tokio::spawn(reread_shares(hang_up, Arc::clone(&shares), config.shares.clone()));
+    tokio::spawn(reread(hang_up, Arc::clone(&shares), config.shares.clone(), Arc::clone(&catalogs)));
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -104,12 +105,13 @@ fn on(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot receive signals")
 }
 
-async fn reread_shares(mut hang_up: Signal, shares: Arc<Shares>, path: PathBuf) {
+async fn reread(mut hang_up: Signal, shares: Arc<Shares>, path: PathBuf, catalogs: Arc<Catalogs>) {
     while hang_up.recv().await.is_some() {
         match shares.reread(&path) {
             Ok(()) => tracing::info!("shares read anew"),
             Err(error) => tracing::error!(%error, "shares not read anew: the ones before stay in use"),
         }
+        catalogs.reload_all().await;
     }
 }
 

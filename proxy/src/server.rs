@@ -24,18 +24,19 @@ pub async fn run(
     config: Config,
     policy: Arc<Policy>,
     shares: Arc<Shares>,
-    catalogs: Catalogs,
+    catalogs: Arc<Catalogs>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let listener = TcpListener::bind(config.listen).await?;
     let environment = Arc::new(Environment {
         plans: Plans::new(policy, config.plan_cache_bytes),
         shares,
-        catalogs: Arc::new(catalogs),
+        catalogs: Arc::clone(&catalogs),
         address: Address::new(&config.upstream.host, config.upstream.port),
         max_message: config.max_message,
     });
     tracing::info!("listening on {}", listener.local_addr()?);
+    let poll = tokio::spawn(catalogs.poll(config.catalog_poll));
     let places = Arc::new(Semaphore::new(SESSIONS));
     let mut sessions = JoinSet::new();
     let mut number = 0_u64;
@@ -60,6 +61,7 @@ pub async fn run(
         }
     }
     drop(listener);
+    poll.abort();
     let ended = async {
         while let Some(ended) = sessions.join_next().await {
             report(&ended);

@@ -77,6 +77,7 @@ impl State {
             && let Some(prepared) = self.statements.get(statement)
             && self.stands(prepared.segment)
             && is_plain(&prepared.plan)
+            && self.schema.still_holds(&self.environment.plans, &prepared.plan).is_ok()
         {
             let plan = Arc::clone(&prepared.plan);
             self.put_portal(portal, Portal { plan, shape: None, segment: self.segment });
@@ -111,6 +112,9 @@ impl State {
         };
         if !self.stands(prepared.segment) {
             return Ok(Done::Not(Turn::Blocked));
+        }
+        if let Err(error) = self.schema.still_holds(&self.environment.plans, &prepared.plan) {
+            return refuse(error, self, splice, size);
         }
         let segment = self.segment;
         if is_plain(&prepared.plan) {

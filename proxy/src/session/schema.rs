@@ -3,9 +3,9 @@
 
 use super::parameters::Parameters;
 use super::plans::Plans;
-use crate::error::{ClientError, Code};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::catalog::Catalog;
-use crate::sql::{Plan, Refusal};
+use crate::sql::{Context, Plan, Refusal};
 use crate::upstream::CatalogCell;
 use std::sync::Arc;
 
@@ -70,6 +70,20 @@ impl Schema {
             }
             (None, None) => Arc::new(Catalog::empty()),
         }
+    }
+
+    /// Refuses a plan whose relations have changed since it was made, as the server would if it saw
+    /// another result. Without any change it costs the comparison of two numbers.
+    pub(super) fn still_holds(&mut self, plans: &Plans, plan: &Plan) -> Result<(), ClientError> {
+        let catalog = self.current();
+        if plan.holds_for(&Context { policy: plans.policy(), catalog: &catalog }) {
+            return Ok(());
+        }
+        Err(ClientError::new(
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            "cached plan must not change result type",
+            "A relation that the statement names has changed: prepare it again.",
+        ))
     }
 
     /// Analyses a text.

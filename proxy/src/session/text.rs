@@ -95,7 +95,11 @@ impl State {
         self.settle(out)?;
         for name in &plan.executes {
             match self.statements.get(name.as_bytes()) {
-                Some(found) if !found.plan.protected => {}
+                Some(found) if !found.plan.protected => {
+                    if let Err(error) = self.schema.still_holds(&self.environment.plans, &found.plan) {
+                        return Ok(Err(error));
+                    }
+                }
                 Some(_) => {
                     return Ok(Err(ClientError::new(
                         sqlstate::FEATURE_NOT_SUPPORTED,

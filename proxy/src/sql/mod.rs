@@ -16,6 +16,7 @@ mod refusal;
 mod resolve;
 mod schema;
 mod scope;
+mod seen;
 mod setting;
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,7 @@ fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
     let tree = pg_raw_parse::parse(text).map_err(|_| Refusal::Refused(refusal::syntax_error()))?;
     let tokens = OnceCell::new();
     let mut plan = Plan::default();
+    plan.seen.found_in(context.catalog.version());
     let mut parameters: Vec<Option<Parameter>> = Vec::new();
     for raw in tree.iter() {
         let catalog = plan.catalog_after.clone();
@@ -116,6 +118,7 @@ fn analyze_statement(
 ) -> Result<(), Refusal> {
     let statement = raw.stmt();
     let mentions = mentions::of(statement, names)?;
+    plan.seen.add(statement, names)?;
     forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
     plan.writes |= mentions.writes;

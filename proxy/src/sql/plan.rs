@@ -2,6 +2,8 @@
 //! read what comes back.
 
 use crate::copy::Layout;
+use super::Context;
+use super::seen::Seen;
 use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
 use std::ops::Range;
 use std::sync::Arc;
@@ -34,6 +36,8 @@ pub struct Plan {
     pub catalog_after: Option<Arc<Catalog>>,
     /// Whether the catalog must be loaded anew once the text has run and its transaction ended.
     pub changes_catalog: bool,
+    /// What it was made by.
+    pub(super) seen: Seen,
 }
 
 /// What one statement of the text does.
@@ -153,6 +157,11 @@ impl Edit {
 }
 
 impl Plan {
+    /// Whether it still means the same, under a catalog that may have changed since it was made.
+    pub fn holds_for(&self, context: &Context<'_>) -> bool {
+        self.seen.holds(self.protected, context)
+    }
+
     /// Whether the text may be kept with its plan: not if it holds a protected literal or a share.
     pub fn cacheable(&self) -> bool {
         self.catalog_after.is_none()

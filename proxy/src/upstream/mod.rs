@@ -2,6 +2,7 @@
 //! connections of the proxy's own, and whether its tenant keys are the ones that a database was
 //! encrypted under.
 
+mod fingerprint;
 mod key_check;
 mod load;
 mod reach;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, NoTls};
 use trefoil_keys::bundle::CheckValue;
 
@@ -72,6 +73,8 @@ struct Loader {
     uses: u64,
     served: u64,
     loaded_at: Option<Instant>,
+    /// The fingerprint of what was loaded, or of something older.
+    fingerprint: Option<String>,
     /// The check values that were compared last, and whether missing ones were written.
     compared: Option<(BTreeMap<String, CheckValue>, bool)>,
 }
@@ -108,6 +111,70 @@ impl Catalogs {
     /// the same where nothing has changed.
     pub async fn reload(&self, database: &str) -> Result<(), UpstreamError> {
         self.refresh(&self.cell(database), None).await
+    }
+
+    /// Loads the catalogs of all databases that sessions use anew.
+    pub async fn reload_all(&self) {
+        for cell in self.in_use() {
+            // What went wrong is in the log.
+            self.refresh(&cell, None).await.ok();
+        }
+    }
+
+    /// Looks at the catalogs of all databases that sessions use, again and again, for DDL that went
+    /// past the proxy.
+    pub async fn poll(self: Arc<Self>, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if self.policy.is_empty() {
+                continue;
+            }
+            for cell in self.in_use() {
+                let catalogs = Arc::clone(&self);
+                tokio::spawn(async move { catalogs.look_at(&cell).await });
+            }
+        }
+    }
+
+    /// Sessions hold the cells of their databases.
+    fn in_use(&self) -> Vec<Arc<CatalogCell>> {
+        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        databases.values().filter(|cell| Arc::strong_count(cell) > 1).cloned().collect()
+    }
+
+    async fn look_at(&self, cell: &CatalogCell) {
+        // Whoever has the loader loads, or looks already.
+        let Ok(mut loader) = cell.loader.try_lock() else { return };
+        let looked = async {
+            let client = match loader.client.take() {
+                Some(client) if !client.is_closed() => client,
+                _ => self.connect(&cell.database).await?,
+            };
+            let found = fingerprint::read(&client).await;
+            loader.client = Some(client);
+            Ok::<_, UpstreamError>(found?)
+        };
+        match tokio::time::timeout(LOAD_TIMEOUT, looked).await {
+            Ok(Ok(found)) if loader.fingerprint.as_ref() == Some(&found) => {
+                close_when_idle(&cell.loader, &mut loader);
+            }
+            Ok(Ok(_)) => {
+                tracing::debug!(database = ?cell.database, "catalog changed past the proxy");
+                drop(loader);
+                // What went wrong is in the log.
+                self.refresh(cell, None).await.ok();
+            }
+            Ok(Err(error)) => {
+                loader.client = None;
+                tracing::warn!(database = ?cell.database, %error, "catalog not looked at");
+            }
+            Err(_) => {
+                loader.client = None;
+                tracing::warn!(database = ?cell.database, "catalog not looked at in time");
+            }
+        }
     }
 
     fn cell(&self, database: &str) -> Arc<CatalogCell> {
@@ -161,9 +228,15 @@ impl Catalogs {
                 Some(client) if !client.is_closed() => client,
                 _ => self.connect(&cell.database).await?,
             };
-            let catalog = load::catalog(&mut client, &self.policy).await;
+            // First: what changes between the two is loaded again, not missed.
+            let loaded = async {
+                let fingerprint = fingerprint::read(&client).await?;
+                Ok::<_, UpstreamError>((fingerprint, load::catalog(&mut client, &self.policy).await?))
+            };
+            let loaded = loaded.await;
             let client = loader.client.insert(client);
-            let catalog = catalog?;
+            let (fingerprint, catalog) = loaded?;
+            loader.fingerprint = Some(fingerprint);
             self.compare_keys(cell, client, &mut loader.compared, &catalog).await?;
             Ok::<_, UpstreamError>(catalog)
         };

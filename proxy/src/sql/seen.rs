@@ -1,0 +1,98 @@
+//! What the analysis of a text looked up in the catalog, so that its plan can be held against a newer
+//! catalog without the text: a prepared statement may outlive what it names.
+
+use super::resolve::{Meaning, Names};
+use super::{Context, Refusal, children};
+use crate::policy::catalog::{Relation, TEXT_RUNNERS};
+use pg_raw_parse::Node;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names that a text uses, with what they meant.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The version of the last catalog for which this was found to hold.
+    holds_for: AtomicU64,
+    relations: Vec<Name>,
+    functions: Vec<String>,
+}
+
+struct Name {
+    schema: Option<String>,
+    name: String,
+    /// All relations that it may mean.
+    candidates: Vec<Arc<Relation>>,
+    /// Whether it was, or may have been, the name of a protected table.
+    sensitive: bool,
+}
+
+impl Seen {
+    /// Adds what a statement names.
+    pub(super) fn add(&mut self, statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
+        if names.policy.is_empty() {
+            return Ok(());
+        }
+        children::walk(statement, |node| {
+            match node {
+                Node::RangeVar(range) => {
+                    let (schema, name) = (range.schemaname(), range.relname().unwrap_or_default());
+                    self.relations.push(Name {
+                        schema: schema.map(str::to_owned),
+                        name: name.to_owned(),
+                        candidates: candidates(schema, name, names),
+                        sensitive: is_sensitive(schema, name, names),
+                    });
+                }
+                Node::FuncCall(call) => {
+                    let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
+                    // The policy's own exceptions are not among the names that are looked up here.
+                    if !names.catalog.function_reaches(name) && !TEXT_RUNNERS.contains(&name) {
+                        self.functions.push(name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// It was looked up in the catalog of this version.
+    pub(super) fn found_in(&mut self, version: u64) {
+        *self.holds_for.get_mut() = version;
+    }
+
+    /// Whether a plan by this means the same under another catalog: where it is over protected tables,
+    /// every relation must be as it was; where it is not, none may have become one of them.
+    pub(super) fn holds(&self, protected: bool, context: &Context<'_>) -> bool {
+        let version = context.catalog.version();
+        if self.holds_for.load(Ordering::Relaxed) == version {
+            return true;
+        }
+        let names = Names { policy: context.policy, catalog: context.catalog };
+        let same = |name: &Name| {
+            let schema = name.schema.as_deref();
+            if protected {
+                candidates(schema, &name.name, names) == name.candidates
+            } else {
+                name.sensitive || !is_sensitive(schema, &name.name, names)
+            }
+        };
+        let holds = self.relations.iter().all(same)
+            && !self.functions.iter().any(|name| names.catalog.function_reaches(name));
+        if holds {
+            self.holds_for.store(version, Ordering::Relaxed);
+        }
+        holds
+    }
+}
+
+fn is_sensitive(schema: Option<&str>, name: &str, names: Names<'_>) -> bool {
+    !matches!(names.meaning(schema, name), Meaning::Plain(_) | Meaning::Unknown)
+}
+
+fn candidates(schema: Option<&str>, name: &str, names: Names<'_>) -> Vec<Arc<Relation>> {
+    let named = names.catalog.named(name).filter(|relation| schema.is_none_or(|s| relation.name.schema == s));
+    let mut candidates: Vec<_> = named.cloned().collect();
+    candidates.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    candidates
+}
