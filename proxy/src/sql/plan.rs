@@ -1,9 +1,9 @@
 //! What a statement text means over protected columns: what to change on its way up, and how to
 //! read what comes back.
 
-use crate::copy::Layout;
 use super::Context;
 use super::seen::Seen;
+use crate::copy::Layout;
 use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
 use std::ops::Range;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub struct Plan {
     /// Whether the catalog must be loaded anew once the text has run and its transaction ended.
     pub changes_catalog: bool,
     /// What it was made by.
-    pub(super) seen: Seen,
+    pub(crate) seen: Seen,
 }
 
 /// What one statement of the text does.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Names that a text uses, with what they meant.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// The version of the last catalog for which this was found to hold.
     holds_for: AtomicU64,
     relations: Vec<Name>,
