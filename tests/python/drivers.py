@@ -131,6 +131,40 @@ def client_side_binding(connection):
     connection.commit()
 
 
+def copies(connection):
+    """COPY, in and out, in text and binary; and one that the program itself ends."""
+    columns = "id, ssn, name, born, visits, balance, photo"
+    oids = ["int4", "text", "text", "date", "int4", "numeric", "bytea"]
+    with connection.cursor() as cursor:
+        for first, form in ((900, ""), (910, "(FORMAT binary)")):
+            with cursor.copy(f"COPY {TABLE} ({columns}) FROM STDIN {form}") as copy:
+                copy.set_types(oids)
+                for number in range(first, first + 5):
+                    (_, name, ssn, _, born, _, visits, _, _, _, _, balance, photo, _) = patient(number)
+                    copy.write_row((number, ssn, name, born, visits, balance, photo))
+                copy.write_row((first + 5, None, "\t\n\r\\\\N", None, None, None, None))
+            show("copied", [cursor.statusmessage])
+        for form in ("", "(FORMAT binary)"):
+            with cursor.copy(f"COPY (SELECT {columns} FROM {TABLE} WHERE id >= 900 ORDER BY id) TO STDOUT {form}") as copy:
+                copy.set_types(oids)
+                show("copied", copy.rows())
+        with cursor.copy(f"COPY (SELECT name, ssn FROM {TABLE} WHERE ssn = %s) TO STDOUT CSV", ("ssn-901",)) as copy:
+            show("copied", [bytes(block) for block in copy])
+    connection.commit()
+    for rows, ends in (([(920, "ssn-920", 1), (921, "ssn-921", "wrong")], False), ([(920, "ssn-920", 1)], True)):
+        try:
+            with connection.cursor() as cursor, cursor.copy(f"COPY {TABLE} (id, ssn, visits) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+                if ends:
+                    raise KeyError("the program's own")
+        except (KeyError, psycopg.Error) as error:
+            show("copy failed", [type(error).__name__])
+        connection.rollback()
+    show("after", connection.execute(f"SELECT id FROM {TABLE} WHERE id >= 920").fetchall())
+    connection.commit()
+
+
 def unprotected(connection):
     with connection.cursor() as cursor:
         with cursor.copy("COPY wards (id, name, floor) FROM STDIN") as copy:
@@ -152,4 +186,5 @@ with psycopg.connect(URL) as opened:
     errors(opened)
     transactions(opened)
     client_side_binding(opened)
+    copies(opened)
     unprotected(opened)

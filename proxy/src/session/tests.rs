@@ -3,10 +3,11 @@
 use super::carriers::Presented;
 use super::state::{State, Turn};
 use super::{Address, Environment, Fault, Plans};
+use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
 use crate::shares::{Limits, Shares};
-use crate::sql::{Context, Plan, Refusal, StatementPlan};
+use crate::sql::{Context, CopyPlan, Plan, Refusal, StatementPlan};
 use crate::upstream::Catalogs;
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -20,8 +21,26 @@ fn analyze(text: &[u8], _: &Context<'_>) -> Result<Plan, Refusal> {
     match text {
         b"refuse" => Err(Refusal::Refused(ClientError::new("42501", "told so", "").at(Some(2)))),
         b"unknown" => Err(Refusal::UnknownRelation(ClientError::new("42P01", "no such table", ""))),
+        b"copy" => Ok(copy()),
         _ => Ok(Plan { statements: vec![StatementPlan::default()], ..Plan::default() }),
     }
+}
+
+/// A COPY into one column of a protected table, which is not a cell: no keys are needed.
+fn copy() -> Plan {
+    let layout = Layout {
+        format: Format::Text,
+        header: Header::None,
+        delimiter: b'\t',
+        null: b"\\N".to_vec(),
+        default: None,
+        quote: b'"',
+        escape: b'"',
+        columns: vec![Column { name: "id".to_owned(), ..Column::default() }],
+    };
+    let copy = CopyPlan { from: true, layout: Arc::new(layout), cells: vec![None] };
+    let statement = StatementPlan { copy: Some(Arc::new(copy)), ..StatementPlan::default() };
+    Plan { statements: vec![statement], protected: true, ..Plan::default() }
 }
 
 /// One for all tests: its RSA key takes long to make.
@@ -167,6 +186,74 @@ fn an_unknown_relation_asks_for_the_catalog_once() {
     let (consumed, turn) = state.frontend(&query, &mut Vec::new());
     assert!(consumed == 0 && matches!(turn, Ok(Turn::Reload)));
     assert_eq!(send(&mut state, &query), message(b'Q', b"trefoil_refused\0"));
+}
+
+const COPY_BEGINS: &[u8] = b"G\0\0\0\x09\0\0\x01\0\0";
+
+/// A COPY that the server has begun.
+fn copying() -> State {
+    let mut state = state();
+    let report = message(b'S', b"client_encoding\0UTF8\0");
+    reply(&mut state, &report);
+    send(&mut state, &message(b'Q', b"copy\0"));
+    reply(&mut state, COPY_BEGINS);
+    state
+}
+
+#[test]
+fn copy_data_without_a_copy_goes_nowhere() {
+    let mut state = state();
+    let sent = [message(b'd', b"data"), message(b'c', b""), message(b'f', b"why\0")].concat();
+    assert_eq!(send(&mut state, &sent), b"");
+}
+
+#[test]
+fn copy_data_waits_until_a_copy_runs() {
+    let mut state = state();
+    let query = message(b'Q', b"plain\0");
+    send(&mut state, &query);
+    let early = message(b'd', b"data");
+    let mut out = Vec::new();
+    let (consumed, turn) = state.frontend(&early, &mut out);
+    assert!(consumed == 0 && matches!(turn, Ok(Turn::Blocked)));
+    reply(&mut state, &[error(), READY.to_vec()].concat());
+    assert_eq!(send(&mut state, &early), b"");
+    send(&mut state, &query);
+    reply(&mut state, COPY_BEGINS);
+    assert_eq!(send(&mut state, &early), early);
+    let done = message(b'c', b"");
+    assert_eq!(send(&mut state, &done), done);
+    // It has ended.
+    let (consumed, _) = state.frontend(&early, &mut out);
+    assert_eq!(consumed, 0);
+}
+
+#[test]
+fn copy_data_of_protected_tables_goes_up_in_whole_rows() {
+    let mut state = copying();
+    assert_eq!(send(&mut state, &message(b'd', b"1\n2")), message(b'd', b"1\n"));
+    assert_eq!(send(&mut state, &message(b'd', b"2")), b"");
+    let end = [message(b'd', b"\n3"), message(b'c', b"")].concat();
+    let upstream = [message(b'd', b"22\n"), message(b'd', b"3"), message(b'c', b"")].concat();
+    assert_eq!(send(&mut state, &end), upstream);
+}
+
+#[test]
+fn a_bad_row_ends_the_copy_and_the_rest_goes_nowhere() {
+    let fail = message(b'f', b"trefoil_refused\0");
+    for (said, ours) in [("COPY from stdin failed: trefoil_refused", true), ("duplicate", false)] {
+        let mut state = copying();
+        let rows = message(b'd', b"1\n2\tmore\n3\n");
+        assert_eq!(send(&mut state, &rows), [message(b'd', b"1\n"), fail.clone()].concat());
+        let rest = [message(b'd', b"4\n"), message(b'c', b"")].concat();
+        let (consumed, turn) = state.frontend(&rest, &mut Vec::new());
+        assert!(consumed == 0 && matches!(turn, Ok(Turn::Blocked)));
+        let replies = [told(said, "57014", None), READY.to_vec()].concat();
+        let seen = reply(&mut state, &replies);
+        assert_eq!(seen == replies, !ours);
+        assert_eq!(seen.windows(5).any(|code| code == b"22P04"), ours);
+        assert_eq!(send(&mut state, &rest), b"");
+    }
 }
 
 #[test]

@@ -63,6 +63,20 @@ SELECT id, born, seen FROM patients WHERE ssn IN ('SEED-001', 'SEED-002') ORDER 
 SET datestyle = 'SQL, DMY'; SET bytea_output = 'escape';
 SELECT id, born, seen, photo FROM patients ORDER BY id;
 INSERT INTO patients (id, name, ssn, born) VALUES (20, 'Grüße', 'new', '1999-12-31') RETURNING id, name, ssn, born;
+\\copy patients (id, ssn, name) FROM STDIN
+40\tcopy-40\ttab\\there
+41\tcopy-41\t\\N
+\\.
+\\copy patients (id, ssn, name) FROM STDIN WITH (FORMAT csv, HEADER)
+id,ssn,name
+42,copy-42,\"a,\"\"b\"\"\"
+\\.
+COPY patients (id, ssn) FROM STDIN;
+43\tcopy-43
+\\.
+\\copy (SELECT id, ssn, name FROM patients WHERE id >= 40 ORDER BY id) TO STDOUT WITH CSV HEADER
+COPY patients (name, ssn) TO STDOUT WITH DELIMITER '|' NULL 'nothing';
+DELETE FROM patients WHERE id >= 40;
 UPDATE patients SET mrn = 'changed' WHERE ssn = 'new' RETURNING mrn;
 SELECT name, reason FROM patients JOIN visits ON patient_ssn = ssn ORDER BY visits.id;
 INSERT INTO patients (id, ssn) VALUES (21, 'new');
