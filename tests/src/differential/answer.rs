@@ -126,12 +126,12 @@ fn tags(frames: &[Frame]) -> Vec<u8> {
     if tags.contains(&b'E') {
         tags.retain(|tag| matches!(tag, b'C' | b'E' | b'I' | b'Z'));
     }
-    tags.dedup_by(|a, b| *a == b'D' && *b == b'D');
+    tags.dedup_by(|a, b| a == b && matches!(*a, b'D' | b'd'));
     tags
 }
 
 fn sort_rows(frames: &mut [Frame]) {
-    for rows in frames.chunk_by_mut(|a, b| a.tag == b'D' && b.tag == b'D') {
+    for rows in frames.chunk_by_mut(|a, b| a.tag == b.tag && matches!(a.tag, b'D' | b'd')) {
         rows.sort_by(|a, b| a.body.cmp(&b.body));
     }
 }

@@ -11,6 +11,7 @@ pub mod reduce;
 pub mod refuse;
 pub mod schema;
 pub mod scope;
+pub mod send;
 pub mod session;
 pub mod shapes;
 pub mod statement;

@@ -3,13 +3,13 @@
 use super::answer::{Difference, difference, parameter_types, show};
 use super::kind::Kind;
 use super::schema;
+use super::send::{Exchange, Parameter, exchanges, execute, parse};
 use super::statement::{Case, Expected, Protocol, Statement};
 use super::tree::{Printed, Value};
 use crate::endpoint::Endpoint;
 use crate::frontend::{Frame, Frontend, sqlstate};
 use crate::{Error, Result};
 use bytes::BytesMut;
-use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,9 +34,6 @@ pub struct Pair {
     /// What came of the statements: how many succeeded, and how many failed with each SQLSTATE.
     pub outcomes: BTreeMap<String, u64>,
 }
-
-/// A parameter with its format: 1 is binary.
-type Parameter = (i16, Option<Vec<u8>>);
 
 impl Pair {
     /// Connects, and makes the tables on both sides: `direct` are the two databases, `proxied` is the
@@ -122,56 +119,54 @@ impl Pair {
 
     /// Runs a statement on both sides and says what differs.
     fn statement(&mut self, statement: &Statement) -> Result<Option<Difference>> {
-        let printed = statement.print();
         if statement.expected == Expected::Refused {
-            return self.refused(statement, &printed);
+            return self.refused(statement);
         }
         let Protocol::Extended { binary_parameters, binary_results } = statement.protocol else {
-            let mut message = BytesMut::new();
-            frontend::query(&printed.text, &mut message)?;
-            return self.exchange(&message, statement.ordered);
-        };
-        let types = if binary_parameters && !printed.parameters.is_empty() {
-            let mut message = BytesMut::new();
-            frontend::parse("", &printed.text, [], &mut message)?;
-            frontend::describe(b'S', "", &mut message)?;
-            frontend::sync(&mut message);
-            self.send(&message)?;
-            let (plain, protected) = self.receive()?;
-            let differs = difference(&plain, &protected, true);
-            if differs.is_some() || sqlstate(&plain).is_some() {
-                self.count(&plain);
-                return Ok(differs);
+            for exchange in exchanges(statement.protocol, &statement.sql, statement.ordered)? {
+                if let (_, Some(difference)) = self.exchange(&exchange)? {
+                    return Ok(Some(difference));
+                }
             }
-            parameter_types(&plain)
-        } else {
-            Vec::new()
+            return Ok(None);
         };
-        let parameters = self.parameters(&printed, &types)?;
-        let mut message = BytesMut::new();
-        if types.is_empty() {
-            frontend::parse("", &printed.text, [], &mut message)?;
-            frontend::describe(b'S', "", &mut message)?;
+        let printed = statement.sql.print(false);
+        let mut messages = BytesMut::new();
+        parse(&printed, &mut messages)?;
+        let mut types = Vec::new();
+        if binary_parameters && !printed.parameters.is_empty() {
+            frontend::sync(&mut messages);
+            let described = Exchange { messages, data: Vec::new(), ordered: true };
+            let (answer, difference) = self.exchange(&described)?;
+            if difference.is_some() || sqlstate(&answer).is_some() {
+                return Ok(difference);
+            }
+            types = parameter_types(&answer);
+            messages = BytesMut::new();
         }
-        execute(&parameters, binary_results, &mut message)?;
-        self.exchange(&message, statement.ordered)
+        let parameters = self.parameters(&printed, &types)?;
+        execute(&parameters, binary_results, statement.ordered, &mut messages)?;
+        let whole = Exchange { messages, data: Vec::new(), ordered: statement.ordered };
+        Ok(self.exchange(&whole)?.1)
     }
 
     /// The proxy must refuse it, and nothing may come of it.
-    fn refused(&mut self, statement: &Statement, printed: &Printed) -> Result<Option<Difference>> {
-        let parameters = self.parameters(printed, &[])?;
+    fn refused(&mut self, statement: &Statement) -> Result<Option<Difference>> {
         let failed = self.plain.status == b'E';
         self.plain.query("refused")?;
-        let protected = match statement.protocol {
-            Protocol::Simple => self.protected.query(&printed.text)?,
+        let exchange = match statement.protocol {
             Protocol::Extended { binary_results, .. } => {
-                let mut message = BytesMut::new();
-                frontend::parse("", &printed.text, [], &mut message)?;
-                execute(&parameters, binary_results, &mut message)?;
-                self.protected.send_bytes(&message)?;
-                self.protected.until_ready()?
+                let printed = statement.sql.print(false);
+                let parameters = self.parameters(&printed, &[])?;
+                let mut messages = BytesMut::new();
+                parse(&printed, &mut messages)?;
+                execute(&parameters, binary_results, false, &mut messages)?;
+                Exchange { messages, data: Vec::new(), ordered: false }
             }
+            _ => Exchange::simple(&statement.sql.print(true).text, false)?,
         };
+        exchange.send(&mut self.protected)?;
+        let protected = exchange.answer(&mut self.protected)?;
         self.count(&protected);
         let code = sqlstate(&protected);
         let refused = code.as_ref().is_some_and(|code| code.starts_with("0A") || code.starts_with("42"));
@@ -185,25 +180,19 @@ impl Pair {
         }))
     }
 
-    fn exchange(&mut self, message: &[u8], ordered: bool) -> Result<Option<Difference>> {
-        self.send(message)?;
-        let (plain, protected) = self.receive()?;
+    /// The plain side's answer, and what differs.
+    fn exchange(&mut self, exchange: &Exchange) -> Result<(Vec<Frame>, Option<Difference>)> {
+        exchange.send(&mut self.plain)?;
+        exchange.send(&mut self.protected)?;
+        let (plain, protected) = (exchange.answer(&mut self.plain)?, exchange.answer(&mut self.protected)?);
         self.count(&plain);
-        Ok(difference(&plain, &protected, ordered))
+        let difference = difference(&plain, &protected, exchange.ordered);
+        Ok((plain, difference))
     }
 
     fn count(&mut self, answer: &[Frame]) {
         let outcome = sqlstate(answer).unwrap_or_else(|| "success".to_owned());
         *self.outcomes.entry(outcome).or_default() += 1;
-    }
-
-    fn send(&mut self, message: &[u8]) -> Result<()> {
-        self.plain.send_bytes(message)?;
-        self.protected.send_bytes(message)
-    }
-
-    fn receive(&mut self) -> Result<(Vec<Frame>, Vec<Frame>)> {
-        Ok((self.plain.until_ready()?, self.protected.until_ready()?))
     }
 
     /// The values of the parameters; binary where the server has said of which type each is.
@@ -246,28 +235,4 @@ fn run(side: &mut Frontend, text: &str) -> Result<()> {
         Some(_) => Err(Error::new(format!("{text}\n{}", show(&frames)))),
         None => Ok(()),
     }
-}
-
-/// Writes Bind, Describe, Execute and Sync of what was parsed last.
-fn execute(parameters: &[Parameter], binary_results: bool, buffer: &mut BytesMut) -> Result<()> {
-    let written = frontend::bind(
-        "",
-        "",
-        parameters.iter().map(|(format, _)| *format),
-        parameters,
-        |(_, value), buffer| match value {
-            Some(bytes) => {
-                buffer.extend_from_slice(bytes);
-                Ok(IsNull::No)
-            }
-            None => Ok(IsNull::Yes),
-        },
-        [i16::from(binary_results)],
-        buffer,
-    );
-    written.map_err(|_| Error::new("a Bind that is too long"))?;
-    frontend::describe(b'P', "", buffer)?;
-    frontend::execute("", 0, buffer)?;
-    frontend::sync(buffer);
-    Ok(())
 }

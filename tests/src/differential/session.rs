@@ -4,7 +4,8 @@ use super::kind::Kind;
 use super::query::Query;
 use super::schema::{Class, TABLES};
 use super::scope::{Field, Generator};
-use super::statement::{Case, Expected, Protocol, Statement};
+use super::shapes::Form as Shapes;
+use super::statement::{Access, Case, Copied, Expected, Protocol, Statement};
 use super::tree::{Form, Sql, Value};
 use crate::sql;
 
@@ -48,6 +49,7 @@ impl Session {
                 return self.failing(sql, Expected::Refused);
             }
             21..=25 => self.generator.several(),
+            26 | 27 if Shapes::CopyIn.is_on() => self.generator.copied(),
             26..=60 => {
                 let sql = self.generator.write();
                 self.generator.sent(sql, Expected::Same, false)
@@ -125,6 +127,23 @@ impl Generator {
         Statement::simple(sql![Sql::List { separator: "; ", least: 1, items }])
     }
 
+    /// COPY from the client.
+    fn copied(&mut self) -> Statement {
+        let format = self.random.one_of([Copied::Text, Copied::Delimited, Copied::Csv, Copied::Header]);
+        let (table, columns) = self.inserted_columns();
+        let names = columns.iter().map(|column| column.name.into()).collect();
+        let rows = (0..self.random.below(3)).map(|_| {
+            let values = columns.iter().enumerate().map(|(number, column)| match number {
+                0 => self.new_key(),
+                _ => self.value(column.kind),
+            });
+            values.collect()
+        });
+        let columns = Sql::Columns { names, rows: rows.collect() };
+        let sql = sql![format!("COPY {} ", table.qualified()), columns, " FROM STDIN"];
+        Statement { protocol: Protocol::CopyIn(format), ..Statement::simple(sql) }
+    }
+
     /// A statement that fails on its own account.
     fn mistake(&mut self) -> Sql {
         let key = self.new_key();
@@ -162,8 +181,9 @@ impl Generator {
 
     /// Sent in any way, with a comment here and there.
     fn sent(&mut self, sql: Sql, expected: Expected, ordered: bool) -> Statement {
-        let protocol = match self.random.below(5) {
-            0 | 1 => Protocol::Simple,
+        let protocol = match self.random.below(20) {
+            0..=7 => Protocol::Simple,
+            8 if Shapes::Prepare.is_on() => Protocol::Prepared,
             _ => Protocol::Extended {
                 binary_parameters: self.random.chance(40),
                 binary_results: self.random.chance(50),
@@ -184,7 +204,19 @@ impl Generator {
             4 => Query { sql: self.starred(), outputs: Vec::new(), ordered: false },
             _ => self.query(&[], 2),
         };
-        self.sent(query.sql, Expected::Same, query.ordered)
+        let mut statement = self.sent(query.sql, Expected::Same, query.ordered);
+        match self.random.below(20) {
+            0 | 1 if Shapes::Cursor.is_on() => {
+                let access = [Access::Whole, Access::Held, Access::Scrolled, Access::Binary];
+                statement.protocol = Protocol::Cursor(self.random.one_of(access));
+            }
+            2 if Shapes::CopyOut.is_on() => {
+                let format = [Copied::Text, Copied::Delimited, Copied::Csv, Copied::Header, Copied::Binary];
+                statement.protocol = Protocol::CopyOut(self.random.one_of(format));
+            }
+            _ => {}
+        }
+        statement
     }
 
     /// `*`, of one source or of all.

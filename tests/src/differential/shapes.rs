@@ -24,6 +24,8 @@ pub enum Form {
     Cursor,
     /// COPY … TO STDOUT.
     CopyOut,
+    /// COPY … FROM STDIN.
+    CopyIn,
     /// Views that are read and written.
     View,
 }
@@ -39,6 +41,7 @@ const OFF: &[Form] = &[
     Form::Prepare,
     Form::Cursor,
     Form::CopyOut,
+    Form::CopyIn,
     Form::View,
 ];
 

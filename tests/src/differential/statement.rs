@@ -1,6 +1,6 @@
 //! What a case is made of: statements, each with the way it is sent and what must come of it.
 
-use super::tree::{Form, Printed, Sql, Value};
+use super::tree::{Sql, Value};
 
 /// How a statement is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,42 @@ pub enum Protocol {
         /// The format of the results.
         binary_results: bool,
     },
+    /// By PREPARE, EXECUTE and DEALLOCATE.
+    Prepared,
+    /// By DECLARE, FETCH, MOVE and CLOSE.
+    Cursor(Access),
+    /// As the query of a COPY to the client.
+    CopyOut(Copied),
+    /// A COPY from the client: the rows of the tree are its data.
+    CopyIn(Copied),
+}
+
+/// How a cursor is declared and read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Within a transaction.
+    Whole,
+    /// WITH HOLD.
+    Held,
+    /// SCROLL, and read backwards.
+    Scrolled,
+    /// BINARY.
+    Binary,
+}
+
+/// The format of a COPY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// Text.
+    Text,
+    /// Text, with another delimiter and another word for NULL.
+    Delimited,
+    /// CSV.
+    Csv,
+    /// CSV with a header and other quotes.
+    Header,
+    /// Binary, only to the client.
+    Binary,
 }
 
 /// What must come of a statement.
@@ -54,36 +90,31 @@ impl Statement {
         Self { sql: sql.into(), protocol, expected, ordered: false }
     }
 
-    /// Text and parameters, as the protocol wants them.
-    pub fn print(&self) -> Printed {
-        self.sql.print(self.protocol == Protocol::Simple)
-    }
-
     /// Every statement that is this one with one thing less.
     pub fn reductions(&self) -> Vec<Statement> {
         let smaller = self.sql.reductions().into_iter().map(|sql| Self { sql, ..self.clone() });
-        let simple = Self { protocol: Protocol::Simple, ..self.clone() };
         let text = Protocol::Extended { binary_parameters: false, binary_results: false };
-        let text = Self { protocol: text, ..self.clone() };
-        let simpler = [simple, text]
-            .into_iter()
-            .filter(|other| self.protocol != Protocol::Simple && other.protocol != self.protocol);
+        let simpler: &[Protocol] = match self.protocol {
+            Protocol::Simple | Protocol::CopyIn(_) => &[],
+            protocol if protocol == text => &[Protocol::Simple],
+            _ => &[Protocol::Simple, text],
+        };
+        let simpler = simpler.iter().map(|protocol| Self { protocol: *protocol, ..self.clone() });
         simpler.chain(smaller).collect()
     }
 }
 
 impl std::fmt::Display for Statement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let printed = self.print();
+        let extended = matches!(self.protocol, Protocol::Extended { .. });
+        let printed = self.sql.print(!extended && self.protocol != Protocol::Prepared);
         write!(f, "{};", printed.text)?;
         let mut notes = Vec::new();
-        if let Protocol::Extended { binary_parameters, binary_results } = self.protocol {
-            let format = |binary| if binary { "binary" } else { "text" };
-            notes.push(format!("extended, results in {}", format(binary_results)));
-            for (number, Value { text, kind, form }) in printed.parameters.iter().enumerate() {
-                debug_assert!(matches!(form, Form::Parameter | Form::CastParameter));
-                notes.push(format!("${} = {text:?} ({kind:?}, {})", number + 1, format(binary_parameters)));
-            }
+        if self.protocol != Protocol::Simple {
+            notes.push(format!("{:?}", self.protocol));
+        }
+        for (number, Value { text, kind, .. }) in printed.parameters.iter().enumerate() {
+            notes.push(format!("${} = {text:?} ({kind:?})", number + 1));
         }
         if self.expected == Expected::Refused {
             notes.push("to be refused".to_owned());

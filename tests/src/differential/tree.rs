@@ -25,7 +25,7 @@ pub enum Sql {
     Optional(Box<Sql>),
     /// The first of these; the others are simpler and may take its place.
     Either(Vec<Sql>),
-    /// `(names) VALUES (row), …`: a column goes with its values.
+    /// `(names) VALUES (row), …`: a column goes with its values. Rows that follow COPY are not printed.
     Columns {
         /// The names of the columns.
         names: Vec<Sql>,
@@ -130,7 +130,11 @@ impl Sql {
             Self::Columns { names, rows } => {
                 to.text.push('(');
                 separated(names, ", ", to);
-                to.text.push_str(") VALUES ");
+                to.text.push(')');
+                if to.text.starts_with("COPY") {
+                    return;
+                }
+                to.text.push_str(" VALUES ");
                 for (number, row) in rows.iter().enumerate() {
                     to.text.push_str(if number == 0 { "(" } else { ", (" });
                     separated(row, ", ", to);

@@ -29,19 +29,24 @@ impl Generator {
         }
     }
 
-    fn insert(&mut self) -> Sql {
+    /// A table with some of its columns: the key first, and what must be there.
+    pub fn inserted_columns(&mut self) -> (&'static Table, Vec<&'static Column>) {
         let table = self.table();
-        let rest = table.columns.get(1..).unwrap_or_default();
+        let (first, rest) = table.columns.split_at(1);
         let count = self.random.below(5) + 1;
-        let mut columns = self.random.some_of(&rest.iter().collect::<Vec<_>>(), count);
-        for needed in rest.iter().filter(|column| column.constraint == "NOT NULL") {
-            if !columns.iter().any(|column| column.name == needed.name) {
-                columns.push(needed);
-            }
-        }
+        let chosen = self.random.some_of(&rest.iter().collect::<Vec<_>>(), count);
+        let needed = rest.iter().filter(|column| column.constraint == "NOT NULL");
+        let needed: Vec<_> =
+            needed.filter(|column| !chosen.iter().any(|other| other.name == column.name)).collect();
+        (table, first.iter().chain(chosen).chain(needed).collect())
+    }
+
+    fn insert(&mut self) -> Sql {
+        let (table, columns) = self.inserted_columns();
+        let columns = columns.get(1..).unwrap_or_default();
         let alias = self.name();
         let body = if self.random.chance(25) {
-            self.inserted_query(table, &columns)
+            self.inserted_query(table, columns)
         } else {
             let names = std::iter::once(table.key()).chain(columns.iter().map(|column| column.name));
             let names = names.map(Sql::from).collect();
