@@ -149,12 +149,17 @@ fn columns(frame: &Frame) -> Vec<Column> {
     columns
 }
 
-/// The types of parameters; `text` where it is `varchar`, since a parameter beside a `varchar` is
-/// described as the column.
+/// The types of parameters; `text` where it is `varchar` and `inet` where it is `cidr`, since a
+/// parameter beside a column is described as the column, not as what the operator takes.
 fn parameters(frame: &Frame) -> Vec<u32> {
     let oids = frame.body.get(2..).unwrap_or_default().chunks_exact(4);
     let oid = |bytes: &[u8]| bytes.try_into().map(u32::from_be_bytes).unwrap_or_default();
-    oids.map(oid).map(|oid| if oid == 1043 { 25 } else { oid }).collect()
+    let wider = |oid| match oid {
+        1043 => 25,
+        650 => 869,
+        other => other,
+    };
+    oids.map(oid).map(wider).collect()
 }
 
 /// The types that a ParameterDescription gives.
@@ -205,7 +210,11 @@ pub fn show(frames: &[Frame]) -> String {
         lines.truncate(24);
         lines.push(format!("and {more} lines more"));
     }
-    lines.join("\n")
+    let short = |line: String| match line.char_indices().nth(400) {
+        Some((end, _)) => format!("{} …", line.get(..end).unwrap_or_default()),
+        None => line,
+    };
+    lines.into_iter().map(short).collect::<Vec<_>>().join("\n")
 }
 
 fn integer(bytes: &[u8]) -> i64 {

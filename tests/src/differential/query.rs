@@ -182,7 +182,7 @@ impl Generator {
             outputs.push(Field { sql: name.clone(), name, kind: shape.0, class: shape.1, key: false });
         }
         let filter = self.filter(&scope, depth);
-        let comparable = outputs.iter().all(|out| out.class.has_equality() && out.kind != Kind::Jsonb);
+        let comparable = outputs.iter().all(|out| out.class.has_equality() && out.kind.has_equality());
         let distinct = if comparable && self.random.chance(8) { "DISTINCT " } else { "" };
         let sql = sql!["SELECT ", distinct, Sql::list(targets), " FROM ", source.sql, filter];
         Query { sql, outputs, ordered: false }
@@ -200,7 +200,7 @@ impl Generator {
         let groupable: Vec<Field> = source
             .fields
             .iter()
-            .filter(|f| f.class.has_equality() && f.kind != Kind::Jsonb)
+            .filter(|f| f.class.has_equality() && f.kind.has_equality())
             .cloned()
             .collect();
         let count = self.random.below(2) + 1;
@@ -217,7 +217,7 @@ impl Generator {
         }
         put(self, "count(*)".into(), Kind::Int8, Class::Plain);
         if let Some(field) = self.random.pick(&source.fields).cloned() {
-            let distinct = field.class.has_equality() && field.kind != Kind::Jsonb && self.random.chance(50);
+            let distinct = field.class.has_equality() && field.kind.has_equality() && self.random.chance(50);
             let word = if distinct { "DISTINCT " } else { "" };
             let mut value = sql![format!("count({word}{})", field.sql)];
             if self.random.chance(30) {
@@ -257,7 +257,7 @@ impl Generator {
         let table = self.table();
         let source = self.table_source(table);
         let key = source.fields.first().map(|field| field.sql.clone()).unwrap_or_default();
-        let groupable = |f: &Field| f.class.has_equality() && f.kind != Kind::Jsonb;
+        let groupable = |f: &Field| f.class.has_equality() && f.kind.has_equality();
         let by = self.field(&source.fields, groupable).map(|field| field.sql).unwrap_or_default();
         let window = format!("PARTITION BY {by} ORDER BY {key}");
         let (over, clause) = match self.random.chance(40) {

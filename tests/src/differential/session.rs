@@ -211,7 +211,9 @@ impl Generator {
                 statement.protocol = Protocol::Cursor(self.random.one_of(access));
             }
             2 if Shapes::CopyOut.is_on() => {
-                let format = [Copied::Text, Copied::Delimited, Copied::Csv, Copied::Header, Copied::Binary];
+                // The header of a binary COPY comes with the first row, so rows cannot be sorted.
+                let last = if statement.ordered { Copied::Binary } else { Copied::Text };
+                let format = [Copied::Text, Copied::Delimited, Copied::Csv, Copied::Header, last];
                 statement.protocol = Protocol::CopyOut(self.random.one_of(format));
             }
             _ => {}

@@ -40,8 +40,6 @@ const OFF: &[Form] = &[
     Form::Merge,
     Form::Prepare,
     Form::Cursor,
-    Form::CopyOut,
-    Form::CopyIn,
     Form::View,
 ];
 
