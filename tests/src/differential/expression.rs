@@ -184,7 +184,7 @@ impl Generator {
             return self.cell_of_another_row((kind, class));
         };
         let name = field.sql.as_str();
-        if kind.definition() != kind.cast() && !Form::LostModifier.is_on() {
+        if (kind.definition() != kind.cast() || kind == Kind::Cidr) && !Form::LostModifier.is_on() {
             return name.into();
         }
         match self.random.below(12) {

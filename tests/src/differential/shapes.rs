@@ -5,8 +5,8 @@
 pub enum Form {
     /// `NULL::date` beside a cell.
     TypedNull,
-    /// A cell of a type with a modifier in COALESCE, CASE and NULLIF with values, or cast to its type
-    /// without it: the result is described without the modifier.
+    /// A cell of a type with a modifier, or of cidr, in COALESCE, CASE and NULLIF with values, or cast to
+    /// its type without the modifier: the result is described without it, or as the wider type.
     LostModifier,
     /// `= ANY (ARRAY[…])`, of literals and parameters.
     AnyOfArray,
