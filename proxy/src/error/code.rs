@@ -89,6 +89,8 @@ codes! {
     UncertainCatalog = "TF307", state::FEATURE_NOT_SUPPORTED;
     /// A relation made in this transaction, of columns that are seen after COMMIT only.
     ColumnsNotKnown = "TF308", state::FEATURE_NOT_SUPPORTED;
+    /// A type of the policy that this database does not have, or not as the policy needs it.
+    UnknownType = "TF309", state::FEATURE_NOT_SUPPORTED;
 
     /// A rename of what the policy names, or to such a name.
     Rename = "TF401", state::FEATURE_NOT_SUPPORTED;
@@ -102,6 +104,8 @@ codes! {
     HalfProtected = "TF405", state::FEATURE_NOT_SUPPORTED;
     /// Protected tables would be replicated.
     Published = "TF406", state::FEATURE_NOT_SUPPORTED;
+    /// A label of an enum would be renamed that protected columns hold.
+    EnumLabel = "TF407", state::FEATURE_NOT_SUPPORTED;
 
     /// A function that may reach a protected table.
     Function = "TF501", state::FEATURE_NOT_SUPPORTED;

@@ -143,6 +143,7 @@ pub struct Catalog {
     schemas_of: HashMap<String, Vec<String>>,
     by_oid: HashMap<u32, Arc<Relation>>,
     reaching_functions: HashSet<String>,
+    policy: Option<Arc<Policy>>,
 }
 
 impl Catalog {
@@ -168,7 +169,19 @@ impl Catalog {
             schemas_of: HashMap::new(),
             by_oid: HashMap::new(),
             reaching_functions: HashSet::new(),
+            policy: None,
         }
+    }
+
+    /// The same snapshot with the policy's named types as this database has them.
+    #[must_use]
+    pub fn with_policy(self, policy: Option<Arc<Policy>>) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// The policy as it is to be used with this snapshot: with the database's own types, if any.
+    pub fn policy<'a>(&'a self, configured: &'a Policy) -> &'a Policy {
+        self.policy.as_deref().unwrap_or(configured)
     }
 
     /// The number by which plans name the snapshot that they were made for.
@@ -220,6 +233,7 @@ impl Catalog {
             schemas_of: self.schemas_of.clone(),
             by_oid: self.by_oid.clone(),
             reaching_functions: self.reaching_functions.clone(),
+            policy: self.policy.clone(),
         };
         if let Some(gone) = next.relations.remove(name) {
             next.by_oid.remove(&gone.oid);
@@ -241,7 +255,10 @@ impl Catalog {
 
     /// Whether both show the same, so that plans made for the one hold for the other.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.relations == other.relations && self.reaching_functions == other.reaching_functions
+        let columns = |catalog: &Self| catalog.policy.as_ref().map(|policy| policy.columns().to_vec());
+        self.relations == other.relations
+            && self.reaching_functions == other.reaching_functions
+            && columns(self) == columns(other)
     }
 
     fn insert(&mut self, relation: Arc<Relation>) {

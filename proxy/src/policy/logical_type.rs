@@ -252,6 +252,18 @@ impl LogicalType {
         }
     }
 
+    /// Whether it is the type of the database's own with this name, or made of it.
+    pub fn is_made_of(&self, schema: Option<&str>, name: &str) -> bool {
+        let own = |own: &QualifiedName| own.name == name && schema.is_none_or(|schema| own.schema == schema);
+        match self {
+            Self::Named(of) => own(of),
+            Self::Enum(of) => own(&of.name),
+            Self::Domain(of) => own(&of.name) || of.base.is_made_of(schema, name),
+            Self::Array(element) => element.is_made_of(schema, name),
+            _ => false,
+        }
+    }
+
     /// Whether a catalog must tell what it is.
     pub fn is_named(&self) -> bool {
         match self {

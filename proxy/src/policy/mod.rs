@@ -136,6 +136,42 @@ impl Policy {
         self.schemas_of.get(bare).map_or(&[], Vec::as_slice)
     }
 
+    /// The same policy with its named types as one database has them; `None` if it names none. A column
+    /// stays as it is where the type does not exist there or does not fit: its statements are refused.
+    /// `not_null` tells which columns the database keeps from being NULL.
+    pub fn resolved(
+        &self,
+        types: &types::Types,
+        not_null: impl Fn(&QualifiedName, &str) -> bool,
+    ) -> Option<Self> {
+        if !self.columns.iter().any(|column| column.logical.is_named()) {
+            return None;
+        }
+        let resolve = |column: &Arc<ProtectedColumn>| {
+            let fits = |logical: &LogicalType| {
+                let needs_not_null =
+                    matches!(logical, LogicalType::Domain(domain) if domain.not_null || domain.checked);
+                (logical.supports_deterministic() || column.mode != Mode::Deterministic)
+                    && (!needs_not_null || not_null(&column.table, &column.name))
+            };
+            match types.resolve(&column.logical).filter(fits) {
+                Some(logical) => Arc::new(ProtectedColumn { logical, ..ProtectedColumn::clone(column) }),
+                None => Arc::clone(column),
+            }
+        };
+        let columns: Vec<_> = self.columns.iter().map(resolve).collect();
+        let mut tables: HashMap<QualifiedName, TablePolicy> = HashMap::new();
+        for column in &columns {
+            tables.entry(column.table.clone()).or_default().insert(column.name.clone(), Arc::clone(column));
+        }
+        Some(Self { columns, tables, schemas_of: self.schemas_of.clone() })
+    }
+
+    /// Whether a type of this name is one that the policy names.
+    pub fn names_type(&self, schema: Option<&str>, name: &str) -> bool {
+        self.columns.iter().any(|column| column.logical.is_made_of(schema, name))
+    }
+
     /// Whether nothing is protected.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()

@@ -104,7 +104,7 @@ impl Known<'_> {
         }
         let relation = self.catalog.by_oid(table)?;
         let column = relation.columns.as_ref()?.iter().find(|column| column.number == attribute)?;
-        Some(relation.cell(column, self.policy))
+        Some(relation.cell(column, self.catalog.policy(self.policy)))
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal
     let checked = match statement {
         Node::RenameStmt(rename) => renamed(rename, names),
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
+        Node::AlterEnumStmt(alter) => relabelled(alter, names),
         Node::CreatePublicationStmt(publication) => {
             published(publication.for_all_tables, publication.pubobjects(), names)
         }
@@ -42,9 +43,37 @@ pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal
     checked.map_err(Refusal::Refused)
 }
 
+/// Cells hold labels: a renamed one would be unknown, and the new one would not equal the old.
+fn relabelled(alter: &nodes::AlterEnumStmt, names: Names<'_>) -> Result<(), ClientError> {
+    let (schema, name) = type_name(alter.type_name());
+    if alter.old_val().is_some() && names.policy.names_type(schema, name) {
+        return Err(refusal::enum_label(name));
+    }
+    Ok(())
+}
+
+fn type_name<'a>(parts: impl IntoIterator<Item = &'a nodes::String>) -> (Option<&'a str>, &'a str) {
+    let parts: Vec<&str> = parts.into_iter().filter_map(nodes::String::sval).collect();
+    match parts.as_slice() {
+        [name] => (None, name),
+        [.., schema, name] => (Some(schema), name),
+        [] => (None, ""),
+    }
+}
+
 fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Result<(), ClientError> {
     let new = rename.newname().unwrap_or_default();
     let Some(range) = rename.relation() else {
+        if let (ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN, Node::NodeList(parts)) =
+            (rename.rename_type, rename.object())
+            && let (schema, name) = type_name(parts.into_iter().filter_map(|part| match part {
+                Node::String(part) => Some(part),
+                _ => None,
+            }))
+            && names.policy.names_type(schema, name)
+        {
+            return Err(refusal::rename());
+        }
         let schema =
             |name: Option<&str>| names.policy.tables().any(|(table, _)| Some(table.schema.as_str()) == name);
         let touches = rename.rename_type == ObjectType::OBJECT_SCHEMA

@@ -101,7 +101,8 @@ fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
     let mut parameters: Vec<Option<Parameter>> = Vec::new();
     for raw in tree.iter() {
         let catalog = plan.catalog_after.clone();
-        let names = Names { policy: context.policy, catalog: catalog.as_ref().unwrap_or(context.catalog) };
+        let catalog = catalog.as_ref().unwrap_or(context.catalog);
+        let names = Names { policy: catalog.policy(context.policy), catalog };
         analyze_statement(text, raw, names, &tokens, &mut plan, &mut parameters)?;
     }
     plan.parameters = parameters.into_iter().map(|p| p.unwrap_or(Parameter::Plain)).collect();

@@ -97,6 +97,29 @@ pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
     )
 }
 
+/// A column whose type is of the database's own, and not there or not fit.
+pub(super) fn unresolved_type(c: &ProtectedColumn) -> ClientError {
+    ClientError::refused(
+        Code::UnknownType,
+        format!(
+            "column {} has the type {} in the policy, which cannot be used in this database",
+            column(c),
+            c.logical
+        ),
+        "It must be an enum, or a domain over a type that a policy can name; a domain that is NOT NULL or has \
+         a CHECK needs the column to be NOT NULL, and one in mode deterministic needs a base type fit for it.",
+    )
+}
+
+/// A change of an enum under the cells that hold its labels.
+pub(super) fn enum_label(name: &str) -> ClientError {
+    ClientError::refused(
+        Code::EnumLabel,
+        format!("a label of type {name} cannot be renamed: protected columns hold it encrypted"),
+        "Add a new label, update the rows, and leave the old one.",
+    )
+}
+
 /// A form of statement that has no meaning over protected tables.
 pub(super) fn statement(form: &str) -> ClientError {
     ClientError::refused(

@@ -101,7 +101,7 @@ impl<'c> Names<'c> {
     }
 
     /// The protected column whose cells a column of `table` holds; an error if the catalog shows it as
-    /// anything but `bytea`, for then the database holds it in clear.
+    /// anything but `bytea`, for then the database holds it in clear, or does not have its type.
     pub(super) fn protected_column(
         self,
         table: &Relation,
@@ -110,6 +110,9 @@ impl<'c> Names<'c> {
         let Some(protected) = table.cell(column, self.policy) else { return Ok(None) };
         if column.type_oid != BYTEA {
             return Err(refusal::not_migrated(protected));
+        }
+        if protected.logical.is_named() {
+            return Err(refusal::unresolved_type(protected));
         }
         Ok(Some(Arc::clone(protected)))
     }

@@ -3,8 +3,10 @@
 
 use super::reach::{self, Dependencies, Function};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
+use crate::policy::types::{Type, TypeKind, Types};
 use crate::policy::{Policy, QualifiedName};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
 
 /// Tables, views, sequences, foreign and partitioned tables; those of sessions and TOAST left out.
@@ -49,6 +51,24 @@ const FUNCTIONS: &str = "
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
 
+/// Enums and domains, with the labels of the first and what the second are over.
+const TYPES: &str = "
+    SELECT t.oid, n.nspname::text, t.typname::text, t.typarray, t.typtype = 'e', t.typbasetype, t.typtypmod,
+      t.typnotnull,
+      EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.contypid = t.oid AND c.contype = 'c'),
+      ARRAY(SELECT e.enumlabel::text FROM pg_catalog.pg_enum e WHERE e.enumtypid = t.oid
+        ORDER BY e.enumsortorder)
+    FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+    WHERE t.typtype IN ('d', 'e') AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
+
+const NOT_NULL: &str = "
+    SELECT n.nspname::text, c.relname::text, a.attname::text
+    FROM pg_catalog.pg_attribute a
+      JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.attnotnull AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'f')
+      AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
+
 /// Reads the catalog of the database that `client` is connected to.
 pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Catalog, Error> {
     let transaction = client
@@ -57,6 +77,8 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
         .read_only(true)
         .start()
         .await?;
+    let own = resolved(&transaction, policy).await?;
+    let policy = own.as_ref().unwrap_or(policy);
     let mut relations = relations(&transaction).await?;
     let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction).await? };
     let dependencies =
@@ -79,7 +101,36 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
             relation.reach = Reach::Protected;
         }
     }
-    Ok(Catalog::new(relations.into_values(), reaching.functions))
+    Ok(Catalog::new(relations.into_values(), reaching.functions).with_policy(own.map(Arc::new)))
+}
+
+/// The policy with its named types as the database has them; `None` if it names none.
+async fn resolved(transaction: &Transaction<'_>, policy: &Policy) -> Result<Option<Policy>, Error> {
+    if !policy.columns().iter().any(|column| column.logical.is_named()) {
+        return Ok(None);
+    }
+    let mut types = Vec::new();
+    for row in transaction.query(TYPES, &[]).await? {
+        let kind = if row.try_get(4)? {
+            TypeKind::Enum(row.try_get(9)?)
+        } else {
+            TypeKind::Domain {
+                base: row.try_get(5)?,
+                typmod: row.try_get(6)?,
+                not_null: row.try_get(7)?,
+                checked: row.try_get(8)?,
+            }
+        };
+        let name = QualifiedName { schema: row.try_get(1)?, name: row.try_get(2)? };
+        types.push(Type { name, oid: row.try_get(0)?, array_oid: row.try_get(3)?, kind });
+    }
+    let mut not_null = HashSet::new();
+    for row in transaction.query(NOT_NULL, &[]).await? {
+        let table = QualifiedName { schema: row.try_get(0)?, name: row.try_get(1)? };
+        not_null.insert((table, row.try_get::<_, String>(2)?));
+    }
+    Ok(policy
+        .resolved(&Types::new(types), |table, column| not_null.contains(&(table.clone(), column.to_owned()))))
 }
 
 async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relation>, Error> {
