@@ -14,3 +14,10 @@ INSERT INTO patients VALUES (4, NULL, '', 'SEED-004', '', '0099-01-01', 'infinit
 INSERT INTO visits VALUES (1, 'SEED-001', 'SEED fracture', 120), (2, 'SEED-001', 'SEED control', 30), (3, 'SEED-002', NULL, 45), (4, 'SEED-none', 'SEED walk-in', 0);
 INSERT INTO "Odd Table" VALUES ('SEED-odd', 'plain one'), (NULL, 'plain two');
 INSERT INTO other.archive VALUES (1, 'not protected');
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'so, "happy"');
+CREATE DOMAIN email AS varchar(30);
+CREATE DOMAIN score AS int NOT NULL;
+CREATE TABLE typed (id int PRIMARY KEY, f4 real, f8 double precision, code char(8), clock time, zoned timetz, moment timestamp, rounded timestamp(3), span interval, host inet, net cidr, mac macaddr, doc json, anynum numeric, mood mood, email email, score public.score NOT NULL, ints int[], texts text[], moods mood[], emails email[], days date[], blobs bytea[]);
+INSERT INTO typed VALUES (1, 1.5, 1e23, 'SEED', '12:34:56.789', '12:34:56+02', '2024-05-06 07:08:09.123456', '2024-05-06 07:08:09.1235', '1 year 2 mons -3 days 04:05:06.7', '10.0.0.1/24', '10.1.0.0/16', '08:00:2b:01:02:03', '{"SEED":  1 }', 1.500, 'ok', 'SEED@example.org', 7, '{1,NULL,-3}', '{"SEED a","SEED, \"b\"",NULL,"NULL"}', '{sad,"so, \"happy\"",NULL}', '{SEED@a}', '{2024-05-06,infinity}', '{"\\x00ff",NULL}');
+INSERT INTO typed VALUES (2, '-0', 'NaN', '', '24:00', '00:00-12', '-infinity', '0044-03-15 12:00 BC', '0', '::1', '::/0', '00-00-00-00-00-00', 'null', 'NaN', 'so, "happy"', '', -7, '{}', '{{SEED1,SEED2},{SEED3,SEED4}}', '{}', '{}', '[0:1]={2024-01-01,2024-01-02}', '{}');
+INSERT INTO typed (id, score) VALUES (3, 0);

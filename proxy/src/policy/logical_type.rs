@@ -147,6 +147,8 @@ impl LogicalType {
             | Self::Timestamp(Some(digits))
             | Self::Timestamptz(Some(digits)) => i32::from(*digits),
             Self::Interval(Some(digits)) => INTERVAL_FULL_RANGE | i32::from(*digits),
+            // An array of a domain has none, for the domain has its own.
+            Self::Array(element) if matches!(**element, Self::Domain(_)) => -1,
             Self::Array(element) => element.typmod(),
             Self::Domain(domain) => domain.base.typmod(),
             _ => -1,

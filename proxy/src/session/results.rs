@@ -3,7 +3,7 @@
 
 use super::fault::Fault;
 use crate::error::{ClientError, Code, sqlstate};
-use crate::policy::{Policy, ProtectedColumn, catalog::Catalog};
+use crate::policy::{Policy, ProtectedColumn, Purpose, catalog::Catalog};
 use crate::shares::Burst;
 use crate::sql::{Parameter, ResultColumn};
 use crate::value::{self, Settings};
@@ -179,9 +179,11 @@ pub(super) fn parameter_description(
 ) -> Result<(), Fault> {
     let mut types = rows::parameter_types(body)?;
     for (index, parameter) in parameters.iter().enumerate() {
-        if let Parameter::Cell(column, _) = parameter {
+        if let Parameter::Cell(column, purpose) = parameter {
             let place = types.get_mut(index).filter(|oid| **oid == BYTEA).ok_or_else(stale)?;
             *place = match declared.get(index) {
+                // What is assigned to a domain is of it; what is compared with one is of its base type.
+                None | Some(0) if *purpose == Purpose::Assign => column.logical.own_oid(),
                 None | Some(0) => column.logical.oid(),
                 Some(declared) => *declared,
             };

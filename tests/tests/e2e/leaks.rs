@@ -159,20 +159,31 @@ fn rows(frames: &[Frame]) -> usize {
     if returned > 0 { returned } else { affected.unwrap_or(0) }
 }
 
-/// Without what may differ: the OIDs of tables, the order of rows that nobody ordered, notices, and
-/// `text` (25) as the type of a parameter that meets a `varchar` (1043), where we name the column's.
+/// Without what may differ: the OIDs of tables and of the schema's own types, the order of rows that
+/// nobody ordered, notices, and the type of a parameter that meets a `varchar` (1043) or a `cidr` (650),
+/// which is `text` (25) or `inet` (869), where we name the column's.
 fn normal(case: &Case, mut frames: Vec<Frame>) -> Vec<Frame> {
     frames.retain(|frame| !matches!(frame.tag, b'N' | b'S'));
     for frame in &mut frames {
         if frame.tag == b't' {
-            for oid in frame.body[2..].chunks_mut(4).filter(|oid| **oid == 1043_u32.to_be_bytes()) {
-                oid.copy_from_slice(&25_u32.to_be_bytes());
+            for oid in frame.body[2..].chunks_mut(4) {
+                let compared = match u32::from_be_bytes(oid.try_into().unwrap()) {
+                    1043 => 25,
+                    650 => 869,
+                    own @ 16_384.. => own.min(16_384),
+                    other => other,
+                };
+                oid.copy_from_slice(&compared.to_be_bytes());
             }
         }
         if frame.tag == b'T' {
             let mut at = 2;
             while let Some(end) = frame.body[at..].iter().position(|byte| *byte == 0) {
                 frame.body[at + end + 1..at + end + 5].fill(0);
+                let type_oid = &mut frame.body[at + end + 7..at + end + 11];
+                if type_oid >= &mut 16_384_u32.to_be_bytes()[..] {
+                    type_oid.fill(0xff);
+                }
                 at += end + 19;
             }
         }

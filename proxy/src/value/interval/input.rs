@@ -162,7 +162,12 @@ impl Sum {
             let (word, after) =
                 after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
             if word.is_empty() {
-                return Err(other_form());
+                // A number alone is of seconds.
+                if numbers > 1 || !after.is_empty() {
+                    return Err(other_form());
+                }
+                self.add(&number, Unit::Micros(SECOND, SECOND_BIT))?;
+                break;
             }
             if after.starts_with(|c: char| c.is_alphanumeric()) {
                 return Err(refusal::syntax(&TYPE));
