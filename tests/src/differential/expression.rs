@@ -4,7 +4,7 @@ use super::kind::Kind;
 use super::schema::Class;
 use super::scope::{Field, Generator, Shape};
 use super::shapes::Form;
-use super::tree::Sql;
+use super::tree::{Form as Written, Sql, Value};
 use crate::sql;
 
 impl Generator {
@@ -106,8 +106,24 @@ impl Generator {
                     .collect();
                 sql!["(", name, ", ", other.sql, ") IN (", Sql::list(rows), ")"]
             }
+            11 if Form::AnyOfArrayValue.is_on() && matches!(kind, Kind::Text | Kind::Int4) => {
+                let array = if kind == Kind::Text { Kind::Texts } else { Kind::Integers };
+                let word = self.random.one_of([" = ANY (", " <> ALL ("]);
+                sql![name, word, self.some_value(array), ")"]
+            }
+            12 if Form::TwoClasses.is_on() => self.parameter_twice(&field, fields),
             _ => sql![name, operator, self.value(kind)],
         }
+    }
+
+    /// One parameter beside a cell and beside a plain field.
+    fn parameter_twice(&mut self, cell: &Field, fields: &[Field]) -> Sql {
+        let plain = self.field(fields, |other| other.kind == cell.kind && other.class == Class::Plain);
+        let Some(plain) = plain else { return "true".into() };
+        let value = Value { kind: cell.kind, text: self.text(cell.kind), form: Written::Parameter };
+        let again = Value { form: Written::AgainParameter, ..value.clone() };
+        let (first, second) = (cell.sql.as_str(), plain.sql.as_str());
+        sql!["(", first, " = ", Sql::Value(value), " OR ", second, " = ", Sql::Value(again), ")"]
     }
 
     /// A condition with a query in it, correlated or not.
@@ -130,6 +146,13 @@ impl Generator {
         let inner = source.fields.get(at).map(|field| field.sql.clone()).unwrap_or_default();
         let all: Vec<Field> = source.fields.iter().chain(fields).cloned().collect();
         let filter = Sql::optional(sql![" WHERE ", self.condition(&all, depth)]);
+        if Form::RowWithSubquery.is_on() && self.random.chance(20) {
+            let row = self.known_key();
+            let word = self.random.one_of([" = ", " IN "]);
+            let key = source.fields.first().map(|field| field.sql.clone()).unwrap_or_default();
+            let left = format!("({}, 1){word}(SELECT {inner}, 1 FROM ", field.sql);
+            return sql![left, source.sql, format!(" WHERE {key} = "), row, ")"];
+        }
         let word = self.random.one_of([" IN (", " NOT IN (", " = ANY (", " <> ALL ("]);
         sql![field.sql, word, "SELECT ", inner, " FROM ", source.sql, filter, ")"]
     }

@@ -70,7 +70,11 @@ impl Session {
         if saved {
             self.push("SAVEPOINT failing");
         }
-        let statement = self.generator.sent(sql, expected, false);
+        let mut statement = self.generator.sent(sql, expected, false);
+        // The proxy may see at PREPARE what the server sees at EXECUTE.
+        if statement.protocol == Protocol::Prepared {
+            statement.protocol = Protocol::Simple;
+        }
         self.statements.push(statement);
         if saved {
             self.push("ROLLBACK TO failing");
@@ -183,7 +187,7 @@ impl Generator {
     fn sent(&mut self, sql: Sql, expected: Expected, ordered: bool) -> Statement {
         let protocol = match self.random.below(20) {
             0..=7 => Protocol::Simple,
-            8 if Shapes::Prepare.is_on() => Protocol::Prepared,
+            8 if Shapes::Prepare.is_on() && preparable(&sql) => Protocol::Prepared,
             _ => Protocol::Extended {
                 binary_parameters: self.random.chance(40),
                 binary_results: self.random.chance(50),
@@ -266,4 +270,9 @@ impl Generator {
         ];
         Query { sql, outputs: Vec::new(), ordered: true }
     }
+}
+
+/// Whether PREPARE is right for it by now: not with an array of parameters.
+fn preparable(sql: &Sql) -> bool {
+    Shapes::PreparedArray.is_on() || !sql.print(false).text.contains("ARRAY[")
 }

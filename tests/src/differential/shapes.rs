@@ -12,6 +12,8 @@ pub enum Form {
     AnyOfArray,
     /// `= ANY ($1)` and `= ANY ('{…}')`.
     AnyOfArrayValue,
+    /// One parameter beside a cell and beside what is plain.
+    TwoClasses,
     /// `(a, b) = (SELECT …)` in a condition.
     RowWithSubquery,
     /// INSERT … SELECT whose literals stand in FROM or in a WITH query.
@@ -20,14 +22,14 @@ pub enum Form {
     Merge,
     /// PREPARE, EXECUTE, DEALLOCATE.
     Prepare,
+    /// `PREPARE … ARRAY[$1]`.
+    PreparedArray,
     /// DECLARE, FETCH, MOVE, CLOSE.
     Cursor,
     /// COPY … TO STDOUT.
     CopyOut,
     /// COPY … FROM STDIN.
     CopyIn,
-    /// Views that are read and written.
-    View,
 }
 
 /// What is not generated: it is refused, or known to be wrong.
@@ -35,12 +37,13 @@ const OFF: &[Form] = &[
     Form::TypedNull,
     Form::LostModifier,
     Form::AnyOfArrayValue,
+    Form::TwoClasses,
     Form::RowWithSubquery,
     Form::ValuesIntoCells,
     Form::Merge,
     Form::Prepare,
+    Form::PreparedArray,
     Form::Cursor,
-    Form::View,
 ];
 
 impl Form {

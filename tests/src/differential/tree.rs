@@ -66,6 +66,8 @@ pub enum Form {
     Parameter,
     /// `$n::type`
     CastParameter,
+    /// `$n` of the parameter before it, whose value it has.
+    AgainParameter,
 }
 
 /// A printed statement.
@@ -244,6 +246,10 @@ impl Value {
                 }
                 return;
             }
+            Form::AgainParameter if !to.inline && !to.parameters.is_empty() => {
+                to.text.push_str(&format!("${}", to.parameters.len()));
+                return;
+            }
             _ => {}
         }
         let Some(text) = &self.text else {
@@ -253,7 +259,7 @@ impl Value {
         };
         let quoted = format!("'{}'", text.replace('\'', "''"));
         let written = match self.form {
-            Form::Quoted | Form::Parameter => quoted,
+            Form::Quoted | Form::Parameter | Form::AgainParameter => quoted,
             Form::Bare if self.kind.is_bare(text) => text.clone(),
             Form::Bare => quoted,
             Form::Escaped => format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
@@ -273,6 +279,9 @@ impl Value {
         let mut simpler = Vec::new();
         if !matches!(self.form, Form::Quoted | Form::Bare) {
             simpler.push(Value { form: Form::Quoted, ..self.clone() });
+        }
+        if matches!(self.form, Form::Parameter | Form::AgainParameter) {
+            return simpler;
         }
         let plain = self.kind.pool().first().map(|text| (*text).to_owned());
         if self.text.is_some() && self.text != plain {

@@ -45,7 +45,9 @@ impl Generator {
         let (table, columns) = self.inserted_columns();
         let columns = columns.get(1..).unwrap_or_default();
         let alias = self.name();
-        let body = if self.random.chance(25) {
+        let body = if Form::ValuesIntoCells.is_on() && self.random.chance(15) {
+            self.inserted_values(table, columns)
+        } else if self.random.chance(25) {
             self.inserted_query(table, columns)
         } else {
             let names = std::iter::once(table.key()).chain(columns.iter().map(|column| column.name));
@@ -60,8 +62,25 @@ impl Generator {
         };
         let source = named(table, &alias);
         let conflict = self.on_conflict(table, &alias, &source);
-        let returning = self.returning(&source.fields);
+        let returning = self.returning(&alias, &source.fields);
         sql![format!("INSERT INTO {} AS {alias} ", table.qualified()), body, conflict, returning]
+    }
+
+    /// `(columns) SELECT … FROM (VALUES …)`, as object mappers insert.
+    fn inserted_values(&mut self, table: &'static Table, columns: &[&'static Column]) -> Sql {
+        let names: Vec<&str> =
+            std::iter::once(table.key()).chain(columns.iter().map(|column| column.name)).collect();
+        let alias = self.name();
+        let inner: Vec<String> = names.iter().map(|_| self.name()).collect();
+        let rows = (0..=self.random.below(2)).map(|_| {
+            let key = self.new_key();
+            let values = columns.iter().map(|column| self.typed_value(column.kind)).collect::<Vec<_>>();
+            sql!["(", Sql::list(std::iter::once(key).chain(values).collect()), ")"]
+        });
+        let rows = Sql::list(rows.collect());
+        let targets: Vec<String> = inner.iter().map(|name| format!("{alias}.{name}")).collect();
+        let (names, targets, inner) = (names.join(", "), targets.join(", "), inner.join(", "));
+        sql![format!("({names}) SELECT {targets} FROM (VALUES "), rows, format!(") AS {alias} ({inner})")]
     }
 
     /// `(columns) SELECT …` of one row or none, so that no order decides what conflicts with what.
@@ -160,7 +179,7 @@ impl Generator {
             true => Sql::none(),
             false => sql![" WHERE ", Sql::List { separator: " AND ", least: 1, items: conditions }],
         };
-        let returning = self.returning(&scope);
+        let returning = self.returning(&alias, &scope);
         sql![format!("UPDATE {} AS {alias} SET ", table.qualified()), set, from, filter, returning]
     }
 
@@ -229,7 +248,7 @@ impl Generator {
             false => self.condition(&target.fields, 1),
         };
         // What the joined rows hold is not returned: several may go with one, and any of them counts.
-        let returning = self.returning(&target.fields);
+        let returning = self.returning(&alias, &target.fields);
         let (using, link) = match using {
             Some((source, link)) => (sql![" USING ", source.sql], sql![link, " AND "]),
             None => (Sql::none(), Sql::none()),
@@ -326,9 +345,9 @@ impl Generator {
         ]
     }
 
-    fn returning(&mut self, fields: &[Field]) -> Sql {
+    fn returning(&mut self, alias: &str, fields: &[Field]) -> Sql {
         match self.random.below(5) {
-            0 => Sql::optional(" RETURNING *".into()),
+            0 => Sql::optional(sql![format!(" RETURNING {alias}.*")]),
             1 | 2 => {
                 let count = self.random.below(3) + 1;
                 let shown = self.random.some_of(fields, count);
