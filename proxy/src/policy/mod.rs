@@ -2,6 +2,7 @@
 //! database's catalog may only confirm it.
 
 pub mod catalog;
+pub mod inheritance;
 mod logical_type;
 pub mod oid;
 mod parse;

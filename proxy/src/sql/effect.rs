@@ -48,8 +48,7 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
         Node::CreateStmt(create) => {
             let (name, exists) = created(create.relation()?, names);
             let keeps = exists && create.if_not_exists;
-            (!keeps)
-                .then(|| names.catalog.with_relation(relation(name.clone(), columns(create, &name, names))))
+            (!keeps).then(|| names.catalog.with_relation(table(create, &name, names)))
         }
         Node::CreateTableAsStmt(create) => unknown_columns(create.into()?.rel()?, names),
         Node::SelectStmt(select) => unknown_columns(select.into_clause()?.rel()?, names),
@@ -57,6 +56,7 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
         Node::CreateSeqStmt(create) => unknown_columns(create.sequence()?, names),
         Node::AlterTableStmt(alter) => altered(alter, names),
         Node::RenameStmt(rename) => renamed(rename, names),
+        Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::DropStmt(drop) => dropped(drop, names),
         _ => None,
     }
@@ -88,20 +88,42 @@ fn created(range: &nodes::RangeVar, names: Names<'_>) -> (QualifiedName, bool) {
     }
 }
 
-/// The columns of CREATE TABLE; `None` where they come from another table.
-fn columns(create: &nodes::CreateStmt, name: &QualifiedName, names: Names<'_>) -> Option<Vec<Column>> {
-    if !create.inh_relations().is_empty() || create.partbound().is_some() || create.of_typename().is_some() {
-        return None;
+/// The relation that CREATE TABLE makes. Its columns are not known where they come from a type, or
+/// from a table that is not known.
+pub(super) fn table(create: &nodes::CreateStmt, name: &QualifiedName, names: Names<'_>) -> Relation {
+    let mut made = relation(name.clone(), Some(Vec::new()));
+    let mut parents = Vec::new();
+    for parent in create.inh_relations() {
+        parents.push(if let Node::RangeVar(range) = parent { known(range, names) } else { None });
     }
-    let mut columns = Vec::new();
+    let mut brought = parents.clone();
     for element in create.table_elts() {
-        match element {
-            Node::ColumnDef(definition) => columns.push(column(definition, name, names)),
-            Node::Constraint(_) => {}
-            _ => return None,
+        if let Node::TableLikeClause(like) = element {
+            brought.push(like.relation().and_then(|range| known(range, names)));
         }
     }
-    Some(columns)
+    let all_known = brought.iter().all(|found| found.is_some_and(|relation| relation.columns.is_some()));
+    if !all_known || create.of_typename().is_some() {
+        made.columns = None;
+        return made;
+    }
+    let inherited = brought.iter().flatten().flat_map(|relation| relation.columns.iter().flatten());
+    let inherited = inherited.map(|column| Column { number: 0, holds: Holds::Own, ..column.clone() });
+    let own = create.table_elts().iter().filter_map(|element| match element {
+        Node::ColumnDef(definition) => Some(column(definition, name, names)),
+        _ => None,
+    });
+    let mut columns: Vec<Column> = Vec::new();
+    for column in inherited.chain(own) {
+        if !columns.iter().any(|before| before.name == column.name) {
+            columns.push(column);
+        }
+    }
+    made.columns = Some(columns);
+    for parent in parents.into_iter().flatten() {
+        made.inherit(parent, names.policy);
+    }
+    made
 }
 
 fn column(definition: &nodes::ColumnDef, table: &QualifiedName, names: Names<'_>) -> Column {
@@ -156,7 +178,25 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Option<Catalog> {
     None
 }
 
+fn moved(alter: &nodes::AlterObjectSchemaStmt, names: Names<'_>) -> Option<Catalog> {
+    let old = known(alter.relation()?, names)?;
+    let mut relation = Relation::clone(old);
+    alter.newschema()?.clone_into(&mut relation.name.schema);
+    Some(names.catalog.without(&old.name).with_relation(relation))
+}
+
 fn dropped(drop: &nodes::DropStmt, names: Names<'_>) -> Option<Catalog> {
+    // Of other objects, a part of the name may be a relation's.
+    if !matches!(
+        drop.remove_type,
+        ObjectType::OBJECT_TABLE
+            | ObjectType::OBJECT_VIEW
+            | ObjectType::OBJECT_MATVIEW
+            | ObjectType::OBJECT_SEQUENCE
+            | ObjectType::OBJECT_FOREIGN_TABLE
+    ) {
+        return None;
+    }
     let mut catalog = None;
     for object in drop.objects() {
         let Node::NodeList(parts) = object else { continue };

@@ -84,11 +84,9 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Result<(), ClientErr
     let meaning = names.meaning(range.schemaname(), bare);
     match rename.rename_type {
         ObjectType::OBJECT_COLUMN => match meaning {
-            Meaning::Protected(relation) => {
-                let columns = names.policy.table(&relation.name);
-                let protected = |name: Option<&str>| {
-                    columns.zip(name).is_some_and(|(columns, name)| columns.contains_key(name))
-                };
+            Meaning::Protected(relation) if !is_view(relation) => {
+                let columns = relation.cells(names.policy);
+                let protected = |name: Option<&str>| name.is_some_and(|name| columns.contains_key(name));
                 if protected(rename.subname()) || protected(rename.newname()) {
                     return Err(refusal::rename());
                 }

@@ -159,7 +159,11 @@ impl Edit {
 impl Plan {
     /// Whether it still means the same, under a catalog that may have changed since it was made.
     pub fn holds_for(&self, context: &Context<'_>) -> bool {
-        self.seen.holds(self.protected, context)
+        let own_change = |after: &Arc<Catalog>| after.version() == context.catalog.version();
+        // A definition without parameters has said all that it says.
+        (self.changes_catalog && self.parameters.is_empty())
+            || self.catalog_after.as_ref().is_some_and(own_change)
+            || self.seen.holds(self.protected, context)
     }
 
     /// Whether the text may be kept with its plan: not if it holds a protected literal or a share.

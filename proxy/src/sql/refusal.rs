@@ -318,6 +318,15 @@ pub(super) fn half_protected(c: &ProtectedColumn, other: &QualifiedName) -> Clie
     )
 }
 
+/// A child that would no longer be known to hold cells.
+pub(super) fn parts(child: &QualifiedName) -> ClientError {
+    ClientError::refused(
+        Code::HalfProtected,
+        format!("{child} holds protected columns of its parent and is not in the policy itself"),
+        "Name it in the policy with the same columns first, or drop it.",
+    )
+}
+
 /// A table whose columns are not known.
 pub(super) fn columns_not_known(name: &QualifiedName) -> ClientError {
     ClientError::refused(

@@ -405,7 +405,6 @@ fn what_would_leak_or_lie_is_refused() {
         "create index on patients (id) where ssn = 'MARKER'",
         "create index on patients using gin (ssn)",
         "create temp table patients (id int, ssn text)",
-        "create table child () inherits (patients)",
         "create table clone (like patients)",
         "select 1 from logs where ssn = 'x' and exists (select ssn || 'x' from patients)",
         "select count(*) over (order by ssn) from patients",

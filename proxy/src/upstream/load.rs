@@ -4,7 +4,7 @@
 use super::reach::{self, Dependencies, Function};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use crate::policy::types::{Type, TypeKind, Types};
-use crate::policy::{Policy, QualifiedName};
+use crate::policy::{Policy, QualifiedName, inheritance};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
@@ -35,6 +35,10 @@ const RULE_FUNCTIONS: &str = "
     WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
 
 const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits";
+
+/// Columns by whose order or values a table is partitioned: bounds are literals, which stand in clear.
+const BOUND_COLUMNS: &str = "
+    SELECT partrelid, pg_catalog.unnest(partattrs) FROM pg_catalog.pg_partitioned_table WHERE partstrat IN ('l', 'r')";
 
 const FUNCTION_PARTS: &str = "
     SELECT objid, refobjid FROM pg_catalog.pg_depend
@@ -83,20 +87,33 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
     let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction).await? };
     let dependencies =
         if policy.is_empty() { Dependencies::default() } else { dependencies(&transaction).await? };
+    let bound_columns = transaction.query(BOUND_COLUMNS, &[]).await?;
     transaction.commit().await?;
 
+    for row in bound_columns {
+        let (oid, number): (u32, i16) = (row.try_get(0)?, row.try_get(1)?);
+        let Some(relation) = relations.get_mut(&oid) else { continue };
+        let cells = relation.cells(policy).into_owned();
+        let column = relation.columns.iter_mut().flatten().find(|column| column.number == number);
+        if let Some(column) = column.filter(|column| cells.contains_key(&column.name)) {
+            column.holds = Holds::Computed;
+        }
+    }
+    inheritance::follow(&mut relations, &dependencies.parents, policy);
     let reaching = {
         let names = relations.iter().map(|(oid, relation)| (*oid, relation.name.name.as_str())).collect();
         let protected = relations
             .values()
-            .filter(|relation| policy.table(&relation.name).is_some())
+            .filter(|relation| relation.reach == Reach::Followed || policy.table(&relation.name).is_some())
             .map(|relation| relation.oid);
         let protected_names = policy.tables().map(|(name, _)| name.name.clone());
         reach::compute(protected, protected_names, &names, &functions, &dependencies)
     };
     for oid in &reaching.relations {
+        let ruled = |on: &(u32, u32)| on.0 == *oid && reaching.relations.contains(&on.1);
         if let Some(relation) = relations.get_mut(oid)
             && policy.table(&relation.name).is_none()
+            && (relation.reach == Reach::None || dependencies.rule_relations.iter().any(ruled))
         {
             relation.reach = Reach::Protected;
         }

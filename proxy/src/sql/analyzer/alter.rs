@@ -4,25 +4,55 @@ use super::super::resolve::Meaning;
 use super::super::{offset, refusal};
 use super::{Analysis, Analyzer};
 use crate::policy::TablePolicy;
+use crate::policy::catalog::Relation;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, AlterTableType as Action};
-use std::borrow::Cow;
 
 impl<'a> Analyzer<'a> {
     /// ALTER TABLE: what keeps protected columns as the policy says.
     pub(super) fn alter_table(&mut self, alter: &'a nodes::AlterTableStmt) -> Analysis<()> {
         let range = alter.relation().ok_or_else(refusal::not_understood)?;
-        let columns = match self.names.relation(range)? {
-            Meaning::Protected(relation) => relation.cells(self.names.policy),
-            _ => Cow::default(),
+        let (Meaning::Plain(relation) | Meaning::Protected(relation)) = self.names.relation(range)? else {
+            return Err(refusal::not_understood().into());
         };
+        let columns = relation.cells(self.names.policy);
         let table = range.relname().unwrap_or_default();
         for command in alter.cmds() {
             let Node::AlterTableCmd(command) = command else { return Err(refusal::not_understood().into()) };
+            if self.family(command, relation)? {
+                continue;
+            }
             self.alter_command(command, &columns, table)
                 .map_err(|refusal| refusal.at(offset(range.location)))?;
         }
         Ok(())
+    }
+
+    /// What joins or parts parents and children; false if the command does neither. Those that join
+    /// have to agree already, and a child that parts has to be in the policy itself.
+    fn family(&self, command: &'a nodes::AlterTableCmd, relation: &Relation) -> Analysis<bool> {
+        let other = match command.def() {
+            Node::RangeVar(range) => range,
+            Node::PartitionCmd(partition) => partition.name().ok_or_else(refusal::not_understood)?,
+            _ => return Ok(false),
+        };
+        let at = offset(other.location);
+        let parts_alone = |child: &Relation| {
+            let policy = self.names.policy;
+            let named = policy.table(&child.name).is_some() || child.cells(policy).is_empty();
+            if named { Ok(()) } else { Err(refusal::parts(&child.name).at(at)) }
+        };
+        let (Meaning::Plain(other) | Meaning::Protected(other)) = self.names.relation(other)? else {
+            return Err(refusal::not_understood().into());
+        };
+        match command.subtype {
+            Action::AT_AttachPartition => self.agree(other, relation).map_err(|refusal| refusal.at(at))?,
+            Action::AT_AddInherit => self.agree(relation, other).map_err(|refusal| refusal.at(at))?,
+            Action::AT_DetachPartition | Action::AT_DetachPartitionFinalize => parts_alone(other)?,
+            Action::AT_DropInherit => parts_alone(relation)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn alter_command(
@@ -95,10 +125,7 @@ impl<'a> Analyzer<'a> {
                 | Action::AT_DisableTrigAll
                 | Action::AT_DisableTrigUser
                 | Action::AT_DisableRule
-                | Action::AT_DropOf
-                | Action::AT_DropInherit
-                | Action::AT_DetachPartition
-                | Action::AT_DetachPartitionFinalize,
+                | Action::AT_DropOf,
                 _,
             ) => Ok(()),
             _ => Err(refusal::statement("this form of ALTER TABLE").into()),

@@ -3,14 +3,16 @@
 use super::super::class::Cast;
 use super::super::plan::Edit;
 use super::super::resolve::Meaning;
-use super::super::{offset, refusal};
+use super::super::{effect, offset, refusal};
 use super::expression::has_equality;
 use super::insert::quoted;
 use super::leaf::same_domain;
 use super::{Analysis, Analyzer};
+use crate::policy::catalog::{Holds, Relation};
 use crate::policy::{ProtectedColumn, QualifiedName, TablePolicy};
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, PartitionStrategy, TableLikeOption};
+use std::sync::Arc;
 use trefoil_keys::cell;
 
 /// How the names of the CHECKs begin that only cells pass; the column's name follows.
@@ -37,32 +39,14 @@ impl<'a> Analyzer<'a> {
             Meaning::NotCreated(name) => name,
             Meaning::Plain(_) | Meaning::Unknown => QualifiedName::new("", bare),
         };
-        let columns = self.names.policy.table(&name).cloned().unwrap_or_default();
-        if !columns.is_empty() {
-            if !create.inh_relations().is_empty()
-                || create.partbound().is_some()
-                || create.of_typename().is_some()
-            {
-                return Err(refusal::statement("CREATE TABLE with INHERITS, PARTITION OF or OF")
-                    .at(at)
-                    .into());
-            }
-            if range.schemaname().is_none() {
-                let start = self.token_range(range.location)?.start;
-                self.edits
-                    .push(Edit::Text { range: start..start, with: format!("{}.", quoted(&name.schema)) });
-            }
+        let made = effect::table(create, &name, self.names);
+        let columns = self.inherited(create, &made)?;
+        if self.names.policy.table(&name).is_some() && range.schemaname().is_none() {
+            let start = self.token_range(range.location)?.start;
+            self.edits.push(Edit::Text { range: start..start, with: format!("{}.", quoted(&name.schema)) });
         }
         if let Some(key) = create.partspec() {
             self.partition_key(key, &columns, bare)?;
-        }
-        for parent in create.inh_relations() {
-            let Node::RangeVar(parent) = parent else { return Err(refusal::not_understood().into()) };
-            if !matches!(self.names.relation(parent)?, Meaning::Plain(_)) {
-                return Err(refusal::statement("INHERITS or PARTITION OF")
-                    .at(offset(parent.location))
-                    .into());
-            }
         }
         for element in create.table_elts() {
             match element {
@@ -73,6 +57,54 @@ impl<'a> Analyzer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The cells of a new table by column. It and its parents show the same rows, so they have to agree.
+    fn inherited(&self, create: &'a nodes::CreateStmt, made: &Relation) -> Analysis<TablePolicy> {
+        let policy = self.names.policy;
+        for parent in create.inh_relations() {
+            let Node::RangeVar(range) = parent else { return Err(refusal::not_understood().into()) };
+            let (Meaning::Plain(parent) | Meaning::Protected(parent)) = self.names.relation(range)? else {
+                return Err(refusal::not_understood().into());
+            };
+            let at = offset(range.location);
+            if made.columns.is_none() {
+                return Err(refusal::columns_not_known(&parent.name).at(at).into());
+            }
+            self.agree(made, parent).map_err(|refusal| refusal.at(at))?;
+        }
+        let named = policy.table(&made.name);
+        if named.is_some() && create.of_typename().is_some() {
+            return Err(refusal::statement("CREATE TABLE OF a type").into());
+        }
+        Ok(match made.columns {
+            Some(_) => made.cells(policy).into_owned(),
+            None => named.cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Requires that a child's columns hold what its parent's of the same name hold.
+    pub(super) fn agree(&self, child: &Relation, parent: &Relation) -> Analysis<()> {
+        let policy = self.names.policy;
+        let (mut below, mut above) = (child.clone(), parent.clone());
+        let changed = below.inherit(parent, policy) || above.show(child, policy);
+        let computed = |relation: &Relation| {
+            relation.columns.iter().flatten().any(|column| column.holds == Holds::Computed)
+        };
+        if !changed && !computed(child) && !computed(parent) {
+            return Ok(());
+        }
+        let (here, there) = (child.cells(policy), parent.cells(policy));
+        let differs = |cell: &&Arc<ProtectedColumn>| {
+            let (a, b) = (here.get(&cell.name), there.get(&cell.name));
+            !a.zip(b).is_some_and(|(a, b)| same_domain(a, b))
+        };
+        let cell = there.values().find(differs).or_else(|| here.values().find(differs));
+        Err(match cell {
+            Some(cell) if there.contains_key(&cell.name) => refusal::half_protected(cell, &child.name).into(),
+            Some(cell) => refusal::half_protected(cell, &parent.name).into(),
+            None => refusal::reaches_protected(&parent.name).into(),
+        })
     }
 
     /// PARTITION BY: a hash of cells with equality is as good as one of values.
@@ -159,7 +191,14 @@ impl<'a> Analyzer<'a> {
             return Ok(());
         };
         let at = offset(definition.location);
-        let type_name = definition.type_name().ok_or_else(refusal::not_understood)?;
+        let Some(type_name) = definition.type_name() else {
+            // A partition's column has its parent's type, and more constraints.
+            for constraint in definition.constraints() {
+                let Node::Constraint(constraint) = constraint else { continue };
+                self.cell_constraint(constraint, column, columns, table)?;
+            }
+            return Ok(());
+        };
         if !Cast::to(type_name, Vec::new()).defines(&column.logical) {
             return Err(refusal::defined_type(column).at(offset(type_name.location)).into());
         }

@@ -127,3 +127,52 @@ fn tables_in_every_form() {
             .is_ok()
     );
 }
+
+#[test]
+fn children_and_partitions_hold_their_parents_cells() {
+    for text in [
+        "create table p1 partition of patients for values from (1) to (10)",
+        "create table p2 partition of patients (city default 'x', constraint c check (ssn is not null)) default partition by list (city)",
+        "create table kid (extra int) inherits (patients)",
+        "create table base (town text); create table kid () inherits (base)",
+        "alter table patients attach partition visits default",
+        "alter table patients detach partition visits concurrently",
+        "alter table patients no inherit logs",
+    ] {
+        same(text);
+    }
+    rewritten(
+        "create table p1 partition of patients for values in (1); insert into p1 values (1, 'n', 's'); select ssn from p1 where ssn = 's'",
+        "create table p1 partition of patients for values in (1); insert into p1 (\"id\", \"name\", \"ssn\") values (1, «name:n:A», «ssn:s:A»); select ssn from p1 where ssn = «ssn:s:C»",
+    );
+    rewritten(
+        "create temp table kid (extra int) inherits (patients); update kid set ssn = 's', city = 'c', extra = 1",
+        "create temp table kid (extra int) inherits (patients); update kid set ssn = «ssn:s:A», city = 'c', extra = 1",
+    );
+    let check = trefoil_keys::cell::check_constraint(trefoil_keys::cell::Mode::Deterministic, "\"ssn\"");
+    rewritten(
+        "create table kid (ssn text not null default 'x') inherits (patients)",
+        &format!(
+            "create table kid (ssn bytea CONSTRAINT \"trefoil_cell_ssn\" CHECK ({check}) not null default «ssn:x:A») inherits (patients)"
+        ),
+    );
+    rewritten(
+        "create table p1 partition of patients (ssn default 'x') default",
+        "create table p1 partition of patients (ssn default «ssn:x:A») default",
+    );
+    for text in [
+        "create table future (id int) inherits (patients)",
+        "create table kid () inherits (patients, logs)",
+        "create table kid () inherits (patients); alter table kid no inherit patients",
+        "create table kid () inherits (patients); alter table kid set schema public; select upper(ssn) from kid",
+        "create table kid () inherits (patients); alter table kid rename column ssn to bare; select 'MARKER'",
+        "create table p1 partition of patients default; alter table patients detach partition p1",
+        "create table base (id int, ssn text); alter table patients inherit base",
+        "create table base (id int, ssn bytea); alter table patients attach partition base default",
+        "create table base (ssn text) partition by list (ssn); alter table base attach partition patients for values in ('MARKER')",
+        "alter table patients attach partition logs for values in (1)",
+        "create table p1 partition of patient_view default",
+    ] {
+        refused(text, "0A000");
+    }
+}
