@@ -216,6 +216,14 @@ impl Catalog {
         self.reaching_functions.contains(bare)
     }
 
+    /// A new snapshot in which a function of that bare name reaches a protected table.
+    #[must_use]
+    pub fn with_reaching_function(&self, bare: &str) -> Self {
+        let mut next = self.without(&QualifiedName::new("", ""));
+        next.reaching_functions.insert(bare.to_owned());
+        next
+    }
+
     /// A new snapshot in which the relation is added, or replaces the one of its name.
     #[must_use]
     pub fn with_relation(&self, relation: Relation) -> Self {

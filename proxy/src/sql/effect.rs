@@ -1,10 +1,11 @@
 //! What DDL does to the catalog, so that the statements after it in the same text or transaction
 //! are analysed against what they will find.
 
+use super::children;
 use super::class::string;
 use super::resolve::{BYTEA, Meaning, Names, TEMPORARY};
 use crate::policy::QualifiedName;
-use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
+use crate::policy::catalog::{Catalog, Column, EXECUTE, Holds, Kind, Reach, Relation};
 use pg_raw_parse::nodes::{self, AlterTableType, ObjectType};
 use pg_raw_parse::{Node, list};
 use std::sync::Arc;
@@ -58,6 +59,7 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
         Node::RenameStmt(rename) => renamed(rename, names),
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::DropStmt(drop) => dropped(drop, names),
+        Node::CreateFunctionStmt(create) => defined(create, names),
         _ => None,
     }
 }
@@ -176,6 +178,20 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Option<Catalog> {
         return Some(names.catalog.without(&old.name).with_relation(relation));
     }
     None
+}
+
+/// A function that runs text which it makes may be defined; from then on it reaches everything.
+fn defined(create: &nodes::CreateFunctionStmt, names: Names<'_>) -> Option<Catalog> {
+    let mut runs_text = false;
+    for option in create.options() {
+        children::walk(Node::from(option), |node| {
+            runs_text |= node.as_str().is_some_and(|text| text.to_lowercase().contains(EXECUTE));
+            Ok::<(), children::NotFromParser>(())
+        })
+        .ok()?;
+    }
+    let name = create.funcname().iter().next_back().and_then(Node::as_str)?;
+    runs_text.then(|| names.catalog.with_reaching_function(name))
 }
 
 fn moved(alter: &nodes::AlterObjectSchemaStmt, names: Names<'_>) -> Option<Catalog> {

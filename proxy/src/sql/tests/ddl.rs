@@ -73,6 +73,7 @@ fn definitions_that_would_leave_them_bare_are_refused() {
         "create subscription s connection 'host=MARKER' publication p",
         "create rule r as on insert to patients do also notify x",
         "create schema s create table patients (ssn text)",
+        "create function g(t text) returns void language plpgsql as $$ begin execute t; end $$; select g('MARKER')",
         "create table future (secret text check (secret <> 'MARKER'))",
         "create table future (secret text not enforced)",
         "create table future (secret text generated always as ('MARKER') stored)",
