@@ -92,6 +92,13 @@ codes! {
     /// A type of the policy that this database does not have, or not as the policy needs it.
     UnknownType = "TF309", state::FEATURE_NOT_SUPPORTED;
 
+    /// EXECUTE of a prepared statement that does something to the session.
+    NotExecutable = "TF308", state::FEATURE_NOT_SUPPORTED;
+    /// A prepared statement or cursor is another one than when the statement that names it was prepared.
+    NamesChanged = "TF309", state::FEATURE_NOT_SUPPORTED;
+    /// A long name of a statement or cursor in other letters than ASCII.
+    LongName = "TF310", state::FEATURE_NOT_SUPPORTED;
+
     /// A rename of what the policy names, or to such a name.
     Rename = "TF401", state::FEATURE_NOT_SUPPORTED;
     /// A constraint, default or index that a protected column cannot have.

@@ -261,6 +261,13 @@ impl Catalog {
         Some(next)
     }
 
+    /// A new snapshot without the session's temporary relations; `None` if it has none.
+    pub fn without_temporary(&self) -> Option<Self> {
+        let mut temporary = self.relations.keys().filter(|name| name.schema == "pg_temp");
+        let first = self.without(temporary.next()?);
+        Some(temporary.fold(first, |catalog, name| catalog.without(name)))
+    }
+
     /// Whether both show the same, so that plans made for the one hold for the other.
     pub fn same_content(&self, other: &Self) -> bool {
         let columns = |catalog: &Self| catalog.policy.as_ref().map(|policy| policy.columns().to_vec());

@@ -30,6 +30,8 @@ pub struct PolicyError {
 
 /// Schemas whose tables cannot be protected, beside PostgreSQL's own `pg_…`.
 const RESERVED_SCHEMAS: [&str; 2] = ["information_schema", "trefoil"];
+/// The schema of temporary tables, whichever PostgreSQL gives a session.
+const TEMPORARY: &str = "pg_temp";
 /// PostgreSQL cuts longer names off (`NAMEDATALEN` - 1).
 const MAX_NAME: usize = 63;
 const MAX_DOMAIN: usize = 255;
@@ -79,7 +81,8 @@ impl<'t> Parser<'t> {
         };
         self.identifier(at, &name.schema)?;
         self.identifier(at, &name.name)?;
-        if RESERVED_SCHEMAS.contains(&name.schema.as_str()) || name.schema.starts_with("pg_") {
+        let reserved = name.schema.starts_with("pg_") && name.schema != TEMPORARY;
+        if RESERVED_SCHEMAS.contains(&name.schema.as_str()) || reserved {
             return Err(self.error(
                 at,
                 format!("tables of the schema `{}` cannot be protected", name.schema),

@@ -4,13 +4,13 @@
 use super::carriers::Keys;
 use super::copy::Copy;
 use super::fault::Fault;
-use super::names::Prepared;
+use super::names::{Portal, Prepared};
 use super::pending::{Kind, Pending};
 use super::results::{self, Known, Shape};
 use super::splice::Splice;
 use super::state::{BOUND, Fate, State, Streamed, Turn};
 use crate::error::ClientError;
-use crate::sql::{Naming, Plan};
+use crate::sql::{Naming, Plan, ResultColumn};
 use crate::wire::backend::{self, Failure, Severity, Transaction};
 use crate::wire::{Malformed, frame};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ enum Reply {
     /// A description of rows with cells.
     Describe(Shape, bool),
     /// A description of a statement's rows, which is the last reply for it.
-    DescribeStatement(Prepared),
+    DescribeStatement(Arc<[ResultColumn]>),
     /// A description of a statement's parameters.
     Parameters(Prepared),
     /// A row with cells.
@@ -124,16 +124,10 @@ impl State {
                     self.queue.pop();
                 }
             }
-            Reply::DescribeStatement(prepared) => {
-                let statement = prepared.plan.statements.first();
-                match statement.and_then(|statement| statement.results.as_ref()) {
-                    Some(columns) => {
-                        let catalog = self.schema.current();
-                        let known = Known { policy: self.environment.plans.policy(), catalog: &catalog };
-                        results::description(columns, None, body, known, splice.replace(head.size))?;
-                    }
-                    None => splice.pass(head.size),
-                }
+            Reply::DescribeStatement(columns) => {
+                let catalog = self.schema.current();
+                let known = Known { policy: self.environment.plans.policy(), catalog: &catalog };
+                results::description(&columns, None, body, known, splice.replace(head.size))?;
                 self.queue.pop();
             }
             Reply::Parameters(prepared) => {
@@ -170,17 +164,13 @@ impl State {
             (b'D', Kind::Execute(Some(rows), _)) => {
                 Ok(Reply::Row(rows.shape.clone(), Arc::clone(&rows.keys)))
             }
-            (b'D', Kind::Query(query)) => {
-                let columns = query
-                    .plan
-                    .as_ref()
-                    .and_then(|plan| plan.statements.get(query.statement))
-                    .and_then(|statement| statement.results.as_ref());
-                match (columns, &query.keys) {
-                    (Some(columns), Some(keys)) => Ok(Reply::Row(Shape::simple(columns), Arc::clone(keys))),
-                    _ => Ok(Reply::Pass),
+            (b'D', Kind::Query(query)) => match (&query.shape, &query.keys) {
+                (Some(shape), Some(keys)) => Ok(Reply::Row(shape.clone(), Arc::clone(keys))),
+                (Some(shape), None) if shape.has_cells() => {
+                    Err(Fault::server("cells that nothing asked for"))
                 }
-            }
+                _ => Ok(Reply::Pass),
+            },
             (_, Kind::Execute(..) | Kind::Query(_)) => Ok(Reply::Pass),
             _ => Err(Fault::server("data that nothing asked for")),
         }
@@ -196,20 +186,28 @@ impl State {
             (b'1', Kind::Parse(_)) | (b'2', Kind::Bind(_)) => Reply::Last,
             (b'3', Kind::CloseStatement(_) | Kind::ClosePortal(_)) => Reply::Last,
             (b't', Kind::DescribeStatement(None)) => Reply::Pass,
-            (b't', Kind::DescribeStatement(Some(prepared))) => Reply::Parameters(prepared.clone()),
-            (b'T', Kind::DescribeStatement(Some(prepared))) => Reply::DescribeStatement(prepared.clone()),
+            (b't', Kind::DescribeStatement(Some(described))) => Reply::Parameters(described.prepared.clone()),
+            (b'T', Kind::DescribeStatement(Some(described))) => match &described.columns {
+                Some(columns) => Reply::DescribeStatement(Arc::clone(columns)),
+                None => Reply::Last,
+            },
             (b'T', Kind::DescribePortal(Some(shape))) => Reply::Describe(shape.clone(), true),
             (b'T' | b'n', Kind::DescribeStatement(_) | Kind::DescribePortal(_)) => Reply::Last,
             (b'T', Kind::Query(query)) => {
                 let statement = query.plan.as_ref().and_then(|plan| plan.statements.get(query.statement));
-                match statement.and_then(|statement| statement.results.as_ref()) {
-                    Some(columns) => Reply::Describe(Shape::simple(columns), false),
+                query.shape = statement.and_then(|statement| match &statement.fetches {
+                    None => statement.results.as_ref().map(Shape::simple),
+                    Some(name) => self.portals.get(name.as_bytes()).and_then(Portal::fetched),
+                });
+                match &query.shape {
+                    Some(shape) => Reply::Describe(shape.clone(), false),
                     None => Reply::Pass,
                 }
             }
             (b'C', Kind::Query(query)) => {
                 let (plan, statement) = (query.plan.clone(), query.statement);
                 query.statement += 1;
+                query.shape = None;
                 self.completed(body, plan.as_deref(), statement)?;
                 Reply::Pass
             }
@@ -269,18 +267,36 @@ impl State {
         Ok(())
     }
 
-    /// SQL has changed a name of a prepared statement. What it prepares is plain: the analysis refuses
-    /// to prepare anything else.
+    /// SQL has changed what names stand for.
     fn rename(&mut self, naming: &Naming) {
         match naming {
-            Naming::Prepare(name) => {
-                let plain = Prepared { plan: Arc::default(), declared: Arc::default(), segment: 0 };
-                self.statements.put(name.as_bytes(), Some(plain));
+            Naming::Prepare { name, plan, declared } => {
+                let (plan, declared) = (Arc::clone(plan), Arc::clone(declared));
+                self.statements.put(name.as_bytes(), Some(Prepared { plan, declared, segment: 0 }));
             }
             Naming::Deallocate(name) => {
                 self.statements.put(name.as_bytes(), None);
             }
             Naming::DeallocateAll => self.statements.retain(|_| false),
+            Naming::Declare { name, plan, hold, binary } => {
+                let columns = plan.statements.first().and_then(|statement| statement.results.as_ref());
+                let portal = Portal {
+                    plan: Arc::clone(plan),
+                    shape: columns.map(Shape::simple),
+                    segment: self.answered,
+                    hold: *hold,
+                    binary: *binary,
+                };
+                self.portals.put(name.as_bytes(), Some(portal));
+            }
+            Naming::Close(name) => {
+                self.portals.put(name.as_bytes(), None);
+            }
+            Naming::CloseAll => self.portals.retain(|_| false),
+            Naming::DiscardAll => {
+                self.statements.retain(|_| false);
+                self.portals.retain(|_| false);
+            }
         }
     }
 
@@ -325,7 +341,7 @@ impl State {
         self.aborted = status == Transaction::Failed;
         self.form_changed = self.form_changed.filter(|changed| *changed > segment);
         if status == Transaction::Idle {
-            self.portals.retain(|portal| portal.segment > segment);
+            self.portals.retain(|portal| portal.hold || portal.segment > segment);
             self.presented.transaction_ended(segment);
         }
         Ok(())

@@ -4,13 +4,13 @@ use super::copy::Copy;
 use super::fault::Fault;
 use super::frontend::Done;
 use super::names::{Portal, Prepared, Rows};
-use super::pending::Kind;
+use super::pending::{Described, Kind};
 use super::results::Shape;
 use super::rewrite;
 use super::splice::Splice;
 use super::state::{BOUND, State, Turn};
-use crate::error::{ClientError, sqlstate};
-use crate::sql::{Parameter, Plan};
+use crate::error::ClientError;
+use crate::sql::{self, Parameter, Plan};
 use crate::wire::bind::{self, Bind};
 use crate::wire::frontend::{self, Parse, StandIn, Target};
 use crate::wire::{Malformed, frame};
@@ -80,7 +80,7 @@ impl State {
             && self.schema.still_holds(&self.environment.plans, &prepared.plan).is_ok()
         {
             let plan = Arc::clone(&prepared.plan);
-            self.put_portal(portal, Portal { plan, shape: None, segment: self.segment });
+            self.put_portal(portal, Portal::bound(plan, None, self.segment));
             return Ok(true);
         }
         if prefix.len() > self.environment.max_message {
@@ -117,14 +117,19 @@ impl State {
             return refuse(error, self, splice, size);
         }
         let segment = self.segment;
-        if is_plain(&prepared.plan) {
-            let plan = Arc::clone(&prepared.plan);
-            self.put_portal(portal, Portal { plan, shape: None, segment });
+        let prepared = prepared.clone();
+        let plan = &prepared.plan;
+        match self.check_names(plan, splice) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return refuse(error, self, splice, size),
+            Err(turn) => return Ok(Done::Not(turn)),
+        }
+        let columns = self.columns(plan);
+        if is_plain(plan) && columns.is_none() {
+            self.put_portal(portal, Portal::bound(prepared.plan, None, segment));
             splice.pass(size);
             return Ok(Done::Yes);
         }
-        let prepared = prepared.clone();
-        let plan = &prepared.plan;
         if plan.protected {
             match self.check_form(splice) {
                 Ok(Ok(())) => {}
@@ -136,8 +141,7 @@ impl State {
         let result = self.keys_for(plan).map_err(Fault::from).and_then(|keys| {
             let burst =
                 keys.as_ref().map(|keys| self.environment.shares.burst(&keys.live, &keys.application));
-            let columns = plan.statements.first().and_then(|statement| statement.results.as_ref());
-            let shape = columns.map(|columns| Shape::portal(columns, &bind.results)).transpose()?;
+            let shape = columns.as_ref().map(|columns| Shape::portal(columns, &bind.results)).transpose()?;
             let values = &self.parameters.values;
             let out = splice.replace(0);
             let carried = rewrite::bind(out, &bind, &prepared, shape.as_ref(), burst, values)?;
@@ -151,7 +155,7 @@ impl State {
                     self.presented.bound(carrier.name, carrier.value, carrier.local, segment);
                 }
                 let plan = Arc::clone(plan);
-                self.put_portal(portal, Portal { plan, shape, segment });
+                self.put_portal(portal, Portal::bound(plan, shape, segment));
                 Ok(Done::Yes)
             }
             Err(Fault::Refused(error)) => refuse(error, self, splice, size),
@@ -168,15 +172,26 @@ impl State {
         let known = match frontend::target(body)? {
             Target::Statement(name) => match self.statements.get(name) {
                 Some(prepared) if !self.stands(prepared.segment) => return Ok(Done::Not(Turn::Blocked)),
-                Some(prepared) => Ok(Kind::DescribeStatement(
-                    Some(prepared).filter(|prepared| prepared.plan.protected).cloned(),
-                )),
+                Some(prepared) => {
+                    let prepared = prepared.clone();
+                    match self.check_names(&prepared.plan, splice) {
+                        Ok(checked) => checked
+                            .map(|()| {
+                                let columns = self.columns(&prepared.plan);
+                                let found = prepared.plan.protected || columns.is_some();
+                                let described = found.then(|| Box::new(Described { prepared, columns }));
+                                Kind::DescribeStatement(described)
+                            })
+                            .map_err(|error| (Kind::DescribeStatement(None), error)),
+                        Err(turn) => return Ok(Done::Not(turn)),
+                    }
+                }
                 None => Err((Kind::DescribeStatement(None), unknown_statement(name))),
             },
             Target::Portal(name) => match self.portals.get(name) {
                 Some(portal) if !self.stands(portal.segment) => return Ok(Done::Not(Turn::Blocked)),
                 Some(portal) => Ok(Kind::DescribePortal(portal.shape.clone())),
-                // A cursor that SQL declared: only plain ones can be.
+                // A cursor that a function opened: only plain ones can be.
                 None => Ok(Kind::DescribePortal(None)),
             },
         };
@@ -206,9 +221,10 @@ impl State {
             Some(portal) => {
                 let (plan, shape) = (Arc::clone(&portal.plan), portal.shape.clone());
                 let checked = match self.check_names(&plan, splice) {
-                    Ok(Ok(())) if plan.protected => self.check_form(splice),
+                    Ok(Ok(())) if plan.protected || shape.is_some() => self.check_form(splice),
                     checked => checked,
                 };
+                let checked = checked.map(|checked| checked.and_then(|()| self.check_fetched(&plan, &shape)));
                 let checked = match checked {
                     Ok(checked) => checked,
                     Err(turn) => return Ok(Done::Not(turn)),
@@ -217,8 +233,8 @@ impl State {
                     self.presented.change(setting, segment);
                 }
                 self.schema.sent(&plan);
-                self.renaming |= plan.renames();
-                if plan.changes_form {
+                self.renaming |= plan.names();
+                if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
                 }
                 checked.and_then(|()| self.keys_for(&plan)).map(|keys| {
@@ -226,10 +242,10 @@ impl State {
                         return Kind::ExecuteCopy(Box::new(Copy { plan: Arc::clone(copy), keys }));
                     }
                     let rows = shape.zip(keys).map(|(shape, keys)| Box::new(Rows { shape, keys }));
-                    Kind::Execute(rows, Some(plan).filter(|plan| plan.renames()))
+                    Kind::Execute(rows, Some(plan).filter(|plan| plan.names()))
                 })
             }
-            // A cursor that SQL declared: only plain ones can be.
+            // A cursor that a function opened: only plain ones can be.
             None => Ok(Kind::Execute(None, None)),
         };
         match ready {
@@ -243,6 +259,17 @@ impl State {
             }
         }
         Ok(Done::Yes)
+    }
+
+    /// Refuses to read the rows of a FETCH otherwise than its Bind has asked for.
+    fn check_fetched(&self, plan: &Plan, shape: &Option<Shape>) -> Result<(), ClientError> {
+        let Some(name) = plan.fetches().next() else { return Ok(()) };
+        let agree = match (shape, self.columns(plan)) {
+            (None, None) => true,
+            (Some(shape), Some(columns)) => Arc::ptr_eq(shape.columns(), &columns),
+            _ => false,
+        };
+        if agree { Ok(()) } else { Err(sql::names_changed(name)) }
     }
 
     pub(super) fn close(&mut self, body: &[u8]) -> Result<(), Malformed> {
@@ -260,11 +287,6 @@ fn is_plain(plan: &Plan) -> bool {
     !plan.protected && plan.parameters.iter().all(|parameter| matches!(parameter, Parameter::Plain))
 }
 
-pub(super) fn unknown_statement(name: &[u8]) -> ClientError {
-    let message = if name.is_empty() {
-        "unnamed prepared statement does not exist".to_owned()
-    } else {
-        format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name))
-    };
-    ClientError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message, "")
+fn unknown_statement(name: &[u8]) -> ClientError {
+    sql::unknown_statement(&String::from_utf8_lossy(name))
 }

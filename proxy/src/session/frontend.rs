@@ -118,7 +118,7 @@ impl State {
         body: &[u8],
         splice: &mut Splice<'_, '_>,
     ) -> Result<Done, Fault> {
-        if self.renaming && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'C') {
+        if self.renaming && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C') {
             if let Err(turn) = self.settle(splice) {
                 return Ok(Done::Not(turn));
             }

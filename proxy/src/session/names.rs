@@ -22,8 +22,25 @@ pub(super) struct Portal {
     pub(super) plan: Arc<Plan>,
     /// How its rows are to be read, where cells are among them.
     pub(super) shape: Option<Shape>,
-    /// The segment of its Bind.
+    /// The segment of its Bind or DECLARE.
     pub(super) segment: u64,
+    /// Whether it outlives its transaction.
+    pub(super) hold: bool,
+    /// Whether it was declared BINARY.
+    pub(super) binary: bool,
+}
+
+impl Portal {
+    /// One that Bind makes.
+    pub(super) fn bound(plan: Arc<Plan>, shape: Option<Shape>, segment: u64) -> Self {
+        Self { plan, shape, segment, hold: false, binary: false }
+    }
+
+    /// How the rows are to be read that a simple query fetches from it.
+    pub(super) fn fetched(&self) -> Option<Shape> {
+        let columns = self.shape.as_ref()?.columns();
+        Some(if self.binary { Shape::binary(columns) } else { Shape::simple(columns) })
+    }
 }
 
 /// How the rows of an Execute are to be read.

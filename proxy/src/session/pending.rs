@@ -8,7 +8,7 @@ use super::copy::Copy;
 use super::names::{Names, Portal, Prepared, Rows, Undo};
 use super::results::Shape;
 use crate::error::ClientError;
-use crate::sql::Plan;
+use crate::sql::{Plan, ResultColumn};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(super) enum Kind {
     Bind(Undo<Portal>),
     CloseStatement(Undo<Prepared>),
     ClosePortal(Undo<Portal>),
-    /// With the statement, where it is protected.
-    DescribeStatement(Option<Prepared>),
+    /// With the statement and its columns, where cells are or may be among parameters or columns.
+    DescribeStatement(Option<Box<Described>>),
     /// With how its rows are to be read, where cells are among them.
     DescribePortal(Option<Shape>),
     /// With how its rows are to be read, where cells are among them, and the plan where it changes the
@@ -46,11 +46,19 @@ pub(super) enum Kind {
     },
 }
 
+/// A statement that is described.
+pub(super) struct Described {
+    pub(super) prepared: Prepared,
+    pub(super) columns: Option<Arc<[ResultColumn]>>,
+}
+
 /// A simple query.
 pub(super) struct Query {
     pub(super) plan: Option<Arc<Plan>>,
     /// Which of its statements runs.
     pub(super) statement: usize,
+    /// How its rows are to be read, once they are described and where cells may be among them.
+    pub(super) shape: Option<Shape>,
     pub(super) keys: Option<Arc<Keys>>,
     pub(super) segment: u64,
 }

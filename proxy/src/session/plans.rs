@@ -88,12 +88,14 @@ impl Plans {
         text: &[u8],
         catalog: &Arc<Catalog>,
         parameters: &Parameters,
+        prepared: &dyn Fn(&str) -> Option<Arc<Plan>>,
     ) -> Result<Arc<Plan>, Refusal> {
         parameters.check_text(text).map_err(Refusal::Refused)?;
         let plan = match self.cache.get(&Lookup(catalog.version(), text)) {
             Some(plan) => plan,
             None => {
-                let plan = Arc::new((self.analyze)(text, &Context { policy: &self.policy, catalog })?);
+                let context = Context { policy: &self.policy, catalog, prepared };
+                let plan = Arc::new((self.analyze)(text, &context)?);
                 if plan.cacheable() {
                     self.cache
                         .insert(Key { catalog: catalog.version(), text: text.into() }, Arc::clone(&plan));
@@ -101,7 +103,7 @@ impl Plans {
                 plan
             }
         };
-        if plan.protected && !parameters.suit_protection() {
+        if (plan.protected || plan.names_by_encoding()) && !parameters.suit_protection() {
             return Err(Refusal::Refused(ClientError::refused(
                 Code::SessionForm,
                 "protected columns need standard_conforming_strings on and client_encoding UTF8",

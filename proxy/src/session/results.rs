@@ -36,6 +36,21 @@ impl Shape {
         Self { columns: Arc::clone(columns), asked: Asked::All(Format::Text), simple: true }
     }
 
+    /// Of a simple query that fetches from a cursor declared BINARY.
+    pub(super) fn binary(columns: &Arc<[ResultColumn]>) -> Self {
+        Self { columns: Arc::clone(columns), asked: Asked::All(Format::Binary), simple: false }
+    }
+
+    /// Its columns.
+    pub(super) fn columns(&self) -> &Arc<[ResultColumn]> {
+        &self.columns
+    }
+
+    /// Whether one of them is a cell.
+    pub(super) fn has_cells(&self) -> bool {
+        self.columns.iter().any(|column| matches!(column, ResultColumn::Cell(_)))
+    }
+
     /// Of a portal, with the formats that its Bind asks for.
     pub(super) fn portal(columns: &Arc<[ResultColumn]>, asked: &Formats<'_>) -> Result<Self, ClientError> {
         let wrong = || {

@@ -76,7 +76,7 @@ impl Schema {
     /// another result. Without any change it costs the comparison of two numbers.
     pub(super) fn still_holds(&mut self, plans: &Plans, plan: &Plan) -> Result<(), ClientError> {
         let catalog = self.current();
-        if plan.holds_for(&Context { policy: plans.policy(), catalog: &catalog }) {
+        if plan.holds_for(&Context { policy: plans.policy(), catalog: &catalog, prepared: &|_| None }) {
             return Ok(());
         }
         Err(ClientError::new(
@@ -87,14 +87,20 @@ impl Schema {
     }
 
     /// Analyses a text.
-    pub(super) fn plan(&mut self, plans: &Plans, text: &[u8], parameters: &Parameters) -> Planned {
+    pub(super) fn plan(
+        &mut self,
+        plans: &Plans,
+        text: &[u8],
+        parameters: &Parameters,
+        prepared: &dyn Fn(&str) -> Option<Arc<Plan>>,
+    ) -> Planned {
         let current = self.current();
-        let mut result = plans.plan(text, &current, parameters);
+        let mut result = plans.plan(text, &current, parameters, prepared);
         if self.uncertain
             && result.is_ok()
             && let Some(cell) = &self.cell
         {
-            let before = plans.plan(text, &cell.current.load_full(), parameters);
+            let before = plans.plan(text, &cell.current.load_full(), parameters, prepared);
             let plain = |plan: &Result<Arc<Plan>, Refusal>| plan.as_ref().is_ok_and(|plan| !plan.protected);
             if !plain(&result) || !plain(&before) {
                 result = Err(Refusal::Refused(ClientError::refused(

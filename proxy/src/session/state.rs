@@ -6,10 +6,10 @@ use super::copy::{CopyIn, Copying};
 use super::names::{Names, Portal, Prepared};
 use super::parameters::Parameters;
 use super::pending::Queue;
-use super::results::Scratch;
+use super::results::{Scratch, Shape};
 use super::schema::Schema;
 use crate::error::ClientError;
-use crate::sql::Plan;
+use crate::sql::{Plan, ResultColumn};
 use std::sync::Arc;
 
 /// Bytes that may wait for one side before the other is not read any more.
@@ -71,7 +71,7 @@ pub(super) struct State {
     pub(super) copy_refusal: Option<Box<ClientError>>,
     /// Syncs taken for passed over by a COPY that then failed: each may be answered after all.
     pub(super) spare_syncs: usize,
-    /// A text was sent that changes names of prepared statements if it succeeds.
+    /// A text was sent that changes names of statements or cursors if it succeeds, or reads them.
     pub(super) renaming: bool,
     /// The segment of the last text that changes how values are read, until the server has reported it.
     pub(super) form_changed: Option<u64>,
@@ -127,13 +127,31 @@ impl State {
 
     /// The keys that a plan needs, if it does.
     pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
-        if !plan.protected {
-            return self.presented.may_run(&self.environment.shares, plan.writes).map(|()| None);
+        let (mut writes, mut cells) = (plan.writes, false);
+        for portal in plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())) {
+            writes |= portal.plan.writes;
+            cells |= portal.shape.as_ref().is_some_and(Shape::has_cells);
         }
-        if !(plan.writes || plan.keyed()) {
+        if !plan.protected && !cells {
+            return self.presented.may_run(&self.environment.shares, writes).map(|()| None);
+        }
+        if !(writes || cells || plan.keyed()) {
             return Ok(None);
         }
         self.schema.check_keys()?;
-        self.presented.keys(&self.environment.shares, plan.writes).map(Some)
+        self.presented.keys(&self.environment.shares, writes).map(Some)
+    }
+
+    /// The columns of what a plan's only statement returns, where cells may be among them. The names of
+    /// cursors must stand still.
+    pub(super) fn columns(&self, plan: &Plan) -> Option<Arc<[ResultColumn]>> {
+        let statement = plan.statements.first()?;
+        match &statement.fetches {
+            None => statement.results.clone(),
+            Some(name) => {
+                let portal = self.portals.get(name.as_bytes())?;
+                portal.shape.as_ref().map(|shape| Arc::clone(shape.columns()))
+            }
+        }
     }
 }

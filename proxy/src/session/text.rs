@@ -1,6 +1,5 @@
 //! Statement texts, in Query and Parse: carriers taken off, planned, edited.
 
-use super::extended::unknown_statement;
 use super::fault::Fault;
 use super::frontend::Done;
 use super::pending::{Kind, Query};
@@ -11,6 +10,7 @@ use super::state::{State, Turn};
 use crate::error::{ClientError, sqlstate};
 use crate::sql::{self, Plan};
 use crate::wire::frontend::{self, StandIn};
+use std::cell::Cell;
 use std::sync::Arc;
 use trefoil_keys::carrier::comment;
 
@@ -39,7 +39,18 @@ impl State {
             }
         }
         let text = cut.as_deref().unwrap_or(text);
-        match self.schema.plan(&self.environment.plans, text, &self.parameters) {
+        let asked = Cell::new(false);
+        let statements = &self.statements;
+        let prepared = |name: &str| {
+            asked.set(true);
+            statements.get(name.as_bytes()).map(|found| Arc::clone(&found.plan))
+        };
+        let planned = self.schema.plan(&self.environment.plans, text, &self.parameters, &prepared);
+        if asked.get() && !matches!(planned, Planned::Reload) {
+            // A name may stand for another statement once the replies have come.
+            self.settle(out)?;
+        }
+        match planned {
             Planned::Plan(plan) => {
                 // Under standard_conforming_strings off, a backslash makes another text of it.
                 if (plan.protected || text.contains(&b'\\'))
@@ -47,7 +58,7 @@ impl State {
                 {
                     return Ok(Err(error));
                 }
-                self.check_names(&plan, out).map(|checked| checked.map(|()| plan))
+                Ok(Ok(plan))
             }
             Planned::Refused(mut error) => {
                 error.position = error.position.map(|at| characters(text, at));
@@ -81,45 +92,35 @@ impl State {
         }
     }
 
-    /// Refuses SQL's EXECUTE of what is not known to be a plain statement, and FETCH from a portal with
-    /// cells.
+    /// Waits until the names that a plan runs stand still; an error if one of them stands for something
+    /// else than when the plan was made.
     pub(super) fn check_names(
         &mut self,
         plan: &Plan,
         out: &mut Splice<'_, '_>,
     ) -> Result<Result<(), ClientError>, Turn> {
-        if plan.executes.is_empty() && plan.fetches.is_empty() {
+        if plan.executes.is_empty() && plan.fetches().next().is_none() {
             return Ok(Ok(()));
         }
-        // A name may stand for another statement once the replies have come.
         self.settle(out)?;
-        for name in &plan.executes {
+        for (name, was) in &plan.executes {
             match self.statements.get(name.as_bytes()) {
-                Some(found) if !found.plan.protected => {
-                    if let Err(error) = self.schema.still_holds(&self.environment.plans, &found.plan) {
+                Some(found) if Arc::ptr_eq(&found.plan, was) => {
+                    if let Err(error) = self.schema.still_holds(&self.environment.plans, was) {
                         return Ok(Err(error));
                     }
                 }
-                Some(_) => {
-                    return Ok(Err(ClientError::new(
-                        sqlstate::FEATURE_NOT_SUPPORTED,
-                        "EXECUTE of a statement over a protected table is not supported",
-                        "Bind and execute it by the protocol, as drivers do.",
-                    )));
-                }
-                None => return Ok(Err(unknown_statement(name.as_bytes()))),
+                Some(_) => return Ok(Err(sql::names_changed(name))),
+                None => return Ok(Err(sql::unknown_statement(name))),
             }
         }
-        let has_cells =
-            |name: &String| self.portals.get(name.as_bytes()).is_some_and(|portal| portal.plan.protected);
-        if plan.fetches.iter().any(has_cells) {
-            return Ok(Err(ClientError::new(
-                sqlstate::FEATURE_NOT_SUPPORTED,
-                "FETCH from a portal over a protected table is not supported",
-                "Execute it by the protocol, as drivers do.",
-            )));
-        }
         Ok(Ok(()))
+    }
+
+    /// Whether something that a plan fetches changes how values are read or shown.
+    pub(super) fn changes_form(&self, plan: &Plan) -> bool {
+        let fetched = |name| self.portals.get(name).is_some_and(|portal| portal.plan.changes_form);
+        plan.changes_form || plan.fetches().any(|name| fetched(name.as_bytes()))
     }
 
     pub(super) fn query(
@@ -134,9 +135,16 @@ impl State {
             Ok(planned) => planned,
             Err(turn) => return Ok(Done::Not(turn)),
         };
+        let checked = match &planned {
+            Ok(plan) => match self.check_names(plan, splice) {
+                Ok(checked) => checked,
+                Err(turn) => return Ok(Done::Not(turn)),
+            },
+            Err(_) => Ok(()),
+        };
         let text = cut.as_deref().unwrap_or(original);
         let segment = self.segment;
-        let sent = planned.and_then(|plan| {
+        let sent = checked.and(planned).and_then(|plan| {
             // The text's own SETs come first: it may need the keys that it brings.
             for setting in plan.statements.iter().flat_map(|statement| &statement.settings) {
                 self.wipe = true;
@@ -153,17 +161,23 @@ impl State {
                     Some(text) => frontend::query(splice.replace(size), text)?,
                 }
                 self.schema.sent(&plan);
-                self.renaming |= plan.renames();
-                if plan.changes_form {
+                self.renaming |= plan.names();
+                if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
                 }
                 // A plain text's replies are relayed as they are.
-                let plan = Some(plan).filter(|plan| plan.protected || plan.renames());
-                self.queue.push(Kind::Query(Box::new(Query { plan, statement: 0, keys, segment })));
+                let plan = Some(plan).filter(|plan| plan.protected || plan.names());
+                self.queue.push(Kind::Query(Box::new(Query {
+                    plan,
+                    statement: 0,
+                    shape: None,
+                    keys,
+                    segment,
+                })));
             }
             Err(error) => {
                 frontend::stand_in(splice.replace(size), StandIn::Query, b"")?;
-                let query = Query { plan: None, statement: 0, keys: None, segment };
+                let query = Query { plan: None, statement: 0, shape: None, keys: None, segment };
                 self.queue.push_refused(Kind::Query(Box::new(query)), error);
             }
         }

@@ -1,7 +1,7 @@
 //! What an expression is over protected columns: plain, a cell of a key domain, or still open
 //! (made of literals and parameters without a type of their own).
 
-use crate::policy::{LogicalType, ProtectedColumn, QualifiedName};
+use crate::policy::{LogicalType, ProtectedColumn, QualifiedName, oid};
 use pg_raw_parse::{ConstValue, Node, nodes};
 use std::ops::Range;
 use std::sync::Arc;
@@ -102,6 +102,18 @@ impl Cast {
                 [LogicalType::Int2, LogicalType::Int4, LogicalType::Int8].iter().any(|of| self.names(of))
             }
             _ => self.names(logical) && self.modifiers.is_empty(),
+        }
+    }
+
+    /// The OID of the type, where it may be another one than that of a column that it is used as; else 0.
+    pub(super) fn oid(&self) -> u32 {
+        match self.name.as_str() {
+            "text" => oid::TEXT,
+            "varchar" => oid::VARCHAR,
+            "int2" => oid::INT2,
+            "int4" => oid::INT4,
+            "int8" => oid::INT8,
+            _ => 0,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::children;
 use super::class::string;
+use super::naming;
 use super::resolve::{BYTEA, Meaning, Names, TEMPORARY};
 use crate::policy::QualifiedName;
 use crate::policy::catalog::{Catalog, Column, EXECUTE, Holds, Kind, Reach, Relation};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub(super) fn changes_catalog(statement: Node<'_>) -> bool {
     match statement {
         Node::SelectStmt(select) => select.into_clause().is_some(),
+        Node::ExplainStmt(explain) => naming::analyzes(explain) && changes_catalog(explain.query()),
         Node::InsertStmt(_)
         | Node::UpdateStmt(_)
         | Node::DeleteStmt(_)
@@ -25,7 +27,6 @@ pub(super) fn changes_catalog(statement: Node<'_>) -> bool {
         | Node::PrepareStmt(_)
         | Node::ExecuteStmt(_)
         | Node::DeallocateStmt(_)
-        | Node::ExplainStmt(_)
         | Node::DeclareCursorStmt(_)
         | Node::FetchStmt(_)
         | Node::ClosePortalStmt(_)
@@ -43,16 +44,28 @@ pub(super) fn changes_catalog(statement: Node<'_>) -> bool {
     }
 }
 
-/// The catalog after a statement that makes, changes or drops relations; `None` if it stays.
-pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
+/// The catalog after a statement that makes, changes or drops relations; `None` if it stays. `made` are
+/// the columns of a table that it makes of a query's, where they are known.
+pub(super) fn after(statement: Node<'_>, names: Names<'_>, made: Option<Vec<Column>>) -> Option<Catalog> {
     match statement {
         Node::CreateStmt(create) => {
             let (name, exists) = created(create.relation()?, names);
             let keeps = exists && create.if_not_exists;
             (!keeps).then(|| names.catalog.with_relation(table(create, &name, names)))
         }
-        Node::CreateTableAsStmt(create) => unknown_columns(create.into()?.rel()?, names),
-        Node::SelectStmt(select) => unknown_columns(select.into_clause()?.rel()?, names),
+        Node::ExplainStmt(explain) if naming::analyzes(explain) => after(explain.query(), names, made),
+        Node::CreateTableAsStmt(create) => made_of_query(create.into()?.rel()?, names, made, create.objtype),
+        Node::SelectStmt(select) => {
+            made_of_query(select.into_clause()?.rel()?, names, made, ObjectType::OBJECT_TABLE)
+        }
+        Node::DiscardStmt(discard)
+            if matches!(
+                discard.target,
+                nodes::DiscardMode::DISCARD_ALL | nodes::DiscardMode::DISCARD_TEMP
+            ) =>
+        {
+            names.catalog.without_temporary()
+        }
         Node::ViewStmt(view) => unknown_columns(view.view()?, names),
         Node::CreateSeqStmt(create) => unknown_columns(create.sequence()?, names),
         Node::AlterTableStmt(alter) => altered(alter, names),
@@ -66,6 +79,20 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>) -> Option<Catalog> {
 
 fn relation(name: QualifiedName, columns: Option<Vec<Column>>) -> Relation {
     Relation { name, oid: 0, columns, reach: Reach::None, kind: Kind::Table }
+}
+
+fn made_of_query(
+    range: &nodes::RangeVar,
+    names: Names<'_>,
+    columns: Option<Vec<Column>>,
+    what: ObjectType::Type,
+) -> Option<Catalog> {
+    let (name, exists) = created(range, names);
+    let viewed = what == ObjectType::OBJECT_MATVIEW;
+    let kind = if viewed { Kind::MaterializedView } else { Kind::Table };
+    let cells = columns.iter().flatten().any(|column| matches!(column.holds, Holds::Cell(_)));
+    let reach = if cells { Reach::Followed } else { Reach::None };
+    (!exists).then(|| names.catalog.with_relation(Relation { name, oid: 0, columns, reach, kind }))
 }
 
 fn unknown_columns(range: &nodes::RangeVar, names: Names<'_>) -> Option<Catalog> {

@@ -2,7 +2,7 @@
 //! publish protected tables, or have a function that reaches them called by itself.
 
 use super::analyzer::CHECK_PREFIX;
-use super::resolve::{Meaning, Names};
+use super::resolve::{Meaning, Names, TEMPORARY};
 use super::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::policy::QualifiedName;
@@ -117,6 +117,10 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Result<(), ClientErr
             Meaning::Plain(relation) | Meaning::Protected(relation) | Meaning::Reaching(relation)
                 if names.is_unique(range.schemaname(), bare) =>
             {
+                let hides = |schema: &String| *schema != TEMPORARY;
+                if relation.name.schema == TEMPORARY && names.policy.schemas_with_table(new).iter().any(hides) {
+                    return Err(refusal::shadows(new));
+                }
                 takes(names, &relation.name.schema, bare)?;
                 takes(names, &relation.name.schema, new)
             }

@@ -1,7 +1,7 @@
 //! What a statement mentions: the proof that it touches nothing protected, or the reason to look
 //! closer. Walks every node of the tree, whatever the statement.
 
-use super::resolve::{Meaning, Names};
+use super::resolve::{Meaning, Names, TEMPORARY};
 use super::{Refusal, children, offset, refusal};
 use crate::error::ClientError;
 use crate::policy::catalog::{EXECUTE, Reach, TEXT_RUNNERS};
@@ -14,10 +14,6 @@ pub(super) struct Mentions {
     pub(super) touched: bool,
     /// Whether it writes.
     pub(super) writes: bool,
-    /// Prepared statements that it executes.
-    pub(super) executes: Vec<String>,
-    /// Portals that it fetches from.
-    pub(super) fetches: Vec<String>,
 }
 
 impl From<children::NotFromParser> for Refusal {
@@ -40,6 +36,7 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
         match node {
             Node::RangeVar(range) => {
                 let name = range.relname().unwrap_or_default();
+                hides(range, name, names)?;
                 match names.meaning(range.schemaname(), name) {
                     Meaning::Plain(_) => {}
                     Meaning::Unknown => unknown.push((name, range.location)),
@@ -71,7 +68,6 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
             {
                 return Err(refusal::carrier("an UPDATE of pg_settings").into());
             }
-            Node::FetchStmt(fetch) => found.fetches.extend(fetch.portalname().map(str::to_owned)),
             Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
                 found.writes = true;
             }
@@ -87,7 +83,6 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
                     return Err(refusal::whole_row(name).at(offset(type_name.location)).into());
                 }
             }
-            Node::ExecuteStmt(execute) => found.executes.extend(execute.name().map(str::to_owned)),
             Node::DoStmt(body) => bodies(body.args(), names, |word| word == EXECUTE)?,
             Node::CreateFunctionStmt(body) => bodies(body.options(), names, |_| false)?,
             _ => {}
@@ -101,6 +96,16 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
         }
         _ => Ok(found),
     }
+}
+
+/// Refuses a temporary relation that would hide a protected table of another schema.
+fn hides(range: &nodes::RangeVar, name: &str, names: Names<'_>) -> Result<(), ClientError> {
+    let temporary = range.relpersistence == b't'.cast_signed()
+        || range.schemaname().is_some_and(|schema| schema.starts_with(TEMPORARY));
+    if temporary && names.policy.schemas_with_table(name).iter().any(|schema| *schema != TEMPORARY) {
+        return Err(refusal::shadows(name).at(offset(range.location)));
+    }
+    Ok(())
 }
 
 fn locations(ranges: &list::NodeList) -> impl Iterator<Item = i32> {
@@ -177,7 +182,8 @@ fn is_sensitive(word: &str, names: Names<'_>) -> bool {
         || names.catalog.function_reaches(word)
 }
 
-/// Statements that change nothing by themselves; writing WITH queries and locks count on top.
+/// Statements that change nothing by themselves; writing WITH queries and locks count on top, and so
+/// does what a prepared statement or a cursor does.
 fn reads_only(statement: Node<'_>) -> bool {
     if let Node::CopyStmt(copy) = statement {
         return !copy.is_from && !copy.is_program && copy.filename().is_none();
@@ -193,6 +199,7 @@ fn reads_only(statement: Node<'_>) -> bool {
             | Node::FetchStmt(_)
             | Node::ClosePortalStmt(_)
             | Node::PrepareStmt(_)
+            | Node::ExecuteStmt(_)
             | Node::DeallocateStmt(_)
             | Node::DiscardStmt(_)
             | Node::ConstraintsSetStmt(_)

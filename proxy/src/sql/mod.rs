@@ -11,6 +11,7 @@ mod forbidden;
 mod form;
 mod lex;
 mod mentions;
+mod naming;
 mod plan;
 mod refusal;
 mod resolve;
@@ -22,13 +23,14 @@ mod setting;
 mod tests;
 
 pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
-pub(crate) use refusal::form_changed;
+pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
 
 use crate::error::ClientError;
 use crate::policy::{Policy, catalog::Catalog};
 use analyzer::Analyzer;
 use lex::Tokens;
+use naming::Statements;
 use pg_raw_parse::{Node, nodes};
 use resolve::Names;
 use std::cell::OnceCell;
@@ -51,6 +53,8 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// The session's catalog, with what the running transaction changed.
     pub catalog: &'a Arc<Catalog>,
+    /// What a name of a prepared statement stands for in the session.
+    pub prepared: &'a dyn Fn(&str) -> Option<Arc<Plan>>,
 }
 
 impl Refusal {
@@ -99,13 +103,17 @@ fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     plan.seen.found_in(context.catalog.version());
     let mut parameters: Vec<Option<Parameter>> = Vec::new();
+    let mut statements = Statements::of(context.prepared);
     for raw in tree.iter() {
         let catalog = plan.catalog_after.clone();
         let catalog = catalog.as_ref().unwrap_or(context.catalog);
         let names = Names { policy: catalog.policy(context.policy), catalog };
-        analyze_statement(text, raw, names, &tokens, &mut plan, &mut parameters)?;
+        analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut parameters)?;
+        if let Some(naming) = plan.statements.last().and_then(|statement| statement.naming.as_ref()) {
+            statements.follow(naming);
+        }
     }
-    plan.parameters = parameters.into_iter().map(|p| p.unwrap_or(Parameter::Plain)).collect();
+    plan.parameters = settled(parameters);
     order_edits(text, plan)
 }
 
@@ -114,6 +122,7 @@ fn analyze_statement(
     raw: &nodes::RawStmt,
     names: Names<'_>,
     tokens: &OnceCell<Tokens>,
+    statements: &Statements<'_>,
     plan: &mut Plan,
     parameters: &mut Vec<Option<Parameter>>,
 ) -> Result<(), Refusal> {
@@ -122,29 +131,50 @@ fn analyze_statement(
     plan.seen.add(statement, names)?;
     forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
-    plan.writes |= mentions.writes;
-    plan.fetches.extend(mentions.fetches);
-    for name in mentions.executes {
-        let prepares = |before: &StatementPlan| before.naming == Some(Naming::Prepare(name.clone()));
-        if !plan.statements.iter().any(prepares) {
-            plan.executes.push(name);
-        }
-    }
+    let executed = if names.policy.is_empty() {
+        // Nothing is protected: whatever it is, it goes as it is.
+        plan.writes |= matches!(statement, Node::ExecuteStmt(_));
+        None
+    } else {
+        statements.executed(statement, &mut plan.executes)?
+    };
+    let executes = |what: fn(&Plan) -> bool| executed.as_deref().is_some_and(what);
+    let touched = mentions.touched || executes(|plan| plan.protected);
+    let writes = mentions.writes || executes(|plan| plan.writes);
+    let changes_form = setting::changes_form(statement) || executes(|plan| plan.changes_form);
+    plan.writes |= writes && naming::runs(statement);
     let (mut results, mut copy) = (None, None);
+    let mut made = None;
+    // What PREPARE or DECLARE gives a name.
+    let mut inner = Plan { protected: touched, writes, changes_form, ..Plan::default() };
+    let mut declared = Arc::default();
     if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
         plan.protected = true;
-    } else if mentions.touched && !needs_no_analysis(statement) {
+    } else if touched && !needs_no_analysis(statement) {
         plan.protected = true;
-        let mut analyzer = Analyzer::new(text, names, tokens, std::mem::take(parameters));
+        let prepares = matches!(statement, Node::PrepareStmt(_));
+        let before = if prepares { Vec::new() } else { std::mem::take(parameters) };
+        let mut analyzer = Analyzer::new(text, names, tokens, before, executed);
         results = analyzer.statement(statement)?;
         copy = analyzer.copy.take().map(Arc::new);
         plan.edits.append(&mut analyzer.edits);
-        *parameters = analyzer.parameters;
+        if prepares {
+            inner.parameters = settled(analyzer.parameters);
+        } else {
+            *parameters = analyzer.parameters;
+        }
+        declared = analyzer.declared;
+        made = analyzer.made;
     }
-    if plan.changes_form && mentions.touched {
+    if matches!(statement, Node::PrepareStmt(_) | Node::DeclareCursorStmt(_)) {
+        inner.seen.found_in(names.catalog.version());
+        inner.seen.add(statement, names)?;
+        inner.statements.push(StatementPlan { results: results.take(), ..StatementPlan::default() });
+    }
+    if plan.changes_form && touched {
         return Err(Refusal::Refused(refusal::form_changed()));
     }
-    plan.changes_form |= setting::changes_form(statement);
+    plan.changes_form |= changes_form;
     plan.edits.extend(settings.edits);
     for (number, parameter) in settings.parameters {
         if parameters.len() < number {
@@ -158,29 +188,21 @@ fn analyze_statement(
     plan.statements.push(StatementPlan {
         results,
         settings: settings.changes,
-        naming: naming(statement),
+        naming: naming::of(statement, inner, declared)?,
+        fetches: naming::fetches(statement)?,
         copy,
     });
     if effect::changes_catalog(statement) {
         plan.changes_catalog = true;
     }
-    if let Some(after) = effect::after(statement, names) {
+    if let Some(after) = effect::after(statement, names, made) {
         plan.catalog_after = Some(Arc::new(after));
     }
     Ok(())
 }
 
-fn naming(statement: Node<'_>) -> Option<Naming> {
-    match statement {
-        Node::PrepareStmt(prepare) => Some(Naming::Prepare(prepare.name()?.to_owned())),
-        Node::DeallocateStmt(deallocate) => {
-            Some(deallocate.name().map_or(Naming::DeallocateAll, |name| Naming::Deallocate(name.to_owned())))
-        }
-        Node::DiscardStmt(discard) if discard.target == nodes::DiscardMode::DISCARD_ALL => {
-            Some(Naming::DeallocateAll)
-        }
-        _ => None,
-    }
+fn settled(parameters: Vec<Option<Parameter>>) -> Vec<Parameter> {
+    parameters.into_iter().map(|parameter| parameter.unwrap_or(Parameter::Plain)).collect()
 }
 
 /// Statements that carry no value and leave protected columns as they are.

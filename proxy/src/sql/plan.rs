@@ -23,12 +23,9 @@ pub struct Plan {
     pub protected: bool,
     /// Whether any statement writes or changes anything (a `read` envelope must not run it).
     pub writes: bool,
-    /// Prepared statements that it runs by SQL `EXECUTE` and does not prepare itself. The session
-    /// refuses what it does not know to be plain: the arguments go up in clear.
-    pub executes: Vec<String>,
-    /// Portals that it reads by SQL `FETCH`: refused by the session if one of them has cells, for the
-    /// rows come back as they are.
-    pub fetches: Vec<String>,
+    /// Prepared statements of the session that it runs by SQL `EXECUTE`, with what they stood for when
+    /// it was analysed: it holds only as long as they do.
+    pub executes: Vec<(String, Arc<Plan>)>,
     /// Whether it changes how texts and values are read or shown (`TimeZone`, `DateStyle`, …): what
     /// comes after it cannot be treated before the server has reported the change.
     pub changes_form: bool,
@@ -48,8 +45,11 @@ pub struct StatementPlan {
     pub results: Option<Arc<[ResultColumn]>>,
     /// Changes of the carriers `trefoil.*`, in order (`RESET ALL` changes all three).
     pub settings: Vec<SettingChange>,
-    /// What it does, once it has succeeded, to the names of prepared statements.
+    /// What it does, once it has succeeded, to the names of prepared statements and cursors.
     pub naming: Option<Naming>,
+    /// The cursor or portal that it runs by SQL `FETCH` or `MOVE`. Its rows are read as the cursor's,
+    /// which the session knows.
+    pub fetches: Option<String>,
     /// The data that it moves, where it is a COPY of something protected.
     pub copy: Option<Arc<CopyPlan>>,
 }
@@ -64,15 +64,40 @@ pub struct CopyPlan {
     pub cells: Vec<Option<Arc<ProtectedColumn>>>,
 }
 
-/// A change that SQL makes to the names of prepared statements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A change that SQL makes to the names of prepared statements and cursors, which are those of the
+/// protocol's statements and portals, too.
 pub enum Naming {
-    /// `PREPARE`: the name stands for a plain statement.
-    Prepare(String),
+    /// `PREPARE`.
+    Prepare {
+        /// The name.
+        name: String,
+        /// What it stands for: no edits, one statement.
+        plan: Arc<Plan>,
+        /// The OIDs of the types that the client declared for parameters which are cells; 0 where they
+        /// are the columns' own.
+        declared: Arc<[u32]>,
+    },
     /// `DEALLOCATE name`.
     Deallocate(String),
-    /// `DEALLOCATE ALL`, `DISCARD ALL`.
+    /// `DEALLOCATE ALL`.
     DeallocateAll,
+    /// `DECLARE`.
+    Declare {
+        /// The name.
+        name: String,
+        /// Its query: no edits, one statement.
+        plan: Arc<Plan>,
+        /// Whether it outlives its transaction.
+        hold: bool,
+        /// Whether a simple query's FETCH gets its rows in binary.
+        binary: bool,
+    },
+    /// `CLOSE name`.
+    Close(String),
+    /// `CLOSE ALL`.
+    CloseAll,
+    /// `DISCARD ALL`: statements and cursors.
+    DiscardAll,
 }
 
 /// One result column of a protected statement.
@@ -143,6 +168,13 @@ pub struct SettingChange {
     pub local: bool,
 }
 
+impl StatementPlan {
+    /// Whether its rows have cells.
+    pub fn has_cells(&self) -> bool {
+        self.results.as_ref().is_some_and(|r| r.iter().any(|c| matches!(c, ResultColumn::Cell(_))))
+    }
+}
+
 fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
@@ -170,6 +202,7 @@ impl Plan {
     pub fn cacheable(&self) -> bool {
         self.catalog_after.is_none()
             && !self.changes_catalog
+            && self.executes.is_empty()
             && self.statements.iter().all(|s| s.settings.is_empty())
             && !self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
     }
@@ -211,9 +244,16 @@ impl Plan {
         Ok(rewritten)
     }
 
-    /// Whether one of its statements changes the names of prepared statements.
-    pub fn renames(&self) -> bool {
-        self.statements.iter().any(|statement| statement.naming.is_some())
+    /// Whether it has names of statements or cursors that mean other bytes in another encoding.
+    pub fn names_by_encoding(&self) -> bool {
+        let named = |naming: &Naming| match naming {
+            Naming::Prepare { name, .. } | Naming::Declare { name, .. } => !name.is_ascii(),
+            Naming::Deallocate(name) | Naming::Close(name) => !name.is_ascii(),
+            Naming::DeallocateAll | Naming::CloseAll | Naming::DiscardAll => false,
+        };
+        self.executes.iter().any(|(name, _)| !name.is_ascii())
+            || self.fetches().any(|name| !name.is_ascii())
+            || self.statements.iter().filter_map(|s| s.naming.as_ref()).any(named)
     }
 
     /// The data that it moves, where it is one COPY of something protected.
@@ -221,13 +261,44 @@ impl Plan {
         self.statements.first().and_then(|statement| statement.copy.as_ref())
     }
 
-    /// Whether running it needs keys at all: a protected value goes up or comes back.
+    /// Whether the names of prepared statements and cursors have to stand still around it.
+    pub fn names(&self) -> bool {
+        self.statements.iter().any(|s| s.naming.is_some() || s.fetches.is_some())
+    }
+
+    /// The cursors that it runs by FETCH or MOVE.
+    pub fn fetches(&self) -> impl Iterator<Item = &str> {
+        self.statements.iter().filter_map(|s| s.fetches.as_deref())
+    }
+
+    /// Whether running it needs keys at all: a protected value goes up or comes back. What comes from
+    /// cursors that it does not declare itself is left out.
     pub fn keyed(&self) -> bool {
         self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
             || self.parameters.iter().any(|p| matches!(p, Parameter::Cell(..)))
-            || self.statements.iter().any(|s| {
-                s.results.as_ref().is_some_and(|r| r.iter().any(|c| matches!(c, ResultColumn::Cell(_))))
-                    || s.copy.as_ref().is_some_and(|copy| copy.cells.iter().any(Option::is_some))
-            })
+            || self.statements.iter().any(StatementPlan::has_cells)
+            || self
+                .statements
+                .iter()
+                .filter_map(|s| s.copy.as_ref())
+                .any(|c| c.cells.iter().any(Option::is_some))
+            || (self.fetches().next().is_some()
+                && self.statements.iter().any(|s| {
+                    matches!(&s.naming, Some(Naming::Declare { plan, .. })
+                        if plan.statements.iter().any(StatementPlan::has_cells))
+                }))
+    }
+
+    /// Whether SQL's EXECUTE may run it: one statement that does nothing but what this plan's parameters
+    /// and results say.
+    pub fn executable(&self) -> bool {
+        matches!(self.statements.as_slice(), [statement] if statement.settings.is_empty()
+            && statement.naming.is_none()
+            && statement.fetches.is_none()
+            && statement.copy.is_none())
+            && self.executes.is_empty()
+            && !self.changes_catalog
+            && self.catalog_after.is_none()
+            && self.parameters.iter().all(|p| matches!(p, Parameter::Plain | Parameter::Cell(..)))
     }
 }

@@ -378,6 +378,60 @@ pub(crate) fn form_changed() -> ClientError {
     )
 }
 
+/// A prepared statement that SQL's EXECUTE names and the session does not know.
+pub(crate) fn unknown_statement(name: &str) -> ClientError {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{name}\" does not exist")
+    };
+    ClientError::new(sqlstate::INVALID_SQL_STATEMENT_NAME, message, "")
+}
+
+/// EXECUTE of a prepared statement that does something to the session.
+pub(super) fn not_executable(name: &str) -> ClientError {
+    ClientError::refused(
+        Code::NotExecutable,
+        format!("prepared statement \"{name}\" cannot be run by EXECUTE"),
+        "It sets, names or defines something. Execute it by the protocol, or write it out.",
+    )
+}
+
+/// A statement that runs others by name, which stand for something else by now.
+pub(crate) fn names_changed(name: &str) -> ClientError {
+    ClientError::refused(
+        Code::NamesChanged,
+        format!("\"{name}\" stands for something else than when this statement was prepared"),
+        "Prepare the statement that names it again.",
+    )
+}
+
+/// A name that the server may tell apart from others otherwise than this side does.
+pub(super) fn long_name() -> ClientError {
+    ClientError::refused(
+        Code::LongName,
+        "a name of this length in other letters than ASCII cannot stand for a statement or cursor",
+        "Choose a shorter name.",
+    )
+}
+
+/// A protected column of a table made by a query gets no cell, or one of unknown type.
+pub(super) fn created_null(c: &ProtectedColumn) -> ClientError {
+    ClientError::refused(
+        Code::Clause,
+        format!("NULL alone does not make a column that can hold protected column {}", column(c)),
+        "Create the table with its columns first, then INSERT … SELECT.",
+    )
+}
+
+/// A table made by EXECUTE whose columns have no names in the text.
+pub(super) fn created_names() -> ClientError {
+    clause(
+        "CREATE TABLE … AS EXECUTE without names for all columns",
+        "Name them: CREATE TABLE t (a, b) AS EXECUTE …",
+    )
+}
+
 /// A share in SQL in a form that cannot be taken out.
 pub(super) fn carrier(form: &str) -> ClientError {
     ClientError::refused(

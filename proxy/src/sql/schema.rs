@@ -17,11 +17,11 @@ pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> 
         let start = offset(raw.stmt_location).unwrap_or(0);
         let end = offset(raw.stmt_len).filter(|length| *length > 0).map_or(text.len(), |len| start + len);
         let statement = text.get(start..end).unwrap_or_default();
-        let context = Context { policy, catalog: &catalog };
+        let context = Context { policy, catalog: &catalog, prepared: &|_| None };
         let after = match analyze(statement.as_bytes(), &context) {
             Ok(plan) => plan.catalog_after,
             // A dump shows protected columns as they are stored.
-            Err(_) => effect::after(raw.stmt(), Names { policy, catalog: &catalog }).map(Arc::new),
+            Err(_) => effect::after(raw.stmt(), Names { policy, catalog: &catalog }, None).map(Arc::new),
         };
         catalog = after.unwrap_or(catalog);
     }

@@ -86,7 +86,7 @@ pub(super) fn changes_form(statement: Node<'_>) -> bool {
     match statement {
         Node::VariableSetStmt(set) => named(set.name()),
         Node::DiscardStmt(_) => true,
-        Node::SelectStmt(_) => {
+        _ => {
             let mut found = false;
             let walked = children::walk(statement, |node| {
                 if let Node::FuncCall(call) = node
@@ -98,7 +98,6 @@ pub(super) fn changes_form(statement: Node<'_>) -> bool {
             });
             found || walked.is_err()
         }
-        _ => false,
     }
 }
 

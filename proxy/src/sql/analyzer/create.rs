@@ -18,33 +18,15 @@ use trefoil_keys::cell;
 /// How the names of the CHECKs begin that only cells pass; the column's name follows.
 pub(in crate::sql) const CHECK_PREFIX: &str = "trefoil_cell_";
 
-/// `relpersistence` of a temporary table.
-const TEMPORARY: i8 = b't'.cast_signed();
-
 impl<'a> Analyzer<'a> {
     /// CREATE TABLE of a protected table, or of one that refers to a protected table.
     pub(super) fn create_table(&mut self, create: &'a nodes::CreateStmt) -> Analysis<()> {
         let range = create.relation().ok_or_else(refusal::not_understood)?;
-        let bare = range.relname().unwrap_or_default();
         let at = offset(range.location);
-        if range.relpersistence == TEMPORARY && !self.names.policy.schemas_with_table(bare).is_empty() {
-            return Err(refusal::shadows(bare).at(at).into());
-        }
-        let name = match self.names.meaning(range.schemaname(), bare) {
-            Meaning::Ambiguous => return Err(refusal::ambiguous_relation(bare).at(at).into()),
-            Meaning::Reaching(relation) => {
-                return Err(refusal::reaches_protected(&relation.name).at(at).into());
-            }
-            Meaning::Protected(relation) => relation.name.clone(),
-            Meaning::NotCreated(name) => name,
-            Meaning::Plain(_) | Meaning::Unknown => QualifiedName::new("", bare),
-        };
+        let bare = range.relname().unwrap_or_default();
+        let name = self.created(range)?;
         let made = effect::table(create, &name, self.names);
         let columns = self.inherited(create, &made)?;
-        if self.names.policy.table(&name).is_some() && range.schemaname().is_none() {
-            let start = self.token_range(range.location)?.start;
-            self.edits.push(Edit::Text { range: start..start, with: format!("{}.", quoted(&name.schema)) });
-        }
         if let Some(key) = create.partspec() {
             self.partition_key(key, &columns, bare)?;
         }

@@ -5,6 +5,7 @@ mod alter;
 mod constraint;
 mod copy;
 mod create;
+mod create_as;
 mod definition;
 mod expression;
 mod from;
@@ -12,15 +13,17 @@ mod insert;
 mod leaf;
 mod modify;
 mod operator;
+mod prepare;
 mod select;
 
 use super::class::Class;
 use super::lex::Tokens;
-use super::plan::{CopyPlan, Edit, Parameter, ResultColumn};
+use super::plan::{CopyPlan, Edit, Parameter, Plan, ResultColumn};
 use super::resolve::{Names, Unresolved};
 use super::scope::{Out, Scope};
 use super::{Refusal, refusal};
 use crate::error::ClientError;
+use crate::policy::catalog::Column;
 use pg_raw_parse::Node;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -62,6 +65,12 @@ pub(super) struct Analyzer<'a> {
     pub(super) parameters: Vec<Option<Parameter>>,
     /// The data that a COPY moves.
     pub(super) copy: Option<CopyPlan>,
+    /// What the statement runs by EXECUTE.
+    executed: Option<Arc<Plan>>,
+    /// The types that PREPARE declares for parameters which are cells.
+    pub(super) declared: Arc<[u32]>,
+    /// The columns of a table that it makes of a query's.
+    pub(super) made: Option<Vec<Column>>,
 }
 
 impl From<ClientError> for Refusal {
@@ -81,12 +90,13 @@ impl From<Unresolved> for Refusal {
 
 impl<'a> Analyzer<'a> {
     /// Starts on a statement of `text`; `names` is the catalog as it is before it, `parameters` what
-    /// the statements before it used them as.
+    /// the statements before it used them as, `executed` what it runs by EXECUTE.
     pub(super) fn new(
         text: &'a str,
         names: Names<'a>,
         tokens: &'a OnceCell<Tokens>,
         parameters: Vec<Option<Parameter>>,
+        executed: Option<Arc<Plan>>,
     ) -> Self {
         Self {
             text,
@@ -99,23 +109,41 @@ impl<'a> Analyzer<'a> {
             edits: Vec::new(),
             parameters,
             copy: None,
+            executed,
+            declared: Arc::default(),
+            made: None,
         }
     }
 
     /// Analyses a statement that touches a protected table. Returns its result columns if it
-    /// returns rows.
+    /// returns rows; for PREPARE and DECLARE, those of what they name.
     pub(super) fn statement(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
-        let targets = match statement {
-            Node::SelectStmt(_) | Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) => {
-                self.query(statement)?
+        match statement {
+            Node::SelectStmt(select) => {
+                if let Some(into) = select.into_clause() {
+                    let targets = self.nested(|this| this.select_or_into(select))?;
+                    return self.create_from(into, targets, false).map(|()| None);
+                }
+                return self.rows(statement);
             }
-            Node::CopyStmt(copy) => {
-                self.copy(copy)?;
-                return Ok(None);
+            Node::PrepareStmt(prepare) => return self.prepare(prepare),
+            Node::ExecuteStmt(execute) => return self.execute(execute),
+            Node::DeclareCursorStmt(declare) => return self.rows(declare.query()),
+            // Its own rows are text that describes.
+            Node::ExplainStmt(explain) => {
+                self.statement(explain.query())?;
             }
-            definition if self.definition(definition)? => return Ok(None),
-            other => return Err(refusal::statement(super::form::of(other)).into()),
-        };
+            Node::CopyStmt(copy) => self.copy(copy)?,
+            Node::CreateTableAsStmt(create) => self.create_table_as(create)?,
+            definition if self.definition(definition)? => {}
+            _ => return self.rows(statement),
+        }
+        Ok(None)
+    }
+
+    /// A statement that yields rows: their columns.
+    fn rows(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        let targets = self.query(statement)?;
         let mut results = Vec::with_capacity(targets.len());
         for target in targets {
             results.push(match target.class {

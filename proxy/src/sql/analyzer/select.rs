@@ -13,8 +13,13 @@ impl<'a> Analyzer<'a> {
     /// A query. Its outputs may be open: the place where it stands decides them.
     pub(super) fn select(&mut self, select: &'a nodes::SelectStmt) -> Analysis<Vec<Target>> {
         if select.into_clause().is_some() {
-            return Err(refusal::statement("SELECT INTO").into());
+            return Err(refusal::statement("INTO in a part of a query").into());
         }
+        self.select_or_into(select)
+    }
+
+    /// A query whose outputs may go INTO a table.
+    pub(super) fn select_or_into(&mut self, select: &'a nodes::SelectStmt) -> Analysis<Vec<Target>> {
         let known = self.ctes.len();
         self.with(select.with_clause())?;
         let targets = if select.op != SetOperation::SETOP_NONE {

@@ -1,0 +1,58 @@
+//! PREPARE and EXECUTE.
+
+use super::super::class::{Cast, Class};
+use super::super::plan::{Edit, Parameter, ResultColumn};
+use super::super::{offset, refusal};
+use super::{Analysis, Analyzer};
+use pg_raw_parse::nodes;
+use std::sync::Arc;
+
+impl<'a> Analyzer<'a> {
+    /// PREPARE: the query with parameters of its own. Those that are cells are declared as `bytea`.
+    pub(super) fn prepare(
+        &mut self,
+        prepare: &'a nodes::PrepareStmt,
+    ) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        let results = self.rows(prepare.query())?;
+        let mut declared = Vec::new();
+        for (index, type_name) in prepare.argtypes().iter().enumerate() {
+            let Some(Some(Parameter::Cell(column, _))) = self.parameters.get(index) else {
+                declared.push(0);
+                continue;
+            };
+            let at = offset(type_name.location);
+            let cast = Cast::to(type_name, Vec::new());
+            if !cast.is_identity_for(&column.logical) {
+                return Err(refusal::type_mismatch(column).at(at).into());
+            }
+            declared.push(cast.oid());
+            let first = self.token_index(type_name.location)?;
+            let start = self.token_range(type_name.location)?.start;
+            let (end, _) = self.tokens().type_name(self.text, first).ok_or_else(refusal::not_understood)?;
+            self.edits.push(Edit::Text { range: start..end, with: "bytea".to_owned() });
+        }
+        self.declared = declared.into();
+        Ok(results)
+    }
+
+    /// EXECUTE: the arguments are what the prepared statement's parameters are.
+    pub(super) fn execute(
+        &mut self,
+        execute: &'a nodes::ExecuteStmt,
+    ) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        let plan = self.executed.clone().ok_or_else(refusal::not_understood)?;
+        for (index, argument) in execute.params().iter().enumerate() {
+            let class = self.expression(argument)?;
+            match (plan.parameters.get(index), class) {
+                (Some(Parameter::Cell(column, purpose)), Class::Open(leaves)) => {
+                    self.settle_cell(leaves, column, *purpose)?;
+                }
+                (Some(Parameter::Cell(column, _)), _) => {
+                    return Err(refusal::plain_meets_cell(column).into());
+                }
+                (_, class) => self.plain_class(class, "a plain argument of EXECUTE")?,
+            }
+        }
+        Ok(plan.statements.first().and_then(|statement| statement.results.clone()))
+    }
+}
