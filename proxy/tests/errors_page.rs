@@ -47,8 +47,10 @@ fn every_example_is_refused_with_its_code() {
         for (code, section) in sections() {
             for example in blocks(section, "sql") {
                 examples += 1;
-                let refusal =
-                    sql::analyze(example.as_bytes(), &Context { policy: &policy, catalog: &catalog });
+                let refusal = sql::analyze(
+                    example.as_bytes(),
+                    &Context { policy: &policy, catalog: &catalog, prepared: &|_| None },
+                );
                 match refusal {
                     Err(Refusal::Refused(error) | Refusal::UnknownRelation(error)) => {
                         if error.code.map(Code::id) != Some(code) || error.hint.is_empty() {

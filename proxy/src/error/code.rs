@@ -93,11 +93,11 @@ codes! {
     UnknownType = "TF309", state::FEATURE_NOT_SUPPORTED;
 
     /// EXECUTE of a prepared statement that does something to the session.
-    NotExecutable = "TF308", state::FEATURE_NOT_SUPPORTED;
+    NotExecutable = "TF310", state::FEATURE_NOT_SUPPORTED;
     /// A prepared statement or cursor is another one than when the statement that names it was prepared.
-    NamesChanged = "TF309", state::FEATURE_NOT_SUPPORTED;
+    NamesChanged = "TF311", state::FEATURE_NOT_SUPPORTED;
     /// A long name of a statement or cursor in other letters than ASCII.
-    LongName = "TF310", state::FEATURE_NOT_SUPPORTED;
+    LongName = "TF312", state::FEATURE_NOT_SUPPORTED;
 
     /// A rename of what the policy names, or to such a name.
     Rename = "TF401", state::FEATURE_NOT_SUPPORTED;

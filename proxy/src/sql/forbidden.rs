@@ -118,7 +118,8 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Result<(), ClientErr
                 if names.is_unique(range.schemaname(), bare) =>
             {
                 let hides = |schema: &String| *schema != TEMPORARY;
-                if relation.name.schema == TEMPORARY && names.policy.schemas_with_table(new).iter().any(hides) {
+                if relation.name.schema == TEMPORARY && names.policy.schemas_with_table(new).iter().any(hides)
+                {
                     return Err(refusal::shadows(new));
                 }
                 takes(names, &relation.name.schema, bare)?;
