@@ -9,6 +9,9 @@ use super::statement::{Access, Case, Copied, Expected, Protocol, Statement};
 use super::tree::{Form, Sql, Value};
 use crate::sql;
 
+/// Clauses that lock rows, which DISTINCT does not go with.
+const FOR_ROWS: [&str; 2] = [" FOR UPDATE", " FOR SHARE"];
+
 /// How many statements a case has, at least.
 const LENGTH: usize = 24;
 
@@ -253,6 +256,13 @@ impl Generator {
             0 => sql![Sql::optional(sql![" LIMIT ", self.random.one_of(["0", "1", "3"])])],
             1 => sql![" OFFSET 1 ROWS FETCH FIRST 2 ROWS ONLY"],
             2 => sql![Sql::optional(" LIMIT 2 OFFSET 1".into())],
+            3 => sql![Sql::optional(self.random.one_of([" FOR UPDATE", " FOR SHARE SKIP LOCKED"]).into())],
+            _ => Sql::none(),
+        };
+        let distinct = match (self.random.below(8), keys.first()) {
+            (0, Some(key)) if !FOR_ROWS.iter().any(|word| last.print(true).text.starts_with(word)) => {
+                Sql::optional(format!("DISTINCT ON ({key}) ").into())
+            }
             _ => Sql::none(),
         };
         let by = self.random.one_of([" DESC", " NULLS FIRST", "", ""]);
@@ -260,6 +270,7 @@ impl Generator {
         // With an outer join, rows without a key on one side are told apart by the other's.
         let sql = sql![
             "SELECT ",
+            distinct,
             Sql::list(targets),
             " FROM ",
             source.sql,
