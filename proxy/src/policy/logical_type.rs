@@ -266,6 +266,16 @@ impl LogicalType {
         }
     }
 
+    /// Whether it is `real` or `double precision`, or made of it.
+    pub fn has_floats(&self) -> bool {
+        match self {
+            Self::Float4 | Self::Float8 => true,
+            Self::Array(element) => element.has_floats(),
+            Self::Domain(domain) => domain.base.has_floats(),
+            _ => false,
+        }
+    }
+
     /// Whether a catalog must tell what it is.
     pub fn is_named(&self) -> bool {
         match self {

@@ -173,6 +173,11 @@ impl Policy {
         self.columns.iter().any(|column| column.logical.is_made_of(schema, name))
     }
 
+    /// Whether a column has the type `real` or `double precision`, or is made of it.
+    pub fn has_floats(&self) -> bool {
+        self.columns.iter().any(|column| column.logical.has_floats())
+    }
+
     /// Whether nothing is protected.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()

@@ -2,6 +2,8 @@
 //! publish protected tables, or have a function that reaches them called by itself.
 
 use super::analyzer::CHECK_PREFIX;
+use super::children;
+use super::class::{integer, string};
 use super::resolve::{Meaning, Names, TEMPORARY};
 use super::{Refusal, refusal};
 use crate::error::ClientError;
@@ -14,6 +16,9 @@ use pg_raw_parse::{Node, list};
 pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
     if names.policy.is_empty() {
         return Ok(());
+    }
+    if names.policy.has_floats() {
+        children::walk(statement, |node| floats_in_full(node).map_err(Refusal::Refused))?;
     }
     let checked = match statement {
         Node::RenameStmt(rename) => renamed(rename, names),
@@ -41,6 +46,32 @@ pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal
         _ => Ok(()),
     };
     checked.map_err(Refusal::Refused)
+}
+
+/// The server does not report `extra_float_digits`, so floats are always shown as from 1 on.
+fn floats_in_full(node: Node<'_>) -> Result<(), ClientError> {
+    let is_it = |name: &str| name.eq_ignore_ascii_case("extra_float_digits");
+    let in_full = |value: Option<Node<'_>>| {
+        let digits = value.and_then(|value| integer(value).or_else(|| string(value)?.trim().parse().ok()));
+        if digits.is_some_and(|digits| digits > 0) { Ok(()) } else { Err(refusal::float_digits()) }
+    };
+    match node {
+        Node::VariableSetStmt(set)
+            if set.name().is_some_and(is_it) && set.kind == nodes::VariableSetKind::VAR_SET_VALUE =>
+        {
+            in_full(set.args().iter().next())
+        }
+        Node::FuncCall(call)
+            if call.funcname().iter().next_back().and_then(Node::as_str) == Some("set_config") =>
+        {
+            let mut arguments = call.args().iter();
+            match arguments.next().and_then(string) {
+                Some(name) if is_it(name) => in_full(arguments.next()),
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Cells hold labels: a renamed one would be unknown, and the new one would not equal the old.

@@ -111,6 +111,15 @@ pub(super) fn unresolved_type(c: &ProtectedColumn) -> ClientError {
     )
 }
 
+/// A setting under which floats would be shown otherwise than from cells.
+pub(super) fn float_digits() -> ClientError {
+    ClientError::refused(
+        Code::SessionForm,
+        "extra_float_digits below 1 is not supported: protected columns of type real or double precision are shown in full",
+        "Leave it at 1 or above.",
+    )
+}
+
 /// A change of an enum under the cells that hold its labels.
 pub(super) fn enum_label(name: &str) -> ClientError {
     ClientError::refused(
