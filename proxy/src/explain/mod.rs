@@ -108,6 +108,10 @@ fn planned(text: &str, plan: &Plan) -> String {
     for (index, parameter) in plan.parameters.iter().enumerate() {
         let _ = writeln!(out, "  parameter ${} {}", index + 1, parameter_words(parameter));
     }
+    for copy in &plan.twins {
+        let _ =
+            writeln!(out, "  parameter ${} goes up again, and {}", copy.of + 1, parameter_words(&copy.usage));
+    }
     let many = plan.statements.len() > 1;
     for (number, statement) in plan.statements.iter().enumerate() {
         let Some(columns) = &statement.results else { continue };
@@ -138,8 +142,9 @@ fn columns(plan: &Plan) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
         Edit::Cell { column, .. } => Some(column),
         _ => None,
     });
-    let parameters = plan.parameters.iter().filter_map(|parameter| match parameter {
-        Parameter::Cell(column, _) => Some(column),
+    let copies = plan.twins.iter().map(|copy| &copy.usage);
+    let parameters = plan.parameters.iter().chain(copies).filter_map(|parameter| match parameter {
+        Parameter::Cell(column, _) | Parameter::Cells(column, _) => Some(column),
         _ => None,
     });
     let results = plan.statements.iter().flat_map(|s| s.results.iter().flat_map(|r| r.iter()));
@@ -204,6 +209,9 @@ fn parameter_words(parameter: &Parameter) -> String {
     match parameter {
         Parameter::Plain => "goes up in clear".to_owned(),
         Parameter::Cell(column, purpose) => becomes(column, *purpose),
+        Parameter::Cells(column, purpose) => {
+            format!("is an array; each element {}", becomes(column, *purpose))
+        }
         Parameter::Carrier { name, .. } => format!("is the value of trefoil.{name}, which the proxy keeps"),
         Parameter::SettingName => "is the name of a setting: refused if it begins with trefoil.".to_owned(),
     }

@@ -132,7 +132,7 @@ impl State {
             }
             Reply::Parameters(prepared) => {
                 let out = splice.replace(head.size);
-                results::parameter_description(&prepared.plan.parameters, &prepared.declared, body, out)?;
+                results::parameter_description(&prepared.plan, &prepared.declared, body, out)?;
             }
             Reply::Row(shape, keys) => self.rows(&shape, &keys, splice)?,
             Reply::Copied => self.copy_rows(splice)?,

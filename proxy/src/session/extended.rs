@@ -9,7 +9,7 @@ use super::results::Shape;
 use super::rewrite;
 use super::splice::Splice;
 use super::state::{BOUND, State, Turn};
-use crate::error::ClientError;
+use crate::error::{ClientError, Code};
 use crate::sql::{self, Parameter, Plan};
 use crate::wire::bind::{self, Bind};
 use crate::wire::frontend::{self, Parse, StandIn, Target};
@@ -37,16 +37,23 @@ impl State {
             if !parse.name.is_empty() && self.statements.len() >= STATEMENTS {
                 return Err(ClientError::new("54000", "too many prepared statements", ""));
             }
+            if !plan.twins.is_empty() && parse.types().len() > plan.highest {
+                return Err(ClientError::refused(
+                    Code::ParameterInTwoClasses,
+                    "a parameter is used for a protected column and for something else, and more parameters are declared than used",
+                    "Declare the types of the parameters that the statement has, or use two parameters.",
+                ));
+            }
             self.wipe |= plan.statements.iter().any(|statement| !statement.settings.is_empty());
             let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
             Ok((plan, edited))
         });
         match sent {
             Ok((plan, edited)) => {
-                let cells = plan.parameters.iter().any(|parameter| matches!(parameter, Parameter::Cell(..)));
+                let cells = plan.seals_parameters();
                 if cells {
                     let text = edited.as_deref().unwrap_or(text);
-                    rewrite::parse(splice.replace(size), &parse, text, &plan.parameters)?;
+                    rewrite::parse(splice.replace(size), &parse, text, &plan)?;
                 } else if let Some(text) = edited.as_deref().or(cut.as_deref()) {
                     frontend::parse(splice.replace(size), parse.name, text, parse.types())?;
                 } else {

@@ -2,10 +2,11 @@
 //! the client asked for.
 
 use super::fault::Fault;
+use super::rewrite;
 use crate::error::{ClientError, Code, sqlstate};
-use crate::policy::{Policy, ProtectedColumn, Purpose, catalog::Catalog};
+use crate::policy::{Policy, ProtectedColumn, catalog::Catalog};
 use crate::shares::Burst;
-use crate::sql::{Parameter, ResultColumn};
+use crate::sql::{Plan, ResultColumn};
 use crate::value::{self, Settings};
 use crate::wire::bind::{Format, Formats};
 use crate::wire::rows::{self, Fields, Values};
@@ -14,6 +15,9 @@ use std::sync::Arc;
 
 /// The type that a cell has at the server.
 pub(super) const BYTEA: u32 = 17;
+
+/// The type that an array of cells has at the server.
+pub(super) const BYTEA_ARRAY: u32 = 1001;
 
 /// How rows with cells are to be read, and shown.
 #[derive(Clone)]
@@ -185,21 +189,26 @@ pub(super) fn shaped_description(
     description(&shape.columns, Some(shape), body, known, out)
 }
 
-/// Rewrites a ParameterDescription: cells as the type that the client declared, or the column's.
+/// Rewrites a ParameterDescription: cells as the type that the client declared, or the column's; copies
+/// are not shown.
 pub(super) fn parameter_description(
-    parameters: &[Parameter],
+    plan: &Plan,
     declared: &[u32],
     body: &[u8],
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let mut types = rows::parameter_types(body)?;
-    for (index, parameter) in parameters.iter().enumerate() {
-        if let Parameter::Cell(column, purpose) = parameter {
-            let place = types.get_mut(index).filter(|oid| **oid == BYTEA).ok_or_else(stale)?;
+    if !plan.twins.is_empty() {
+        if types.len() != plan.highest + plan.twins.len() {
+            return Err(stale());
+        }
+        types.truncate(plan.highest);
+    }
+    for (index, parameter) in plan.parameters.iter().enumerate() {
+        if let Some(sealed) = rewrite::sealed_type(parameter) {
+            let place = types.get_mut(index).filter(|oid| **oid == sealed).ok_or_else(stale)?;
             *place = match declared.get(index) {
-                // What is assigned to a domain is of it; what is compared with one is of its base type.
-                None | Some(0) if *purpose == Purpose::Assign => column.logical.own_oid(),
-                None | Some(0) => column.logical.oid(),
+                None | Some(0) => rewrite::logical_type(parameter),
                 Some(declared) => *declared,
             };
         }

@@ -3,11 +3,12 @@
 use super::carriers::Presented;
 use super::fault::Fault;
 use super::names::Prepared;
-use super::results::{BYTEA, Shape};
+use super::results::{BYTEA, BYTEA_ARRAY, Shape};
 use crate::error::{ClientError, Code, sqlstate};
-use crate::policy::ProtectedColumn;
+use crate::policy::{LogicalType, ProtectedColumn, Purpose, oid};
 use crate::shares::Burst;
 use crate::sql::{Parameter, Plan};
+use crate::value::array::{self, Array};
 use crate::value::{self, Settings};
 use crate::wire::bind::{Bind, Format};
 use crate::wire::frontend::Parse;
@@ -27,33 +28,70 @@ pub(super) fn edited(
     presented: &Presented,
 ) -> Result<Vec<u8>, ClientError> {
     let mut canonical = Zeroizing::new(Vec::new());
-    let seal = |column: &ProtectedColumn, literal: &str, purpose, cell: &mut Vec<u8>| {
+    let mut seal_one = |column: &ProtectedColumn, literal: &[u8], purpose| {
         canonical.clear();
-        value::from_text(&column.logical, literal.as_bytes(), purpose, settings, &mut canonical)?;
-        burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, cell)
+        value::from_text(&column.logical, literal, purpose, settings, &mut canonical)?;
+        let mut cell = Vec::new();
+        burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, &mut cell)?;
+        Ok::<_, ClientError>(cell)
     };
+    let seal =
+        |column: &ProtectedColumn, literal: &str, purpose, array: bool, cells: &mut Vec<Option<Vec<u8>>>| {
+            if !array {
+                cells.push(Some(seal_one(column, literal.as_bytes(), purpose)?));
+                return Ok(());
+            }
+            for element in Array::from_text(literal)?.elements() {
+                cells.push(element.map(|element| seal_one(column, element, purpose)).transpose()?);
+            }
+            Ok(())
+        };
     plan.rewrite(text, seal, |name| presented.shown(name))
 }
 
-/// Appends a Parse in which cells are declared as what they are.
-pub(super) fn parse(
-    out: &mut Vec<u8>,
-    parse: &Parse<'_>,
-    text: &[u8],
-    parameters: &[Parameter],
-) -> Result<(), Malformed> {
+/// Appends a Parse in which cells are declared as what they are, and copies as what they copy.
+pub(super) fn parse(out: &mut Vec<u8>, parse: &Parse<'_>, text: &[u8], plan: &Plan) -> Result<(), Malformed> {
     let mut types: Vec<u32> = parse.types().collect();
-    for (index, parameter) in parameters.iter().enumerate() {
-        if matches!(parameter, Parameter::Cell(..)) {
-            if types.len() <= index {
-                types.resize(index + 1, 0);
-            }
-            if let Some(place) = types.get_mut(index) {
-                *place = BYTEA;
-            }
+    for (index, parameter) in plan.parameters.iter().enumerate() {
+        let Some(sealed) = sealed_type(parameter) else { continue };
+        if types.len() <= index {
+            types.resize(index + 1, 0);
+        }
+        if let Some(place) = types.get_mut(index) {
+            *place = sealed;
         }
     }
+    if !plan.twins.is_empty() {
+        types.resize(plan.highest, 0);
+    }
+    for copy in &plan.twins {
+        let own = || match parse.types().nth(copy.of) {
+            None | Some(0 | oid::UNKNOWN) => plan.parameters.get(copy.of).map_or(0, logical_type),
+            Some(declared) => declared,
+        };
+        types.push(sealed_type(&copy.usage).unwrap_or_else(own));
+    }
     frontend::parse(out, parse.name, text, types.into_iter())
+}
+
+/// The type that a parameter has upstream, if it is sealed.
+pub(super) fn sealed_type(parameter: &Parameter) -> Option<u32> {
+    match parameter {
+        Parameter::Cell(..) => Some(BYTEA),
+        Parameter::Cells(..) => Some(BYTEA_ARRAY),
+        Parameter::Plain | Parameter::Carrier { .. } | Parameter::SettingName => None,
+    }
+}
+
+/// The type that a parameter has for the client where it does not declare one; 0 if the server says.
+pub(super) fn logical_type(parameter: &Parameter) -> u32 {
+    match parameter {
+        // What is assigned to a domain is of it; what is compared with one is of its base type.
+        Parameter::Cell(column, Purpose::Assign) => column.logical.own_oid(),
+        Parameter::Cell(column, _) => column.logical.oid(),
+        Parameter::Cells(column, _) => LogicalType::Array(Box::new(column.logical.clone())).oid(),
+        Parameter::Plain | Parameter::Carrier { .. } | Parameter::SettingName => 0,
+    }
 }
 
 /// A carrier's value that arrived as a parameter.
@@ -74,47 +112,68 @@ pub(super) fn bind(
     settings: &Settings,
 ) -> Result<Vec<Carried>, Fault> {
     let mut carried = Vec::new();
-    let parameter = |index: usize| prepared.plan.parameters.get(index).unwrap_or(&Parameter::Plain);
+    let plan = &prepared.plan;
+    if !plan.twins.is_empty() && bind.number != plan.highest {
+        return Err(Fault::Refused(ClientError::new(
+            sqlstate::PROTOCOL_VIOLATION,
+            format!(
+                "bind message supplies {} parameters, but the prepared statement requires {}",
+                bind.number, plan.highest
+            ),
+            "",
+        )));
+    }
+    let parameter = |index: usize| plan.parameters.get(index).unwrap_or(&Parameter::Plain);
+    let number = bind.number + plan.twins.len();
+    let values: Vec<Option<&[u8]>> = bind.values().collect();
+    let own = (0..bind.number).map(|index| (index, parameter(index)));
+    let all = || own.clone().chain(plan.twins.iter().map(|copy| (copy.of, &copy.usage)));
     writer::message(out, b'B', |out| {
         writer::string(out, bind.portal);
         writer::string(out, bind.statement);
-        writer::count(out, bind.number, "parameter count")?;
-        for index in 0..bind.number {
-            let format = match parameter(index) {
-                Parameter::Cell(..) => Format::Binary,
+        writer::count(out, number, "parameter count")?;
+        for (index, parameter) in all() {
+            let format = match parameter {
+                Parameter::Cell(..) | Parameter::Cells(..) => Format::Binary,
                 _ => bind.formats.of(index)?,
             };
             out.extend_from_slice(&format.code());
         }
-        writer::count(out, bind.number, "parameter count")?;
+        writer::count(out, number, "parameter count")?;
         let mut canonical = Zeroizing::new(Vec::new());
-        for (index, value) in bind.values().enumerate() {
-            match (parameter(index), value) {
+        let mut seal = |column: &ProtectedColumn,
+                        declared,
+                        format,
+                        value: &[u8],
+                        purpose,
+                        out: &mut Vec<u8>| {
+            canonical.clear();
+            let logical = &column.logical;
+            match format {
+                Format::Text => {
+                    value::from_declared_text(logical, declared, value, purpose, settings, &mut canonical)?;
+                }
+                Format::Binary => {
+                    value::from_binary(logical, declared, value, purpose, settings, &mut canonical)?;
+                }
+            }
+            burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, out)
+        };
+        for (index, parameter) in all() {
+            let value = values.get(index).copied().flatten();
+            let declared = prepared.declared.get(index).copied().unwrap_or_default();
+            let format = bind.formats.of(index)?;
+            match (parameter, value) {
                 (Parameter::Cell(column, purpose), Some(value)) => {
-                    canonical.clear();
-                    let declared = prepared.declared.get(index).copied().unwrap_or_default();
-                    match bind.formats.of(index)? {
-                        Format::Text => {
-                            let logical = &column.logical;
-                            value::from_declared_text(
-                                logical,
-                                declared,
-                                value,
-                                *purpose,
-                                settings,
-                                &mut canonical,
-                            )?;
-                        }
-                        Format::Binary => {
-                            let logical = &column.logical;
-                            value::from_binary(logical, declared, value, *purpose, settings, &mut canonical)?;
-                        }
-                    }
-                    let burst = burst.as_mut().ok_or_else(no_keys)?;
                     writer::counted(out, 0, |out| {
-                        burst.seal(column, &canonical, out)?;
-                        Ok::<(), Fault>(())
+                        seal(column, declared, format, value, *purpose, out).map_err(Fault::from)
                     })?;
+                }
+                (Parameter::Cells(column, purpose), Some(value)) => {
+                    let (array, declared) = elements(format, declared, value)?;
+                    let cells =
+                        array.map(|element, out| seal(column, declared, format, element, *purpose, out))?;
+                    writer::counted(out, 0, |out| cells.to_binary(BYTEA, out).map_err(Fault::from))?;
                 }
                 (Parameter::Carrier { name, local }, value) => {
                     let text = value.map(str::from_utf8).transpose().map_err(|_| {
@@ -155,4 +214,33 @@ pub(super) fn bind(
         Ok::<(), Fault>(())
     })?;
     Ok(carried)
+}
+
+/// The elements of an array parameter, with the type that the client gives them, 0 if it does not.
+fn elements(format: Format, declared: u32, value: &[u8]) -> Result<(Array, u32), ClientError> {
+    let element = match declared {
+        0 | oid::UNKNOWN => Some(0),
+        declared => array::element_of(declared),
+    };
+    let not_an_array = || {
+        ClientError::refused(
+            Code::DeclaredType,
+            "a parameter is compared as an array but declared with another type",
+            "Declare it as an array of the column's type, or leave its type to the server.",
+        )
+    };
+    match format {
+        Format::Text => {
+            let not_text = |_| ClientError::new("22021", "invalid byte sequence for encoding \"UTF8\"", "");
+            let text = str::from_utf8(value).map_err(not_text)?;
+            Ok((Array::from_text(text)?, element.ok_or_else(not_an_array)?))
+        }
+        Format::Binary => {
+            let (array, sent) = Array::from_binary(value)?;
+            match element {
+                Some(element) if element == 0 || element == sent => Ok((array, sent)),
+                _ => Err(not_an_array()),
+            }
+        }
+    }
 }

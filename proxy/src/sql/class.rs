@@ -18,6 +18,7 @@ pub(super) enum Class {
 }
 
 /// A literal or parameter whose class is not yet decided.
+#[derive(Clone)]
 pub(super) struct Leaf {
     /// What it is.
     pub(super) value: Value,
@@ -31,11 +32,14 @@ pub(super) struct Leaf {
 }
 
 /// The value of a leaf.
+#[derive(Clone)]
 pub(super) enum Value {
     /// A literal, with its value as PostgreSQL reads it.
     Literal(Form, Zeroizing<String>),
     /// `$n`.
     Parameter(usize),
+    /// A column of a subquery, `VALUES` or WITH query that is open itself: the slot with this index.
+    Column(usize),
 }
 
 /// The lexical form of a literal, which gives it a type unless it is quoted.
@@ -52,6 +56,7 @@ pub(super) enum Form {
 }
 
 /// A cast to a type by name.
+#[derive(Clone)]
 pub(super) struct Cast {
     /// `None` where the name has none, or PostgreSQL's own.
     schema: Option<String>,
@@ -60,6 +65,8 @@ pub(super) struct Cast {
     array: bool,
     /// Whether it is neither `SETOF` nor `%TYPE`.
     plain: bool,
+    /// The bytes of the type's name.
+    pub(super) type_name: Range<usize>,
     /// The bytes that make the cast.
     pub(super) strips: Vec<Range<usize>>,
 }
@@ -76,7 +83,25 @@ impl Cast {
         let modifiers = type_name.typmods().iter().map(|n| integer(n).unwrap_or(-1)).collect();
         let array = !type_name.array_bounds().is_empty();
         let plain = !type_name.setof && !type_name.pct_type;
-        Self { schema, name, modifiers, array, plain, strips }
+        Self { schema, name, modifiers, array, plain, strips, type_name: 0..0 }
+    }
+
+    /// The cast to `text` that the server puts around what leaves a subquery without a type.
+    pub(super) fn to_text() -> Self {
+        Self {
+            schema: None,
+            name: "text".to_owned(),
+            modifiers: Vec::new(),
+            array: false,
+            plain: true,
+            strips: Vec::new(),
+            type_name: 0..0,
+        }
+    }
+
+    /// Whether it is to an array whose elements are what [`Cast::is_identity_for`] says.
+    pub(super) fn is_array_of(&self, logical: &LogicalType) -> bool {
+        self.array && Self { array: false, ..self.clone() }.is_identity_for(logical)
     }
 
     /// Whether casting a value to this type and then using it as `logical` is the same as using it

@@ -47,6 +47,13 @@ impl Tokens {
         Self { tokens: join_uescape(text, tokens) }
     }
 
+    /// The highest `$n`; 0 if there is none.
+    pub(super) fn highest_parameter(&self, text: &str) -> usize {
+        let parameters = self.tokens.iter().filter(|token| token.kind == Kind::Parameter);
+        let numbers = parameters.filter_map(|t| text.get(t.range.clone())?.get(1..)?.parse().ok());
+        numbers.max().unwrap_or(0)
+    }
+
     /// The index of the token that begins at byte `at`.
     pub(super) fn index_at(&self, at: usize) -> Option<usize> {
         self.tokens.binary_search_by(|t| t.range.start.cmp(&at)).ok()

@@ -21,8 +21,9 @@ mod seen;
 mod setting;
 #[cfg(test)]
 mod tests;
+mod uses;
 
-pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan};
+pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan, Twin};
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
 
@@ -36,6 +37,7 @@ use resolve::Names;
 use std::cell::OnceCell;
 use std::convert::Infallible;
 use std::sync::Arc;
+use uses::Uses;
 
 /// Why a text got no plan.
 #[derive(Debug)]
@@ -102,18 +104,21 @@ fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
     let tokens = OnceCell::new();
     let mut plan = Plan::default();
     plan.seen.found_in(context.catalog.version());
-    let mut parameters: Vec<Option<Parameter>> = Vec::new();
+    let mut uses = Uses::default();
     let mut statements = Statements::of(context.prepared);
     for raw in tree.iter() {
         let catalog = plan.catalog_after.clone();
         let catalog = catalog.as_ref().unwrap_or(context.catalog);
         let names = Names { policy: catalog.policy(context.policy), catalog };
-        analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut parameters)?;
+        analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut uses)?;
         if let Some(naming) = plan.statements.last().and_then(|statement| statement.naming.as_ref()) {
             statements.follow(naming);
         }
     }
-    plan.parameters = settled(parameters);
+    (plan.parameters, plan.twins) = uses.finish();
+    if !plan.twins.is_empty() {
+        plan.highest = tokens.get_or_init(|| Tokens::of(text)).highest_parameter(text);
+    }
     order_edits(text, plan)
 }
 
@@ -124,7 +129,7 @@ fn analyze_statement(
     tokens: &OnceCell<Tokens>,
     statements: &Statements<'_>,
     plan: &mut Plan,
-    parameters: &mut Vec<Option<Parameter>>,
+    uses: &mut Uses,
 ) -> Result<(), Refusal> {
     let statement = raw.stmt();
     let mentions = mentions::of(statement, names)?;
@@ -153,15 +158,15 @@ fn analyze_statement(
     } else if touched && !needs_no_analysis(statement) {
         plan.protected = true;
         let prepares = matches!(statement, Node::PrepareStmt(_));
-        let before = if prepares { Vec::new() } else { std::mem::take(parameters) };
+        let before = if prepares { Uses::default() } else { std::mem::take(uses) };
         let mut analyzer = Analyzer::new(text, names, tokens, before, executed);
         results = analyzer.statement(statement)?;
         copy = analyzer.copy.take().map(Arc::new);
         plan.edits.append(&mut analyzer.edits);
         if prepares {
-            inner.parameters = settled(analyzer.parameters);
+            (inner.parameters, _) = analyzer.uses.finish();
         } else {
-            *parameters = analyzer.parameters;
+            *uses = analyzer.uses;
         }
         declared = analyzer.declared;
         made = analyzer.made;
@@ -177,13 +182,7 @@ fn analyze_statement(
     plan.changes_form |= changes_form;
     plan.edits.extend(settings.edits);
     for (number, parameter) in settings.parameters {
-        if parameters.len() < number {
-            parameters.resize(number, None);
-        }
-        match number.checked_sub(1).and_then(|index| parameters.get_mut(index)) {
-            Some(slot @ (None | Some(Parameter::Plain))) => *slot = Some(parameter),
-            _ => return Err(Refusal::Refused(refusal::parameter_in_two_classes(number))),
-        }
+        uses.setting(number, parameter).map_err(Refusal::Refused)?;
     }
     plan.statements.push(StatementPlan {
         results,
@@ -199,10 +198,6 @@ fn analyze_statement(
         plan.catalog_after = Some(Arc::new(after));
     }
     Ok(())
-}
-
-fn settled(parameters: Vec<Option<Parameter>>) -> Vec<Parameter> {
-    parameters.into_iter().map(|parameter| parameter.unwrap_or(Parameter::Plain)).collect()
 }
 
 /// Statements that carry no value and leave protected columns as they are.
@@ -239,7 +234,7 @@ fn order_edits(text: &str, mut plan: Plan) -> Result<Plan, Refusal> {
         end = range.end;
     }
     let Ok(rewritten) =
-        plan.rewrite(text.as_bytes(), |_, _, _, _| Ok::<(), Infallible>(()), |_| String::new());
+        plan.rewrite(text.as_bytes(), |_, _, _, _, _| Ok::<(), Infallible>(()), |_| String::new());
     let reparsed = std::str::from_utf8(&rewritten).ok().and_then(|text| pg_raw_parse::parse(text).ok());
     match reparsed {
         Some(tree) if tree.stmts().count() == plan.statements.len() => Ok(plan),

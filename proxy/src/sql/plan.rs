@@ -18,6 +18,11 @@ pub struct Plan {
     pub edits: Vec<Edit>,
     /// What each `$n` is, by n - 1, up to the highest one used; parameters past the end are plain.
     pub parameters: Vec<Parameter>,
+    /// Parameters that go upstream a second time, for uses of another class. Their numbers follow
+    /// `highest`.
+    pub twins: Vec<Twin>,
+    /// The highest `$n` of the text, where there are copies.
+    pub highest: usize,
     /// Whether it touches a protected table. If not, the text, its parameters and its results are
     /// relayed as they are.
     pub protected: bool,
@@ -116,6 +121,8 @@ pub enum Parameter {
     Plain,
     /// Becomes a cell of this column; upstream its type is `bytea`.
     Cell(Arc<ProtectedColumn>, Purpose),
+    /// An array whose elements become cells of this column; upstream its type is `bytea[]`.
+    Cells(Arc<ProtectedColumn>, Purpose),
     /// The value of a carrier setting (`set_config('trefoil.envelope', $1, …)`): the value is kept
     /// by the session and `set` goes upstream in its place.
     Carrier {
@@ -126,6 +133,15 @@ pub enum Parameter {
     },
     /// The name of a setting that is only known when bound: refused if it starts with `trefoil.`.
     SettingName,
+}
+
+/// A parameter's second use, in another class than its first.
+#[derive(Clone, Debug)]
+pub struct Twin {
+    /// The index of the parameter that it is a copy of: its number less one.
+    pub of: usize,
+    /// What the copy is.
+    pub usage: Parameter,
 }
 
 /// One change to the text.
@@ -147,6 +163,8 @@ pub enum Edit {
         column: Arc<ProtectedColumn>,
         /// Stored or compared.
         purpose: Purpose,
+        /// Whether it is an array, whose elements become cells.
+        array: bool,
     },
     /// Replace `SHOW trefoil.x` by a SELECT of what the session may show of that carrier.
     Shown {
@@ -172,6 +190,29 @@ impl StatementPlan {
     /// Whether its rows have cells.
     pub fn has_cells(&self) -> bool {
         self.results.as_ref().is_some_and(|r| r.iter().any(|c| matches!(c, ResultColumn::Cell(_))))
+    }
+}
+
+/// Appends `'{"\\x…",NULL}'::bytea[]`.
+fn array_literal(cells: &[Option<Vec<u8>>], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"'{");
+    for (index, cell) in cells.iter().enumerate() {
+        out.extend_from_slice(if index > 0 { b"," } else { b"" });
+        match cell {
+            Some(cell) => {
+                out.extend_from_slice(b"\"\\\\x");
+                hex(cell, out);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"NULL"),
+        }
+    }
+    out.extend_from_slice(b"}'::bytea[]");
+}
+
+fn hex(bytes: &[u8], out: &mut Vec<u8>) {
+    for byte in bytes {
+        out.extend([byte >> 4, byte & 15].map(hex_digit));
     }
 }
 
@@ -207,16 +248,17 @@ impl Plan {
             && !self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
     }
 
-    /// The text as it goes upstream. `seal` appends the cell of a literal to the buffer it is given;
-    /// `shown` says what may be shown of a carrier.
+    /// The text as it goes upstream. `seal` appends the cell of a literal to the list it is given, or with
+    /// `true` those of the elements of an array (`None` for NULL); `shown` says what may be shown of a
+    /// carrier.
     pub fn rewrite<E>(
         &self,
         text: &[u8],
-        mut seal: impl FnMut(&ProtectedColumn, &str, Purpose, &mut Vec<u8>) -> Result<(), E>,
+        mut seal: impl FnMut(&ProtectedColumn, &str, Purpose, bool, &mut Vec<Option<Vec<u8>>>) -> Result<(), E>,
         shown: impl Fn(&'static str) -> String,
     ) -> Result<Vec<u8>, E> {
         let mut rewritten = Vec::with_capacity(text.len() + 64 * self.edits.len());
-        let mut cell = Vec::new();
+        let mut cells = Vec::new();
         let mut from = 0;
         for edit in &self.edits {
             let range = edit.range();
@@ -229,14 +271,16 @@ impl Plan {
                     rewritten
                         .extend_from_slice(format!("SELECT E'{value}' AS \"trefoil.{name}\"").as_bytes());
                 }
-                Edit::Cell { literal, column, purpose, .. } => {
-                    cell.clear();
-                    seal(column, literal, *purpose, &mut cell)?;
-                    rewritten.extend_from_slice(b"'\\x");
-                    for byte in &cell {
-                        rewritten.extend([byte >> 4, byte & 15].map(hex_digit));
+                Edit::Cell { literal, column, purpose, array, .. } => {
+                    cells.clear();
+                    seal(column, literal, *purpose, *array, &mut cells)?;
+                    if *array {
+                        array_literal(&cells, &mut rewritten);
+                    } else {
+                        rewritten.extend_from_slice(b"'\\x");
+                        cells.iter().flatten().for_each(|cell| hex(cell, &mut rewritten));
+                        rewritten.extend_from_slice(b"'::bytea");
                     }
-                    rewritten.extend_from_slice(b"'::bytea");
                 }
             }
         }
@@ -261,6 +305,12 @@ impl Plan {
         self.statements.first().and_then(|statement| statement.copy.as_ref())
     }
 
+    /// Whether any of its parameters becomes a cell, or cells.
+    pub fn seals_parameters(&self) -> bool {
+        let copies = self.twins.iter().map(|copy| &copy.usage);
+        self.parameters.iter().chain(copies).any(|p| matches!(p, Parameter::Cell(..) | Parameter::Cells(..)))
+    }
+
     /// Whether the names of prepared statements and cursors have to stand still around it.
     pub fn names(&self) -> bool {
         self.statements.iter().any(|s| s.naming.is_some() || s.fetches.is_some())
@@ -275,7 +325,7 @@ impl Plan {
     /// cursors that it does not declare itself is left out.
     pub fn keyed(&self) -> bool {
         self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
-            || self.parameters.iter().any(|p| matches!(p, Parameter::Cell(..)))
+            || self.seals_parameters()
             || self.statements.iter().any(StatementPlan::has_cells)
             || self
                 .statements
@@ -297,6 +347,7 @@ impl Plan {
             && statement.fetches.is_none()
             && statement.copy.is_none())
             && self.executes.is_empty()
+            && self.twins.is_empty()
             && !self.changes_catalog
             && self.catalog_after.is_none()
             && self.parameters.iter().all(|p| matches!(p, Parameter::Plain | Parameter::Cell(..)))

@@ -250,6 +250,15 @@ pub(super) fn type_mismatch(c: &ProtectedColumn) -> ClientError {
     )
 }
 
+/// An array that is neither a literal, a parameter nor a list, where cells are its elements.
+pub(super) fn array_value(c: &ProtectedColumn) -> ClientError {
+    ClientError::refused(
+        Code::PlainMeetsCell,
+        format!("protected column {} is compared with an array whose elements are not known", column(c)),
+        "Use = ANY ($1) with one array parameter, = ANY (ARRAY[…]) or IN (…).",
+    )
+}
+
 /// A parameter used as two different things.
 pub(super) fn parameter_in_two_classes(number: usize) -> ClientError {
     ClientError::refused(

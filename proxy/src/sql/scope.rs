@@ -12,6 +12,9 @@ pub(super) struct Out {
     pub(super) cell: Option<Arc<ProtectedColumn>>,
     /// Whether it is a view's column that the database computes from cells: not to be used.
     pub(super) computed: bool,
+    /// The open column that it is, if it is made of literals and parameters whose class is not settled
+    /// where it is defined.
+    pub(super) slot: Option<usize>,
 }
 
 impl Out {
@@ -20,7 +23,7 @@ impl Out {
     }
 
     fn found(&self) -> Result<Found, ClientError> {
-        if self.computed { Err(refusal::computed(&self.name)) } else { Ok(self.cell.clone()) }
+        if self.computed { Err(refusal::computed(&self.name)) } else { Ok(Found::Column(self.clone())) }
     }
 }
 
@@ -94,8 +97,15 @@ pub(super) struct Scope {
     pub(super) frames: Vec<Frame>,
 }
 
-/// A column that was found: plain, or a cell.
-pub(super) type Found = Option<Arc<ProtectedColumn>>;
+/// What a name means.
+pub(super) enum Found {
+    /// A column that is not listed anywhere, and plain.
+    Plain,
+    /// A column.
+    Column(Out),
+    /// A whole row without cells; open columns may be among these.
+    Row(Vec<Out>),
+}
 
 impl Scope {
     /// The column `name` without qualification.
@@ -105,7 +115,7 @@ impl Scope {
             open_ended |= frame.open_ended;
             let mut found = frame.star.iter().filter(|c| c.name == name);
             if let Some(first) = found.next() {
-                if found.next().is_some() || (first.is_sensitive() && open_ended) {
+                if found.next().is_some() || ((first.is_sensitive() || first.slot.is_some()) && open_ended) {
                     return Err(refusal::ambiguous_column(name));
                 }
                 // If the inner table has lost the column since the catalog was read, the name means the
@@ -118,10 +128,14 @@ impl Scope {
             }
         }
         if let Some(source) = self.source(None, name) {
-            return if source.has_cells() { Err(refusal::whole_row(name)) } else { Ok(None) };
+            return if source.has_cells() {
+                Err(refusal::whole_row(name))
+            } else {
+                Ok(Found::Row(source.columns.clone()))
+            };
         }
         if open_ended || SYSTEM_COLUMNS.contains(&name) {
-            return Ok(None);
+            return Ok(Found::Plain);
         }
         Err(refusal::unknown_column(name))
     }
@@ -138,7 +152,7 @@ impl Scope {
         match (found.next(), found.next()) {
             (Some(_), Some(_)) => Err(refusal::ambiguous_column(name)),
             (Some(column), None) => column.found(),
-            (None, _) if SYSTEM_COLUMNS.contains(&name) || !source.has_cells() => Ok(None),
+            (None, _) if SYSTEM_COLUMNS.contains(&name) || !source.has_cells() => Ok(Found::Plain),
             (None, _) => Err(refusal::unknown_column(name)),
         }
     }

@@ -98,9 +98,10 @@ fn shown(text: &str, plan: &Plan) -> String {
         from = range.end;
         match edit {
             Edit::Text { with, .. } => shown.push_str(with),
-            Edit::Cell { literal, column, purpose, .. } => {
+            Edit::Cell { literal, column, purpose, array, .. } => {
                 let purpose = letter(*purpose);
-                shown.push_str(&format!("«{}:{}:{purpose}»", column.name, literal.as_str()));
+                let array = if *array { "[]" } else { "" };
+                shown.push_str(&format!("«{}{array}:{}:{purpose}»", column.name, literal.as_str()));
             }
             Edit::Shown { name, .. } => shown.push_str(&format!("«show {name}»")),
         }
@@ -109,13 +110,18 @@ fn shown(text: &str, plan: &Plan) -> String {
 }
 
 fn parameters(plan: &Plan) -> String {
-    let shown = plan.parameters.iter().map(|p| match p {
+    let copies = plan.twins.iter().map(|copy| format!("{}={}", copy.of + 1, usage(&copy.usage)));
+    plan.parameters.iter().map(usage).chain(copies).collect::<Vec<_>>().join(",")
+}
+
+fn usage(parameter: &Parameter) -> String {
+    match parameter {
         Parameter::Plain => "-".to_owned(),
         Parameter::Cell(column, purpose) => format!("{}:{}", column.name, letter(*purpose)),
+        Parameter::Cells(column, purpose) => format!("{}[]:{}", column.name, letter(*purpose)),
         Parameter::Carrier { name, local } => format!("trefoil.{name}:{local}"),
         Parameter::SettingName => "setting".to_owned(),
-    });
-    shown.collect::<Vec<_>>().join(",")
+    }
 }
 
 fn results(plan: &Plan) -> String {
@@ -302,12 +308,245 @@ fn insert_update_delete() {
 }
 
 #[test]
-fn parameters_in_two_classes_are_refused() {
-    refused("select 1 from patients where ssn = $1 and city = $1", "0A000");
-    refused("update patients set balance = $1 where balance = $1", "0A000");
-    refused("select 1 from patients where ssn = $1 and name = $1", "0A000");
-    let plan = plan("update patients set ssn = $1 where ssn = $1").unwrap();
-    assert_eq!(parameters(&plan), "ssn:A");
+fn parameters_in_two_classes_become_two() {
+    for (text, upstream, shown) in [
+        (
+            "select 1 from patients where ssn = $1 and city = $1",
+            "select 1 from patients where ssn = $1 and city = $2",
+            "ssn:C,1=-",
+        ),
+        (
+            "select 1 from patients where city = $1 and ssn = $1::text and name = $2 and name = $1",
+            "select 1 from patients where city = $1 and ssn = $3 and name = $2 and name = $4",
+            "-,name:C,1=ssn:C,1=name:C",
+        ),
+        (
+            "update patients set balance = $1 where balance = $1",
+            "update patients set balance = $1 where balance = $2",
+            "balance:A,1=balance:C",
+        ),
+        (
+            "update patients set ssn = $1 where ssn = $1",
+            "update patients set ssn = $1 where ssn = $1",
+            "ssn:A",
+        ),
+        (
+            "select 1 from patients where ssn = any($1) or $1::text[] is null",
+            "select 1 from patients where ssn = any($1) or $2::text[] is null",
+            "ssn[]:C,1=-",
+        ),
+    ] {
+        let plan = rewritten(text, upstream);
+        assert_eq!(parameters(&plan), shown);
+    }
+    refused("select set_config('trefoil.user', $1, true), 1 from patients where ssn = $1", "0A000");
+}
+
+#[test]
+fn arrays_of_cells() {
+    for (text, upstream, shown) in [
+        (
+            "select 1 from patients where ssn = any($1)",
+            "select 1 from patients where ssn = any($1)",
+            "ssn[]:C",
+        ),
+        (
+            "select 1 from patients where ssn <> all(cast($1 as varchar[]))",
+            "select 1 from patients where ssn <> all(cast($1 as bytea[]))",
+            "ssn[]:C",
+        ),
+        (
+            "select 1 from patients where age = any('{1,2}'::int[])",
+            "select 1 from patients where age = any(«age[]:{1,2}:C»::bytea[])",
+            "",
+        ),
+        (
+            "select 1 from patients where ssn = any(array['a', $1]::text[])",
+            "select 1 from patients where ssn = any(array[«ssn:a:C», $1]::bytea[])",
+            "ssn:C",
+        ),
+        (
+            "select 1 from patients where ssn = any(array[]::text[])",
+            "select 1 from patients where ssn = any(array[]::bytea[])",
+            "",
+        ),
+        (
+            "insert into patients (id, ssn) select * from unnest($1::int[], $2::text[])",
+            "insert into patients (id, ssn) select * from unnest($1::int[], $2::bytea[])",
+            "-,ssn[]:A",
+        ),
+        (
+            "insert into patients (ssn) select unnest($1::text[])",
+            "insert into patients (ssn) select unnest($1::bytea[])",
+            "ssn[]:A",
+        ),
+        (
+            "update patients p set name = u.n from unnest(array[1,2], array['a',$1]::text[]) as u(id, n) where p.id = u.id",
+            "update patients p set name = u.n from unnest(array[1,2], array[«name:a:A»,$1]::bytea[]) as u(id, n) where p.id = u.id",
+            "name:A",
+        ),
+        (
+            "select 1 from patients join unnest($1::text[]) with ordinality as u(n, i) on u.n = name order by u.i",
+            "select 1 from patients join unnest($1::bytea[]) with ordinality as u(n, i) on u.n = name order by u.i",
+            "name[]:C",
+        ),
+    ] {
+        let plan = rewritten(text, upstream);
+        assert_eq!(parameters(&plan), shown, "{text}");
+    }
+    for text in [
+        "select 1 from patients where ssn = any(string_to_array('MARKER', ','))",
+        "select 1 from patients where ssn = any(array(select 'MARKER'))",
+        "select 1 from patients where notes = any('{MARKER}')",
+        "select 1 from patients where ssn > any('{MARKER}')",
+        "select 1 from patients where ssn = any(array[array['MARKER']])",
+        "select 1 from patients where ssn = any(array['MARKER', city])",
+        "insert into patients (ssn) select unnest($1::text[]) || 'MARKER'",
+        "insert into patients (ssn, city) select u, u from unnest($1::text[]) u",
+        "insert into patients (ssn) select max(u) from unnest($1::text[]) u",
+    ] {
+        refused(text, "0A000");
+    }
+    refused("select 1 from patients where ssn = any('{1}'::int[])", "42804");
+    refused("select 1 from patients where ssn = any($1::text)", "42804");
+}
+
+#[test]
+fn other_forms() {
+    for (text, upstream) in [
+        (
+            "select 1 from patients where (name, id) = (select ssn, 1 from visits) or (ssn, 'x') = (select ssn, 'y' from visits)",
+            "",
+        ),
+        (
+            "select 1 from patients where (ssn, id) = (select ssn, patient from visits where ssn = 'a')",
+            "select 1 from patients where (ssn, id) = (select ssn, patient from visits where ssn = «ssn:a:C»)",
+        ),
+        (
+            "select 1 from patients where ('a', 1) = (select ssn, id from visits)",
+            "select 1 from patients where («ssn:a:C», 1) = (select ssn, id from visits)",
+        ),
+        (
+            "select 1 from patients where row(ssn, id) is distinct from row('a', 1)",
+            "select 1 from patients where row(ssn, id) is distinct from row(«ssn:a:C», 1)",
+        ),
+        (
+            "insert into visits select * from visits",
+            "insert into visits (\"id\", \"patient\", \"ssn\", \"reason\") select * from visits",
+        ),
+        (
+            "insert into patients select 1, 'a'",
+            "insert into patients (\"id\", \"name\") select 1, «name:a:A» AS \"?column?\"",
+        ),
+        (
+            "select ssn from patients where ssn = 'a' fetch first row only",
+            "select ssn from patients where ssn = «ssn:a:C» fetch first row only",
+        ),
+        (
+            "update patients set ssn = 'a' returning with (old as o, new as n) o.ssn, n.ssn",
+            "update patients set ssn = «ssn:a:A» returning with (old as o, new as n) o.ssn, n.ssn",
+        ),
+        (
+            "select ssn, grouping(ssn), count(*) from patients group by rollup(ssn)",
+            "select ssn, grouping(ssn), count(*) from patients group by rollup(ssn)",
+        ),
+        (
+            "with recursive r(s, i) as (select ssn, id from patients union all select s, i + 1 from r where i < 3) search breadth first by i set o cycle i set c using p select s, o, c, p from r where s = 'a'",
+            "with recursive r(s, i) as (select ssn, id from patients union all select s, i + 1 from r where i < 3) search breadth first by i set o cycle i set c using p select s, o, c, p from r where s = «ssn:a:C»",
+        ),
+        (
+            "select p.ssn, x.* from patients p, xmltable('/r' passing xmlparse(content p.city) columns a int, b text) x where p.ssn = 'a'",
+            "select p.ssn, x.* from patients p, xmltable('/r' passing xmlparse(content p.city) columns a int, b text) x where p.ssn = «ssn:a:C»",
+        ),
+        (
+            "select p.ssn, j.a from patients p, json_table('{}', '$' columns (a int path '$.a')) j where p.ssn = 'a'",
+            "select p.ssn, j.a from patients p, json_table('{}', '$' columns (a int path '$.a')) j where p.ssn = «ssn:a:C»",
+        ),
+        (
+            "select ssn, r.* from patients, rows from (generate_series(1, 2), jsonb_to_recordset('[]') as (a int, b text)) with ordinality r where ssn = 'a'",
+            "select ssn, r.* from patients, rows from (generate_series(1, 2), jsonb_to_recordset('[]') as (a int, b text)) with ordinality r where ssn = «ssn:a:C»",
+        ),
+    ] {
+        if upstream.is_empty() {
+            refused(text, "0A000");
+        } else {
+            rewritten(text, upstream);
+        }
+    }
+    let plan = plan("select lag(ssn) over w, first_value(name) over w, lead(ssn, 1, 'none') over w from patients window w as (partition by ssn order by id)").unwrap();
+    assert_eq!(results(&plan), "ssn,name,ssn");
+}
+
+#[test]
+fn merge_in_its_forms() {
+    let plan = rewritten(
+        "merge into patients p using (values (1, 'a')) as s(i, n) on p.id = s.i \
+         when matched and p.ssn = 'q' then update set name = s.n, ssn = $1 \
+         when not matched then insert (id, name) values (i, n) \
+         when not matched by source and name = 'z' then delete returning merge_action(), p.name",
+        "merge into patients p using (values (1, «name:a:F»)) as s(i, n) on p.id = s.i \
+         when matched and p.ssn = «ssn:q:C» then update set name = s.n, ssn = $1 \
+         when not matched then insert (id, name) values (i, n) \
+         when not matched by source and name = «name:z:C» then delete returning merge_action(), p.name",
+    );
+    assert_eq!((parameters(&plan).as_str(), results(&plan).as_str()), ("ssn:A", "-,name"));
+    assert!(plan.writes);
+}
+
+#[test]
+fn literals_leave_subqueries_by_their_use() {
+    for (text, upstream) in [
+        (
+            "select p.id, v.n from patients p join (values (1, 'a'), (2, 'b')) v(i, n) on v.n = p.name",
+            "select p.id, v.n from patients p join (values (1, «name:a:F»), (2, «name:b:F»)) v(i, n) on v.n = p.name",
+        ),
+        (
+            "update patients p set name = v.n from (values (1, 'a'), (2, null)) v(i, n) where p.id = v.i",
+            "update patients p set name = v.n from (values (1, «name:a:A»), (2, null)) v(i, n) where p.id = v.i",
+        ),
+        (
+            "with x as (select $1 as n) select id from patients where ssn = (select n from x)",
+            "with x as (select $1 as n) select id from patients where ssn = (select n from x)",
+        ),
+        (
+            "with x(n) as (values ('a')) insert into patients (name) select n from x",
+            "with x(n) as (values («name:a:A»)) insert into patients (name) select n from x",
+        ),
+        (
+            "select id from patients where ssn in (values ('a'), ('b'))",
+            "select id from patients where ssn in (values («ssn:a:C»), («ssn:b:C»))",
+        ),
+        (
+            "update patients set age = v.a::int from (values ('5')) v(a)",
+            "update patients set age = v.a from (values («age:5:A»)) v(a)",
+        ),
+        (
+            "select v.n || 'x' from patients, (values ('a')) v(n)",
+            "select v.n || 'x' from patients, (values ('a')) v(n)",
+        ),
+        (
+            "update patients set (name, age) = (select 'a', 5) where id = 1",
+            "update patients set (name, age) = (select «name:a:A» AS \"?column?\", «age:5:A» AS \"?column?\") where id = 1",
+        ),
+    ] {
+        rewritten(text, upstream);
+    }
+    let plan = plan("select v.n from patients p join (values ('a')) v(n) on v.n = p.name").unwrap();
+    assert_eq!(results(&plan), "name");
+    for text in [
+        "select v.n || 'x' from patients p, (values ('MARKER')) v(n) where v.n = p.name",
+        "select 1 from patients p, (values ('MARKER')) v(n) where v.n = p.name and v.n = p.ssn",
+        "select 1 from patients p, (values ('MARKER')) v(n) where v.n = p.name and v.n = p.city",
+        "select v from patients p, (values ('MARKER')) v(n) where v.n = p.name",
+        "select 1 from patients p, (select distinct n from (values ('MARKER')) v(n)) v where v.n = p.name",
+        "insert into patients (name) (values ('b'), ('MARKER') order by 1 limit 1)",
+        "insert into patients (name) select n from (values ('b'), ('MARKER')) v(n) order by n limit 1",
+        "with recursive r(n) as (select 'MARKER' union all select n from r) select 1 from patients where name = (select n from r)",
+        "select max(v.n) from patients p join (values ('MARKER')) v(n) on v.n = p.name",
+    ] {
+        refused(text, "0A000");
+    }
+    refused("select 1 from patients where age = (select 'MARKER')", "42804");
 }
 
 #[test]
@@ -345,16 +584,13 @@ fn what_would_leak_or_lie_is_refused() {
         "insert into patients (ssn) select city from patients",
         "insert into patients (ssn) values (upper('MARKER'))",
         "insert into patients (ssn) values ('MARKER' || 'x')",
-        "insert into patients select * from patients",
         "update patients set city = ssn",
         "update patients set ssn = city",
         "select ssn from patients union select city from patients",
         "select ssn from patients union select 'MARKER' union select city from patients",
         "select notes from patients union select notes from patients",
-        "select 1 from patients where ssn in (select 'MARKER')",
         "select 1 from patients where ssn in (select message from logs)",
         "select 1 from patients where (ssn, id) in (select message, id from logs)",
-        "select 1 from patients where ssn = any('{MARKER}')",
         "values (1), (2) order by (select 1 from patients where ssn || 'MARKER' = 'x')",
         "with recursive r(x) as (select null union all select ssn from patients) select x from r where x <> 'MARKER'",
         "with recursive r(x) as (select 'MARKER' union all select ssn from patients) select x from r",
@@ -367,9 +603,44 @@ fn what_would_leak_or_lie_is_refused() {
         "select mine.count(ssn) from patients",
         "set timezone = 'Asia/Tokyo'; insert into patients (ssn) values ('MARKER')",
         "do $$ begin perform 1 from U&\"p\\0061tients\" where ssn = 'MARKER'; end $$",
-        "select 1 from patients where ('MARKER', 1) = (select ssn, id from visits)",
+        "select 1 from patients where ('MARKER', 1) < (select ssn, id from visits)",
+        "select 1 from patients where ('MARKER', 'x') = (select ssn, upper(reason) from visits)  and ssn > 'MARKER'",
+        "select lag(ssn) over (order by ssn) from patients",
+        "select lag(ssn, 1, city) over (order by id) from patients",
+        "select mine.lag(ssn) over (order by id) from patients",
+        "select lag(ssn) over (order by id) || 'MARKER' from patients",
+        "select grouping(notes) from patients group by id",
+        "select array_agg(ssn) over (partition by city) from patients",
+        "with recursive r(s, i) as (select ssn, id from patients union all select s, i from r) search depth first by s set o select * from r",
+        "with recursive r(s, i) as (select ssn, id from patients union all select s, i from r) cycle s set c using p select * from r",
+        "select * from patients p, xmltable('/r' passing p.ssn columns a int)",
+        "select * from patients p, json_table(p.ssn, '$' columns (a int path '$.a')) j",
+        "select (p).ssn from patients p",
+        "select (p).* from patients p",
+        "select ssn(p) from patients p",
+        "select row(p.*) from patients p",
+        "select (p.*)::text from patients p",
+        "select p::text from patients p",
+        "select to_jsonb(patients) from patients",
+        "select count(p) from patients p",
+        "select 1 from patients p where p is null",
+        "select 1 from patients p order by p",
+        "select 1 from patients p group by p",
+        "select coalesce(p, null) from patients p",
+        "select s from (select ssn from patients) s",
+        "select xmlforest(ssn) from patients",
+        "select json_object('a': ssn) from patients",
+        "select json_array(select ssn from patients)",
+        "select (select p from patients p limit 1).ssn",
+        "select (array(select ssn from patients))[1]",
+        "delete from patients returning with (old as o) o",
         "select 1 from patients where ssn collate \"C\" = 'MARKER'",
-        "merge into patients using logs on false when not matched then insert (ssn) values ('MARKER')",
+        "merge into patients using logs on false when not matched then insert values (1, 'MARKER')",
+        "merge into patients using logs on false when not matched then insert (ssn) values (upper('MARKER'))",
+        "merge into patients p using logs l on l.ssn = p.ssn when matched then delete",
+        "merge into patients p using visits v on v.ssn = p.ssn when matched then update set city = v.ssn",
+        "merge into logs l using visits v on v.id = l.id when not matched then insert (message) values (v.ssn)",
+        "merge into patients p using visits v on v.ssn = p.ssn when matched and p.name > 'MARKER' then delete",
         "create view v as select * from patients where ssn = 'MARKER'",
         "create table t2 as select * from patients where ssn = 'MARKER'",
         "select * into t3 from patients",

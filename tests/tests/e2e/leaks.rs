@@ -161,7 +161,7 @@ fn rows(frames: &[Frame]) -> usize {
 
 /// Without what may differ: the OIDs of tables and of the schema's own types, the order of rows that
 /// nobody ordered, notices, and the type of a parameter that meets a `varchar` (1043) or a `cidr` (650),
-/// which is `text` (25) or `inet` (869), where we name the column's.
+/// which is `text` (25) or `inet` (869), where we name the column's; the same of arrays.
 fn normal(case: &Case, mut frames: Vec<Frame>) -> Vec<Frame> {
     frames.retain(|frame| !matches!(frame.tag, b'N' | b'S'));
     for frame in &mut frames {
@@ -169,6 +169,7 @@ fn normal(case: &Case, mut frames: Vec<Frame>) -> Vec<Frame> {
             for oid in frame.body[2..].chunks_mut(4) {
                 let compared = match u32::from_be_bytes(oid.try_into().unwrap()) {
                     1043 => 25,
+                    1015 => 1009,
                     650 => 869,
                     own @ 16_384.. => own.min(16_384),
                     other => other,

@@ -111,7 +111,7 @@ impl<'a> Analyzer<'a> {
             let to = name.and_then(|name| referenced.get(name));
             match (*from, to) {
                 (None, None) => {}
-                (Some(from), Some(to)) if super::leaf::same_domain(from, to) => has_equality(from)?,
+                (Some(from), Some(to)) if super::super::uses::same_domain(from, to) => has_equality(from)?,
                 (Some(from), Some(to)) => return Err(refusal::domains_differ(from, to).into()),
                 (Some(cell), None) | (None, Some(cell)) => {
                     return Err(refusal::definition(

@@ -20,7 +20,7 @@ impl<'a> Analyzer<'a> {
             Node::None => self.copied_table(copy)?,
             query => {
                 let targets = self.query(query)?;
-                self.outs(targets, &[])?
+                self.settled_outs(targets, &[])?
             }
         };
         let layout = layout(copy, &columns)?;

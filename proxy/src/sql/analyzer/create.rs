@@ -3,10 +3,10 @@
 use super::super::class::Cast;
 use super::super::plan::Edit;
 use super::super::resolve::Meaning;
+use super::super::uses::same_domain;
 use super::super::{effect, offset, refusal};
 use super::expression::has_equality;
 use super::insert::quoted;
-use super::leaf::same_domain;
 use super::{Analysis, Analyzer};
 use crate::policy::catalog::{Holds, Relation};
 use crate::policy::{ProtectedColumn, QualifiedName, TablePolicy};

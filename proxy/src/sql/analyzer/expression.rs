@@ -1,7 +1,9 @@
 //! The class of every expression that is not an operator.
 
-use super::super::class::Class;
+use super::super::class::{Class, Value};
+use super::super::scope::Found;
 use super::super::{children, offset, refusal};
+use super::slot::Unnested;
 use super::{Analysis, Analyzer};
 use crate::policy::{ProtectedColumn, Purpose};
 use pg_raw_parse::nodes::{self, NullTestType, SubLinkType};
@@ -40,6 +42,12 @@ impl<'a> Analyzer<'a> {
                 Ok(Class::Plain)
             }
             Node::SetToDefault(_) | Node::CurrentOfExpr(_) => Ok(Class::Plain),
+            Node::GroupingFunc(grouping) => {
+                for key in grouping.args() {
+                    self.comparable(key)?;
+                }
+                Ok(Class::Plain)
+            }
             Node::RowExpr(row) => self.all_plain(row.args().iter(), "a row value"),
             Node::A_ArrayExpr(array) => self.all_plain(array.elements().iter(), "an array"),
             Node::CollateClause(collate) => self.all_plain([collate.arg()], "COLLATE"),
@@ -114,7 +122,7 @@ impl<'a> Analyzer<'a> {
     /// The class that two expressions have in common; what is open follows what is decided.
     pub(super) fn meet(&mut self, a: Class, b: Class, purpose: Purpose) -> Analysis<Class> {
         match (a, b) {
-            (Class::Cell(a), Class::Cell(b)) if super::leaf::same_domain(&a, &b) => Ok(Class::Cell(a)),
+            (Class::Cell(a), Class::Cell(b)) if super::super::uses::same_domain(&a, &b) => Ok(Class::Cell(a)),
             (Class::Cell(a), Class::Cell(b)) => Err(refusal::domains_differ(&a, &b).into()),
             (Class::Cell(column), Class::Plain) | (Class::Plain, Class::Cell(column)) => {
                 Err(refusal::plain_meets_cell(&column).into())
@@ -134,7 +142,7 @@ impl<'a> Analyzer<'a> {
         }
     }
 
-    fn column(&self, column: &'a nodes::ColumnRef) -> Analysis<Class> {
+    fn column(&mut self, column: &'a nodes::ColumnRef) -> Analysis<Class> {
         let at = offset(column.location);
         let names = field_names(column.fields()).ok_or_else(|| refusal::whole_row("*").at(at))?;
         let found = match names.as_slice() {
@@ -145,7 +153,18 @@ impl<'a> Analyzer<'a> {
             }
             _ => return Err(refusal::not_understood().into()),
         };
-        Ok(found.map_err(|error| error.at(at))?.map_or(Class::Plain, Class::Cell))
+        let token = at.map_or(0..0, |at| at..at);
+        match found.map_err(|error| error.at(at))? {
+            Found::Plain => Ok(Class::Plain),
+            Found::Column(out) => Ok(self.class_of(&out, token)),
+            Found::Row(outs) => {
+                for out in outs {
+                    let class = self.class_of(&out, token.clone());
+                    self.plain_class(class, "a whole row").map_err(|refusal| refusal.at(at))?;
+                }
+                Ok(Class::Plain)
+            }
+        }
     }
 
     fn null_test(&mut self, test: &'a nodes::NullTest) -> Analysis<Class> {
@@ -186,7 +205,15 @@ impl<'a> Analyzer<'a> {
     }
 
     fn sublink(&mut self, link: &'a nodes::SubLink) -> Analysis<Class> {
+        if matches!(link.sub_link_type, SubLinkType::ANY_SUBLINK | SubLinkType::ALL_SUBLINK)
+            && super::operator::is_equality(link.oper_name())
+        {
+            return self.row_equals_query(row_of(link.testexpr()), link);
+        }
         let targets = self.query(link.subselect())?;
+        if !matches!(link.testexpr(), Node::None) && row_of(link.testexpr()).len() != targets.len() {
+            return Err(refusal::clause("a row compared with a query of another width", "").into());
+        }
         match link.sub_link_type {
             SubLinkType::EXISTS_SUBLINK => {
                 for target in targets {
@@ -196,7 +223,7 @@ impl<'a> Analyzer<'a> {
             }
             SubLinkType::EXPR_SUBLINK if targets.len() == 1 => {
                 let single = targets.into_iter().next().map_or(Class::Plain, |target| target.class);
-                self.decided(single)
+                Ok(self.boundary(single))
             }
             SubLinkType::EXPR_SUBLINK => {
                 for target in targets {
@@ -205,24 +232,10 @@ impl<'a> Analyzer<'a> {
                 Ok(Class::Plain)
             }
             SubLinkType::ANY_SUBLINK | SubLinkType::ALL_SUBLINK => {
-                let equality = super::operator::is_equality(link.oper_name());
-                let left: Vec<Node<'a>> = match link.testexpr() {
-                    Node::RowExpr(row) => row.args().iter().collect(),
-                    single => vec![single],
-                };
-                if left.len() != targets.len() {
-                    return Err(refusal::clause("a row compared with a query of another width", "").into());
-                }
-                for (node, target) in left.into_iter().zip(targets) {
+                for (node, target) in row_of(link.testexpr()).into_iter().zip(targets) {
                     let class = self.expression(node)?;
-                    if equality {
-                        let target = self.decided(target.class)?;
-                        let met = self.equate(class, target)?;
-                        self.settle_plain(met)?;
-                    } else {
-                        self.plain_class(class, "a comparison other than equality")?;
-                        self.plain_class(target.class, "a comparison other than equality")?;
-                    }
+                    self.plain_class(class, "a comparison other than equality")?;
+                    self.plain_class(target.class, "a comparison other than equality")?;
                 }
                 Ok(Class::Plain)
             }
@@ -249,10 +262,17 @@ impl<'a> Analyzer<'a> {
 
     fn call(&mut self, call: &'a nodes::FuncCall) -> Analysis<Class> {
         let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
-        let builtin = match call.funcname().iter().next().and_then(Node::as_str) {
-            Some(first) => call.funcname().len() == 1 || first == "pg_catalog",
-            None => false,
-        };
+        let builtin = is_builtin(call);
+        if builtin
+            && name == "unnest"
+            && call.args().len() == 1
+            && let Some(argument) = call.args().iter().next()
+        {
+            return self.unnest(argument);
+        }
+        if builtin && chooses(call, name) {
+            return self.choice(call);
+        }
         let counts = builtin && name == "count" && call.args().len() == 1;
         for argument in call.args() {
             match self.expression(argument)? {
@@ -280,6 +300,50 @@ impl<'a> Analyzer<'a> {
         Ok(Class::Plain)
     }
 
+    /// A function that yields one of the values of its first argument, or its third.
+    fn choice(&mut self, call: &'a nodes::FuncCall) -> Analysis<Class> {
+        let mut chosen = Class::Open(Vec::new());
+        for (index, argument) in call.args().iter().enumerate() {
+            if index == 1 {
+                self.plain(argument, "an offset")?;
+                continue;
+            }
+            let class = self.expression(argument)?;
+            chosen = self.meet(chosen, class, Purpose::Flow)?;
+        }
+        self.plain(call.agg_filter(), "FILTER")?;
+        if let Some(window) = call.over() {
+            self.window(window)?;
+        }
+        self.decided(chosen)
+    }
+
+    /// The elements of an array: open if it is a literal, a parameter or a list of them.
+    pub(super) fn unnest(&mut self, argument: Node<'a>) -> Analysis<Class> {
+        if let Some((array, casts)) = self.array_list(argument)? {
+            return match self.meet_all(array.elements().iter(), Purpose::Flow)? {
+                Class::Open(leaves) if !leaves.is_empty() => {
+                    Ok(self.unnested(leaves, Unnested::Elements(casts)))
+                }
+                Class::Cell(column) => Err(refusal::cell_in_function(&column, "unnest").into()),
+                other => {
+                    self.settle_plain(other)?;
+                    Ok(Class::Plain)
+                }
+            };
+        }
+        match self.expression(argument)? {
+            Class::Open(leaves) if matches!(leaves.as_slice(), [leaf] if !matches!(leaf.value, Value::Column(_))) => {
+                Ok(self.unnested(leaves, Unnested::Leaf))
+            }
+            Class::Cell(column) => Err(refusal::cell_in_function(&column, "unnest").into()),
+            other => {
+                self.settle_plain(other)?;
+                Ok(Class::Plain)
+            }
+        }
+    }
+
     /// A window: cells with equality may partition it.
     pub(super) fn window(&mut self, window: &'a nodes::WindowDef) -> Analysis<()> {
         for node in window.partition_clause() {
@@ -290,6 +354,37 @@ impl<'a> Analyzer<'a> {
         }
         self.plain(window.start_offset(), "a window frame")?;
         self.plain(window.end_offset(), "a window frame")
+    }
+}
+
+/// Whether it is a call of a function that only chooses among values, not by their order.
+fn chooses(call: &nodes::FuncCall, name: &str) -> bool {
+    let plain_call = !call.agg_distinct && call.agg_order().is_empty() && !call.func_variadic;
+    let named = call.args().iter().any(|argument| matches!(argument, Node::NamedArgExpr(_)));
+    plain_call
+        && !named
+        && match (name, call.args().len()) {
+            ("lag" | "lead", 1..=3) | ("first_value" | "last_value", 1) | ("nth_value", 2) => {
+                call.over().is_some()
+            }
+            ("any_value", 1) => true,
+            _ => false,
+        }
+}
+
+/// Whether the name may be that of a function of PostgreSQL's.
+pub(super) fn is_builtin(call: &nodes::FuncCall) -> bool {
+    match call.funcname().iter().next().and_then(Node::as_str) {
+        Some(first) => call.funcname().len() == 1 || first == "pg_catalog",
+        None => false,
+    }
+}
+
+/// The values that are compared with a subquery's columns.
+fn row_of(node: Node<'_>) -> Vec<Node<'_>> {
+    match node {
+        Node::RowExpr(row) => row.args().iter().collect(),
+        single => vec![single],
     }
 }
 

@@ -1,9 +1,10 @@
 //! FROM: tables, subqueries, functions and joins as sources of columns.
 
+use super::super::class::Class;
 use super::super::resolve::Meaning;
 use super::super::scope::{Frame, Out, Source};
 use super::super::{offset, refusal};
-use super::expression::{field_names, has_equality};
+use super::expression::field_names;
 use super::{Analysis, Analyzer};
 use crate::policy::catalog::Holds;
 use pg_raw_parse::{Node, list, nodes};
@@ -23,7 +24,7 @@ impl<'a> Analyzer<'a> {
         Ok(frame)
     }
 
-    fn source_item(&mut self, item: Node<'a>, before: &Frame) -> Analysis<Frame> {
+    pub(super) fn source_item(&mut self, item: Node<'a>, before: &Frame) -> Analysis<Frame> {
         self.nested(|this| match item {
             Node::RangeVar(range) => this.range(range),
             Node::RangeSubselect(subselect) => this.subselect(subselect, before),
@@ -34,7 +35,9 @@ impl<'a> Analyzer<'a> {
                 this.plain(sample.repeatable(), "TABLESAMPLE")?;
                 this.source_item(sample.relation(), before)
             }
-            _ => Err(refusal::clause("XMLTABLE or JSON_TABLE", "Use it in a statement of its own.").into()),
+            Node::RangeTableFunc(table) => this.lateral(before, |this| this.xml_table(table)),
+            Node::JsonTable(table) => this.lateral(before, |this| this.json_table(table)),
+            _ => Err(refusal::not_understood().into()),
         })
     }
 
@@ -87,7 +90,12 @@ impl<'a> Analyzer<'a> {
         let mut outs = Vec::with_capacity(columns.len());
         for column in columns {
             let cell = self.names.protected_column(relation, column).map_err(|error| error.at(at))?;
-            outs.push(Out { name: column.name.clone(), cell, computed: column.holds == Holds::Computed });
+            outs.push(Out {
+                name: column.name.clone(),
+                cell,
+                computed: column.holds == Holds::Computed,
+                slot: None,
+            });
         }
         Ok(Source {
             alias: relation.name.name.clone(),
@@ -103,37 +111,110 @@ impl<'a> Analyzer<'a> {
         } else {
             self.query(subselect.subquery())?
         };
-        let columns = self.outs(targets, &[])?;
+        let columns = self.outs(targets, &[]);
         let source = Source { alias: String::new(), schema: None, columns, complete: true };
         Ok(Frame::of(aliased(source, subselect.alias())))
     }
 
+    /// Functions in FROM: `unnest` of literals and parameters has open columns, all others have plain
+    /// ones. Where their number is not known, the source is open-ended.
     fn table_function(&mut self, function: &'a nodes::RangeFunction) -> Analysis<Frame> {
-        self.all_plain(function.functions().iter(), "a table function")?;
-        let name = match function.functions().iter().next() {
-            Some(Node::NodeList(first)) => match first.iter().next() {
-                Some(Node::FuncCall(call)) => call.funcname().iter().next_back().and_then(Node::as_str),
+        let mut columns: Vec<Out> = Vec::new();
+        let (mut complete, mut is_defined) = (true, false);
+        let mut first_name = "";
+        for item in function.functions() {
+            let Node::NodeList(item) = item else { return Err(refusal::not_understood().into()) };
+            let mut parts = item.iter();
+            let call = parts.next().unwrap_or(Node::None);
+            let mut defined: Vec<&str> = Vec::new();
+            if let Some(Node::NodeList(definitions)) = parts.next() {
+                let names = definitions.iter().filter_map(|definition| match definition {
+                    Node::ColumnDef(definition) => definition.colname(),
+                    _ => None,
+                });
+                defined.extend(names);
+            }
+            defined.extend(function.coldeflist().iter().filter_map(nodes::ColumnDef::colname));
+            is_defined |= !defined.is_empty();
+            let name = match call {
+                Node::FuncCall(call) => call.funcname().iter().next_back().and_then(Node::as_str),
                 _ => None,
-            },
-            _ => None,
-        };
-        let name = name.unwrap_or_default();
-        let single = function.functions().len() == 1
-            && !function.ordinality
-            && function.coldeflist().is_empty()
-            && SINGLE_COLUMN_FUNCTIONS.contains(&name);
+            }
+            .unwrap_or_default();
+            if first_name.is_empty() {
+                first_name = name;
+            }
+            match call {
+                Node::FuncCall(call) if name == "unnest" && is_plain_call(call) => {
+                    for argument in call.args() {
+                        let class = self.unnest(argument)?;
+                        columns.push(self.out(name.to_owned(), class));
+                    }
+                    continue;
+                }
+                call => self.plain(call, "a table function")?,
+            }
+            if SINGLE_COLUMN_FUNCTIONS.contains(&name) && defined.is_empty() {
+                columns.push(Out { name: name.to_owned(), ..Out::default() });
+            } else {
+                complete &= !defined.is_empty();
+                let named = defined.into_iter().map(|name| Out { name: name.to_owned(), ..Out::default() });
+                columns.extend(named);
+            }
+        }
         let alias = function.alias();
-        let shown = alias.and_then(nodes::Alias::aliasname).unwrap_or(name);
-        let columns = if single {
-            vec![Out { name: shown.to_owned(), ..Out::default() }]
-        } else {
-            let defined = function.coldeflist().iter().filter_map(nodes::ColumnDef::colname);
+        let shown = alias.and_then(nodes::Alias::aliasname).unwrap_or(first_name);
+        // The alias names the column of a function that has only one.
+        if let ([only], true) = (columns.as_mut_slice(), complete && !is_defined) {
+            shown.clone_into(&mut only.name);
+        }
+        if function.ordinality {
+            columns.push(Out { name: "ordinality".to_owned(), ..Out::default() });
+        }
+        if !complete {
+            if columns.iter().any(|column| column.slot.is_some() || column.cell.is_some()) {
+                return Err(refusal::unknown_columns().into());
+            }
             let named = alias.into_iter().flat_map(|a| a.colnames().iter()).filter_map(Node::as_str);
-            defined.chain(named).map(|name| Out { name: name.to_owned(), ..Out::default() }).collect()
-        };
-        let complete = single || (!function.coldeflist().is_empty() && !function.ordinality);
+            columns.extend(named.map(|name| Out { name: name.to_owned(), ..Out::default() }));
+        }
         let source = Source { alias: shown.to_owned(), schema: None, columns, complete };
-        Ok(Frame::of(if single { aliased(source, alias) } else { source }))
+        Ok(Frame::of(if complete { aliased(source, alias) } else { source }))
+    }
+
+    /// XMLTABLE over plain values.
+    fn xml_table(&mut self, table: &'a nodes::RangeTableFunc) -> Analysis<Frame> {
+        self.all_plain([table.docexpr(), table.rowexpr()], "XMLTABLE")?;
+        self.all_plain(table.namespaces().iter().filter_map(value_of), "XMLTABLE")?;
+        let mut columns = Vec::new();
+        for column in table.columns() {
+            self.all_plain([column.colexpr(), column.coldefexpr()], "XMLTABLE")?;
+            let name = column.colname().unwrap_or_default().to_owned();
+            columns.push(Out { name, ..Out::default() });
+        }
+        let source = Source { alias: "xmltable".to_owned(), schema: None, columns, complete: true };
+        Ok(Frame::of(aliased(source, table.alias())))
+    }
+
+    /// JSON_TABLE over plain values. The order of its columns is left open.
+    fn json_table(&mut self, table: &'a nodes::JsonTable) -> Analysis<Frame> {
+        let mut columns = Vec::new();
+        let mut pending: Vec<Node<'a>> = table.columns().iter().map(Node::from).collect();
+        while let Some(node) = pending.pop() {
+            let Node::JsonTableColumn(column) = node else { return Err(refusal::not_understood().into()) };
+            pending.extend(column.columns().iter());
+            columns.extend(column.name().map(|name| Out { name: name.to_owned(), ..Out::default() }));
+            let behaviour = [column.on_empty(), column.on_error()].into_iter().flatten();
+            self.all_plain(behaviour.map(|behaviour| behaviour.expr()), "JSON_TABLE")?;
+        }
+        if let Some(context) = table.context_item() {
+            self.plain(context.raw_expr(), "JSON_TABLE")?;
+        }
+        self.all_plain(table.passing().iter(), "JSON_TABLE")?;
+        self.all_plain(table.on_error().map(|behaviour| behaviour.expr()), "JSON_TABLE")?;
+        let alias = table.alias();
+        let name = alias.and_then(nodes::Alias::aliasname).unwrap_or("json_table").to_owned();
+        Ok(Frame::of(Source { alias: name, schema: None, columns, complete: false }))
     }
 
     fn join(&mut self, join: &'a nodes::JoinExpr, before: &Frame) -> Analysis<Frame> {
@@ -146,7 +227,7 @@ impl<'a> Analyzer<'a> {
         } else {
             join.using_clause().iter().filter_map(nodes::String::sval).map(str::to_owned).collect()
         };
-        let mut frame = self.merge(left, right, &names)?;
+        let mut frame = self.merged(left, right, &names)?;
         if let Some(alias) = join.join_using_alias() {
             let merged = frame.star.iter().take(names.len()).cloned().collect();
             let source = Source { alias: String::new(), schema: None, columns: merged, complete: true };
@@ -175,7 +256,7 @@ impl<'a> Analyzer<'a> {
     }
 
     /// Joins two frames; the named columns are compared and stand once.
-    fn merge(&mut self, left: Frame, right: Frame, names: &[String]) -> Analysis<Frame> {
+    fn merged(&mut self, left: Frame, right: Frame, names: &[String]) -> Analysis<Frame> {
         let mut star = Vec::with_capacity(left.star.len() + right.star.len());
         for name in names {
             let found = |frame: &Frame| frame.star.iter().find(|c| c.name == *name).cloned();
@@ -183,18 +264,12 @@ impl<'a> Analyzer<'a> {
             if let Some(computed) = l.iter().chain(&r).find(|column| column.computed) {
                 return Err(refusal::computed(&computed.name).into());
             }
-            let cell = match (l.and_then(|c| c.cell), r.and_then(|c| c.cell)) {
-                (None, None) => None,
-                (Some(l), Some(r)) if super::leaf::same_domain(&l, &r) => {
-                    has_equality(&l)?;
-                    Some(l)
-                }
-                (Some(l), Some(r)) => return Err(refusal::domains_differ(&l, &r).into()),
-                (Some(cell), None) | (None, Some(cell)) => {
-                    return Err(refusal::plain_meets_cell(&cell).into());
-                }
-            };
-            star.push(Out { name: name.clone(), cell, computed: false });
+            let class_of = |this: &mut Self, out| this.class_of(&out, 0..0);
+            let l = l.map_or(Class::Plain, |out| class_of(self, out));
+            let r = r.map_or(Class::Plain, |out| class_of(self, out));
+            let met = self.equate(l, r)?;
+            let class = self.decided(met)?;
+            star.push(self.out(name.clone(), class));
         }
         let rest = left.star.into_iter().chain(right.star).filter(|c| !names.contains(&c.name));
         star.extend(rest);
@@ -212,4 +287,21 @@ pub(super) fn aliased(source: Source, alias: Option<&nodes::Alias>) -> Source {
         }
         None => source,
     }
+}
+
+fn value_of(node: Node<'_>) -> Option<Node<'_>> {
+    match node {
+        Node::ResTarget(item) => Some(item.val()),
+        node => Some(node),
+    }
+}
+
+/// Whether it is a function of PostgreSQL's, called without DISTINCT, ORDER BY, FILTER, OVER and VARIADIC.
+fn is_plain_call(call: &nodes::FuncCall) -> bool {
+    super::expression::is_builtin(call)
+        && !call.agg_distinct
+        && !call.func_variadic
+        && call.agg_order().is_empty()
+        && matches!(call.agg_filter(), Node::None)
+        && call.over().is_none()
 }

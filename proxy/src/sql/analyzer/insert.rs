@@ -2,7 +2,7 @@
 
 use super::super::plan::Edit;
 use super::super::refusal;
-use super::super::scope::{Frame, Out, Source};
+use super::super::scope::{Found, Frame, Out, Source};
 use super::expression::has_equality;
 use super::from::aliased;
 use super::{Analysis, Analyzer, Target};
@@ -16,10 +16,16 @@ impl<'a> Analyzer<'a> {
         self.with(insert.with_clause())?;
         let range = insert.relation().ok_or_else(refusal::not_understood)?;
         let table = self.target(range)?;
-        let columns = self.insert_columns(insert, range, &table)?;
         match insert.select_stmt() {
-            Node::None => {}
+            Node::None => {
+                self.insert_columns(insert, range, &table, 0)?;
+            }
             Node::SelectStmt(select) if is_values(select) => {
+                let width = match select.values_lists().iter().next() {
+                    Some(Node::NodeList(row)) => row.len(),
+                    _ => 0,
+                };
+                let columns = self.insert_columns(insert, range, &table, width)?;
                 for row in select.values_lists() {
                     let Node::NodeList(row) = row else { return Err(refusal::not_understood().into()) };
                     for (column, value) in targets_of(columns.as_deref(), row.len())?.zip(row) {
@@ -29,6 +35,7 @@ impl<'a> Analyzer<'a> {
             }
             query => {
                 let targets = self.query(query)?;
+                let columns = self.insert_columns(insert, range, &table, targets.len())?;
                 for (column, target) in targets_of(columns.as_deref(), targets.len())?.zip(targets) {
                     self.assign(target.class, &column)?;
                 }
@@ -48,7 +55,7 @@ impl<'a> Analyzer<'a> {
         Ok(aliased(source, range.alias()))
     }
 
-    /// The columns that the values go to; `None` for a plain table whose columns are not known. A
+    /// The columns that `width` values go to; `None` for a plain table whose columns are not known. A
     /// list that was left out is written into the text, so that the server puts each value where
     /// this analysis says.
     fn insert_columns(
@@ -56,6 +63,7 @@ impl<'a> Analyzer<'a> {
         insert: &'a nodes::InsertStmt,
         range: &'a nodes::RangeVar,
         table: &Source,
+        width: usize,
     ) -> Analysis<Option<Vec<Out>>> {
         if !insert.cols().is_empty() {
             let mut columns = Vec::with_capacity(insert.cols().len());
@@ -68,20 +76,6 @@ impl<'a> Analyzer<'a> {
         if !table.complete {
             return Ok(None);
         }
-        let width = match insert.select_stmt() {
-            Node::SelectStmt(select) if is_values(select) => match select.values_lists().iter().next() {
-                Some(Node::NodeList(row)) => row.len(),
-                _ => 0,
-            },
-            Node::SelectStmt(_) if table.has_cells() => {
-                return Err(refusal::clause(
-                    "INSERT … SELECT without a column list",
-                    "Name the columns: INSERT INTO table (a, b) SELECT …",
-                )
-                .into());
-            }
-            _ => table.columns.len(),
-        };
         let columns: Vec<Out> = table.columns.iter().take(width).cloned().collect();
         if table.has_cells() && !matches!(insert.select_stmt(), Node::None) {
             let at = self.end_of_target(range)?;
@@ -115,7 +109,7 @@ impl<'a> Analyzer<'a> {
             let Node::IndexElem(element) = element else { return Err(refusal::not_understood().into()) };
             match element.name() {
                 Some(name) => {
-                    if let Some(cell) = self.scope.column(name)? {
+                    if let Found::Column(Out { cell: Some(cell), .. }) = self.scope.column(name)? {
                         has_equality(&cell)?;
                     }
                 }

@@ -3,10 +3,10 @@
 
 use super::super::class::{Cast, Class, Form, Leaf, Value};
 use super::super::plan::{Edit, Parameter};
+use super::super::uses::MAX_PARAMETERS;
 use super::super::{offset, refusal};
 use super::insert::quoted;
 use super::{Analysis, Analyzer};
-use crate::error::ClientError;
 use crate::policy::{ProtectedColumn, Purpose};
 use pg_raw_parse::{ConstValue, nodes};
 use std::iter;
@@ -19,6 +19,10 @@ impl<'a> Analyzer<'a> {
     pub(super) fn constant(&self, constant: &'a nodes::A_Const) -> Analysis<Class> {
         if constant.isnull {
             return Ok(Class::Open(Vec::new()));
+        }
+        if constant.location < 0 {
+            // The grammar's own, as for FETCH FIRST ROW ONLY: it is not in the text.
+            return Ok(Class::Plain);
         }
         let (form, value) = match constant.val() {
             Some(ConstValue::String(value)) => (Form::Quoted, value.to_owned()),
@@ -58,7 +62,7 @@ impl<'a> Analyzer<'a> {
         match class {
             Class::Plain => Ok(Class::Plain),
             Class::Cell(column) => {
-                let cast = Cast::to(type_name, self.cast_ranges(cast, type_name)?);
+                let cast = self.read_cast(cast, type_name)?;
                 if !cast.is_identity_for(&column.logical) {
                     return Err(refusal::cell_in_cast(&column).into());
                 }
@@ -67,8 +71,7 @@ impl<'a> Analyzer<'a> {
             }
             Class::Open(mut leaves) => {
                 if let [leaf] = leaves.as_mut_slice() {
-                    let strips = self.cast_ranges(cast, type_name)?;
-                    leaf.casts.push(Cast::to(type_name, strips));
+                    leaf.casts.push(self.read_cast(cast, type_name)?);
                     return Ok(Class::Open(leaves));
                 }
                 self.settle_plain(Class::Open(leaves))?;
@@ -81,8 +84,10 @@ impl<'a> Analyzer<'a> {
     pub(super) fn settle_plain(&mut self, class: Class) -> Analysis<()> {
         if let Class::Open(leaves) = class {
             for leaf in leaves {
-                if let Value::Parameter(number) = leaf.value {
-                    self.use_parameter(number, Parameter::Plain)?;
+                match leaf.value {
+                    Value::Parameter(_) => self.use_parameter(&leaf, Parameter::Plain)?,
+                    Value::Column(slot) => self.settle_slot_plain(slot)?,
+                    Value::Literal(..) => {}
                 }
             }
         }
@@ -102,29 +107,76 @@ impl<'a> Analyzer<'a> {
         Ok(())
     }
 
-    fn encrypt(&mut self, leaf: Leaf, column: &Arc<ProtectedColumn>, purpose: Purpose) -> Analysis<()> {
+    pub(super) fn encrypt(
+        &mut self,
+        leaf: Leaf,
+        column: &Arc<ProtectedColumn>,
+        purpose: Purpose,
+    ) -> Analysis<()> {
         let at = Some(leaf.token.start);
+        let mismatch = || Err(refusal::type_mismatch(column).at(at).into());
         self.keep_label(&leaf);
         if !leaf.casts.iter().all(|c| c.is_identity_for(&column.logical)) {
-            return Err(refusal::type_mismatch(column).at(at).into());
+            return mismatch();
         }
         match leaf.value {
-            Value::Parameter(number) => {
-                self.use_parameter(number, Parameter::Cell(Arc::clone(column), purpose))?;
+            Value::Parameter(_) => {
+                self.use_parameter(&leaf, Parameter::Cell(Arc::clone(column), purpose))?;
+            }
+            Value::Column(slot) => {
+                if leaf.casts.is_empty() && !self.slot_suits(slot, column) {
+                    return mismatch();
+                }
+                self.settle_slot_cell(slot, column, purpose).map_err(|refusal| refusal.at(at))?;
             }
             Value::Literal(form, literal) => {
                 if !form.suits(&column.logical, purpose == Purpose::Assign) {
-                    return Err(refusal::type_mismatch(column).at(at).into());
+                    return mismatch();
                 }
                 self.edits.push(Edit::Cell {
                     range: leaf.token,
                     literal,
                     column: Arc::clone(column),
                     purpose,
+                    array: false,
                 });
             }
         }
         self.edits.extend(leaf.casts.into_iter().flat_map(|c| c.strips).map(deletion));
+        Ok(())
+    }
+
+    /// Decides that a literal or parameter is an array of cells of `column`.
+    pub(super) fn encrypt_array(
+        &mut self,
+        leaf: Leaf,
+        column: &Arc<ProtectedColumn>,
+        purpose: Purpose,
+    ) -> Analysis<()> {
+        self.recast_array(&leaf.casts, column).map_err(|refusal| refusal.at(Some(leaf.token.start)))?;
+        match leaf.value {
+            Value::Parameter(_) => self.use_parameter(&leaf, Parameter::Cells(Arc::clone(column), purpose)),
+            Value::Literal(Form::Quoted, literal) => {
+                self.edits.push(Edit::Cell {
+                    range: leaf.token,
+                    literal,
+                    column: Arc::clone(column),
+                    purpose,
+                    array: true,
+                });
+                Ok(())
+            }
+            _ => Err(refusal::array_value(column).at(Some(leaf.token.start)).into()),
+        }
+    }
+
+    /// Makes casts of an array to arrays of the column's type casts to arrays of cells.
+    pub(super) fn recast_array(&mut self, casts: &[Cast], column: &Arc<ProtectedColumn>) -> Analysis<()> {
+        if !casts.iter().all(|cast| cast.is_array_of(&column.logical)) {
+            return Err(refusal::type_mismatch(column).into());
+        }
+        let to_cells = |cast: &Cast| Edit::Text { range: cast.type_name.clone(), with: "bytea[]".to_owned() };
+        self.edits.extend(casts.iter().map(to_cells));
         Ok(())
     }
 
@@ -141,47 +193,49 @@ impl<'a> Analyzer<'a> {
         }
     }
 
-    fn use_parameter(&mut self, number: usize, usage: Parameter) -> Result<(), ClientError> {
-        if self.parameters.len() < number {
-            self.parameters.resize(number, None);
+    /// Notes what a parameter is used as; a copy that this needs is written in its place.
+    fn use_parameter(&mut self, leaf: &Leaf, usage: Parameter) -> Analysis<()> {
+        let Value::Parameter(number) = leaf.value else { return Err(refusal::not_understood().into()) };
+        let highest = self.tokens().highest_parameter(self.text);
+        let upstream = self.uses.note(number, usage, highest)?;
+        if upstream != number {
+            self.edits.push(Edit::Text { range: leaf.token.clone(), with: format!("${upstream}") });
         }
-        let Some(slot) = self.parameters.get_mut(number - 1) else { return Ok(()) };
-        let merged = match (slot.take(), usage) {
-            (None, usage) => usage,
-            (Some(Parameter::Plain), Parameter::Plain) => Parameter::Plain,
-            (Some(Parameter::Cell(a, was)), Parameter::Cell(b, is))
-                if same_domain(&a, &b) && agree(&a, was, is) =>
-            {
-                Parameter::Cell(a, if was == is { was } else { Purpose::Assign })
-            }
-            _ => return Err(refusal::parameter_in_two_classes(number)),
-        };
-        *slot = Some(merged);
         Ok(())
     }
 
-    /// The bytes to take out to undo a cast, what is cast left where it stands.
+    /// Reads a cast, with its place in the text.
+    pub(super) fn read_cast(&self, cast: &nodes::TypeCast, type_name: &nodes::TypeName) -> Analysis<Cast> {
+        let (strips, name) = self.cast_ranges(cast, type_name)?;
+        let mut cast = Cast::to(type_name, strips);
+        cast.type_name = name;
+        Ok(cast)
+    }
+
+    /// The bytes to take out to undo a cast, what is cast left where it stands, and those of its type's
+    /// name.
     fn cast_ranges(
         &self,
         cast: &nodes::TypeCast,
         type_name: &nodes::TypeName,
-    ) -> Analysis<Vec<Range<usize>>> {
+    ) -> Analysis<(Vec<Range<usize>>, Range<usize>)> {
         let tokens = self.tokens();
         let first = self.token_index(type_name.location)?;
         let (type_end, _) = tokens.type_name(self.text, first).ok_or_else(refusal::not_understood)?;
         let type_start = tokens.get(first).map_or(0, |t| t.range.start);
+        let name = type_start..type_end;
         if cast.location < 0 {
-            return Ok(iter::once(type_start..type_end).collect());
+            return Ok((vec![name.clone()], name));
         }
         let at = self.token_index(cast.location)?;
         let start = tokens.get(at).ok_or_else(refusal::not_understood)?.range.clone();
         if tokens.is(self.text, at, "::") {
-            return Ok(iter::once(start.start..type_end).collect());
+            return Ok((iter::once(start.start..type_end).collect(), name));
         }
         let before = first.checked_sub(1).filter(|i| tokens.is_word(self.text, *i, "as"));
         match before.and_then(|i| tokens.get(i)) {
             Some(word) if tokens.is_word(self.text, at, "cast") => {
-                Ok(vec![start, word.range.start..type_end])
+                Ok((vec![start, word.range.start..type_end], name))
             }
             _ => Err(refusal::not_understood().into()),
         }
@@ -211,19 +265,6 @@ impl<'a> Analyzer<'a> {
     }
 }
 
-/// The protocol counts parameters in 16 bits.
-const MAX_PARAMETERS: usize = 65_535;
-
 fn deletion(range: Range<usize>) -> Edit {
     Edit::Text { range, with: String::new() }
-}
-
-/// Whether cells of the two columns may meet.
-pub(super) fn same_domain(a: &ProtectedColumn, b: &ProtectedColumn) -> bool {
-    a.domain == b.domain && a.keyspace == b.keyspace && a.mode == b.mode
-}
-
-/// Whether one encrypted value serves both purposes.
-fn agree(column: &ProtectedColumn, a: Purpose, b: Purpose) -> bool {
-    a == b || !column.logical.alters_assigned()
 }

@@ -11,20 +11,24 @@ mod expression;
 mod from;
 mod insert;
 mod leaf;
+mod merge;
 mod modify;
 mod operator;
 mod prepare;
 mod select;
+mod slot;
 
 use super::class::Class;
 use super::lex::Tokens;
-use super::plan::{CopyPlan, Edit, Parameter, Plan, ResultColumn};
+use super::plan::{CopyPlan, Edit, Plan, ResultColumn};
 use super::resolve::{Names, Unresolved};
 use super::scope::{Out, Scope};
+use super::uses::Uses;
 use super::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::policy::catalog::Column;
 use pg_raw_parse::Node;
+use slot::Slot;
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -62,7 +66,7 @@ pub(super) struct Analyzer<'a> {
     /// Changes to the text, in the order in which they were found.
     pub(super) edits: Vec<Edit>,
     /// What each parameter has been used as so far.
-    pub(super) parameters: Vec<Option<Parameter>>,
+    pub(super) uses: Uses,
     /// The data that a COPY moves.
     pub(super) copy: Option<CopyPlan>,
     /// What the statement runs by EXECUTE.
@@ -71,6 +75,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) declared: Arc<[u32]>,
     /// The columns of a table that it makes of a query's.
     pub(super) made: Option<Vec<Column>>,
+    /// The open columns of subqueries.
+    slots: Vec<Slot>,
 }
 
 impl From<ClientError> for Refusal {
@@ -89,13 +95,13 @@ impl From<Unresolved> for Refusal {
 }
 
 impl<'a> Analyzer<'a> {
-    /// Starts on a statement of `text`; `names` is the catalog as it is before it, `parameters` what
-    /// the statements before it used them as, `executed` what it runs by EXECUTE.
+    /// Starts on a statement of `text`; `names` is the catalog as it is before it, `uses` what the
+    /// statements before it used its parameters as, `executed` what it runs by EXECUTE.
     pub(super) fn new(
         text: &'a str,
         names: Names<'a>,
         tokens: &'a OnceCell<Tokens>,
-        parameters: Vec<Option<Parameter>>,
+        uses: Uses,
         executed: Option<Arc<Plan>>,
     ) -> Self {
         Self {
@@ -107,17 +113,24 @@ impl<'a> Analyzer<'a> {
             unseen_ctes: Vec::new(),
             depth: 0,
             edits: Vec::new(),
-            parameters,
+            uses,
             copy: None,
             executed,
             declared: Arc::default(),
             made: None,
+            slots: Vec::new(),
         }
     }
 
     /// Analyses a statement that touches a protected table. Returns its result columns if it
     /// returns rows; for PREPARE and DECLARE, those of what they name.
     pub(super) fn statement(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        let results = self.statement_inner(statement)?;
+        self.close_slots()?;
+        Ok(results)
+    }
+
+    fn statement_inner(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
         match statement {
             Node::SelectStmt(select) => {
                 if let Some(into) = select.into_clause() {
@@ -146,7 +159,7 @@ impl<'a> Analyzer<'a> {
         let targets = self.query(statement)?;
         let mut results = Vec::with_capacity(targets.len());
         for target in targets {
-            results.push(match target.class {
+            results.push(match self.resolved(target.class) {
                 Class::Cell(column) => ResultColumn::Cell(column),
                 open @ Class::Open(_) => {
                     self.settle_plain(open)?;
@@ -165,6 +178,7 @@ impl<'a> Analyzer<'a> {
             Node::InsertStmt(insert) => this.insert(insert),
             Node::UpdateStmt(update) => this.update(update),
             Node::DeleteStmt(delete) => this.delete(delete),
+            Node::MergeStmt(merge) => this.merge(merge),
             other => Err(refusal::statement(super::form::of(other)).into()),
         })
     }

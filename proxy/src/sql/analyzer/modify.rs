@@ -5,7 +5,8 @@ use super::super::refusal;
 use super::super::scope::{Frame, Out, Source};
 use super::{Analysis, Analyzer, Target};
 use crate::policy::Purpose;
-use pg_raw_parse::{Node, nodes};
+use pg_raw_parse::Node;
+use pg_raw_parse::nodes::{self, ReturningOptionKind};
 
 impl<'a> Analyzer<'a> {
     /// UPDATE; its outputs are those of RETURNING.
@@ -72,7 +73,7 @@ impl<'a> Analyzer<'a> {
                     }
                     let class =
                         query.get_mut(index).and_then(Option::take).ok_or_else(refusal::not_understood)?;
-                    let class = self.decided(class)?;
+                    let class = self.boundary(class);
                     self.assign(class, &column)?;
                 }
                 _ => {
@@ -118,7 +119,7 @@ impl<'a> Analyzer<'a> {
         match (class, &column.cell) {
             (Class::Open(leaves), Some(cell)) => self.settle_cell(leaves, cell, Purpose::Assign),
             (Class::Cell(value), Some(cell)) => {
-                if super::leaf::same_domain(&value, cell) && value.logical == cell.logical {
+                if super::super::uses::same_domain(&value, cell) && value.logical == cell.logical {
                     return Ok(());
                 }
                 Err(refusal::domains_differ(&value, cell).into())
@@ -137,10 +138,15 @@ impl<'a> Analyzer<'a> {
         table: &Source,
     ) -> Analysis<Vec<Target>> {
         let Some(returning) = returning else { return Ok(Vec::new()) };
-        if !returning.options().is_empty() {
-            return Err(refusal::clause("RETURNING WITH (…)", "Use old and new without other names.").into());
+        let (mut old, mut new) = ("old", "new");
+        for option in returning.options() {
+            match option.option {
+                ReturningOptionKind::RETURNING_OPTION_OLD => old = option.value().unwrap_or_default(),
+                ReturningOptionKind::RETURNING_OPTION_NEW => new = option.value().unwrap_or_default(),
+                _ => return Err(refusal::not_understood().into()),
+            }
         }
-        for alias in ["old", "new"] {
+        for alias in [old, new] {
             frame.sources.push(Source { alias: alias.to_owned(), schema: None, ..table.clone() });
         }
         self.scope.frames.push(frame);

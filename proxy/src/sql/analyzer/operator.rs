@@ -1,11 +1,11 @@
 //! Operators: equality between cells of a domain, everything else between plain values.
 
-use super::super::class::Class;
+use super::super::class::{Cast, Class};
 use super::super::{offset, refusal};
 use super::expression::has_equality;
 use super::{Analysis, Analyzer};
 use crate::policy::Purpose;
-use pg_raw_parse::nodes::{self, A_Expr_Kind as Kind};
+use pg_raw_parse::nodes::{self, A_Expr_Kind as Kind, SubLinkType};
 use pg_raw_parse::{Node, list};
 
 impl<'a> Analyzer<'a> {
@@ -61,9 +61,34 @@ impl<'a> Analyzer<'a> {
             }
             return Ok(Class::Plain);
         }
+        if let (Node::RowExpr(row), Node::SubLink(link)) | (Node::SubLink(link), Node::RowExpr(row)) =
+            (left, right)
+            && link.sub_link_type == SubLinkType::EXPR_SUBLINK
+        {
+            return self.row_equals_query(row.args().iter().collect(), link);
+        }
         let (left, right) = (self.expression(left)?, self.expression(right)?);
         let met = self.equate(left, right)?;
         self.settle_plain(met)?;
+        Ok(Class::Plain)
+    }
+
+    /// Compares values with the columns of a subquery, by equality.
+    pub(super) fn row_equals_query(
+        &mut self,
+        row: Vec<Node<'a>>,
+        link: &'a nodes::SubLink,
+    ) -> Analysis<Class> {
+        let targets = self.query(link.subselect())?;
+        if row.len() != targets.len() {
+            return Err(refusal::clause("a row compared with a query of another width", "").into());
+        }
+        for (node, target) in row.into_iter().zip(targets) {
+            let class = self.expression(node)?;
+            let target = self.boundary(target.class);
+            let met = self.equate(class, target)?;
+            self.settle_plain(met)?;
+        }
         Ok(Class::Plain)
     }
 
@@ -115,25 +140,68 @@ impl<'a> Analyzer<'a> {
         Ok(Class::Plain)
     }
 
+    /// `= ANY` and `<> ALL` of an array: of a list of values, or of one literal or parameter that is the
+    /// array.
     fn array_membership(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {
         let mut common = self.expression(left)?;
-        if let Node::A_ArrayExpr(array) = right {
+        if let Some((array, casts)) = self.array_list(right)? {
             for element in array.elements() {
                 let class = self.expression(element)?;
                 common = self.equate(common, class)?;
             }
-            self.settle_plain(common)?;
+            match &common {
+                Class::Cell(column) => self.recast_array(&casts, column)?,
+                _ => self.settle_plain(common)?,
+            }
             return Ok(Class::Plain);
         }
-        if let Class::Cell(_) = common {
-            return Err(refusal::clause(
-                "= ANY or <> ALL of an array value",
-                "Use IN (…) or = ANY (ARRAY[…]).",
-            )
-            .into());
+        match (common, self.expression(right)?) {
+            (Class::Cell(column), Class::Open(mut leaves)) => {
+                has_equality(&column)?;
+                match (leaves.pop(), leaves.is_empty()) {
+                    (None, _) => Ok(Class::Plain),
+                    (Some(leaf), true) => {
+                        self.encrypt_array(leaf, &column, Purpose::Compare)?;
+                        Ok(Class::Plain)
+                    }
+                    (Some(_), false) => Err(refusal::array_value(&column).into()),
+                }
+            }
+            (Class::Cell(column), _) => Err(refusal::array_value(&column).into()),
+            (other, array) => {
+                self.settle_plain(other)?;
+                self.plain_class(array, "an array")?;
+                Ok(Class::Plain)
+            }
         }
-        self.settle_plain(common)?;
-        self.all_plain([right], "an array")
+    }
+
+    /// `ARRAY[…]`, with the casts around it.
+    pub(super) fn array_list(
+        &mut self,
+        mut node: Node<'a>,
+    ) -> Analysis<Option<(&'a nodes::A_ArrayExpr, Vec<Cast>)>> {
+        let mut casts = Vec::new();
+        loop {
+            match node {
+                Node::A_ArrayExpr(array) => return Ok(Some((array, casts))),
+                Node::TypeCast(cast) => {
+                    let Some(name) = cast.type_name() else {
+                        return Err(refusal::not_understood().into());
+                    };
+                    let mut inner = cast.arg();
+                    while let Node::TypeCast(cast) = inner {
+                        inner = cast.arg();
+                    }
+                    if !matches!(inner, Node::A_ArrayExpr(_)) {
+                        return Ok(None);
+                    }
+                    casts.push(self.read_cast(cast, name)?);
+                    node = cast.arg();
+                }
+                _ => return Ok(None),
+            }
+        }
     }
 
     fn null_if(&mut self, operator: &'a nodes::A_Expr) -> Analysis<Class> {

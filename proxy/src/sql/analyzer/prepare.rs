@@ -14,16 +14,21 @@ impl<'a> Analyzer<'a> {
         prepare: &'a nodes::PrepareStmt,
     ) -> Analysis<Option<Arc<[ResultColumn]>>> {
         let results = self.rows(prepare.query())?;
+        self.close_slots()?;
+        if !self.uses.are_single() {
+            let hint = "Prepare it by the protocol, as drivers do.";
+            return Err(refusal::clause("PREPARE with an array, or a parameter in two classes,", hint).into());
+        }
         let mut declared = Vec::new();
         for (index, type_name) in prepare.argtypes().iter().enumerate() {
-            let Some(Some(Parameter::Cell(column, _))) = self.parameters.get(index) else {
+            let Some(Parameter::Cell(column, _)) = self.uses.of(index).cloned() else {
                 declared.push(0);
                 continue;
             };
             let at = offset(type_name.location);
             let cast = Cast::to(type_name, Vec::new());
             if !cast.is_identity_for(&column.logical) {
-                return Err(refusal::type_mismatch(column).at(at).into());
+                return Err(refusal::type_mismatch(&column).at(at).into());
             }
             declared.push(cast.oid());
             let first = self.token_index(type_name.location)?;

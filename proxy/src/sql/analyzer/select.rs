@@ -44,19 +44,20 @@ impl<'a> Analyzer<'a> {
         }
         for cte in with.ctes() {
             let name = cte.ctename().unwrap_or_default();
-            if cte.search_clause().is_some() || cte.cycle_clause().is_some() {
-                return Err(refusal::clause("SEARCH or CYCLE", "Use a recursive query without it.").into());
-            }
             let names = field_names(cte.aliascolnames()).unwrap_or_default();
             if with.recursive
                 && let Node::SelectStmt(query) = cte.ctequery()
                 && let Some(first) = query.larg().filter(|_| query.op == SetOperation::SETOP_UNION)
             {
                 self.recursive(name, &names, query, first)?;
+                self.search_and_cycle(cte)?;
                 continue;
             }
+            if cte.search_clause().is_some() || cte.cycle_clause().is_some() {
+                return Err(refusal::clause("SEARCH or CYCLE of this form", "").into());
+            }
             let targets = self.query(cte.ctequery())?;
-            let columns = self.outs(targets, &names)?;
+            let columns = self.outs(targets, &names);
             self.define(name, columns);
         }
         self.unseen_ctes.truncate(unseen);
@@ -72,19 +73,19 @@ impl<'a> Analyzer<'a> {
         first: &'a nodes::SelectStmt,
     ) -> Analysis<()> {
         let edits = self.edits.len();
-        let parameters = self.parameters.clone();
+        let (uses, slots) = (self.uses.clone(), self.slots.clone());
         let known = self.ctes.len();
         let columns = self.with(query.with_clause()).and_then(|()| {
             let targets = self.nested(|this| this.select(first))?;
-            self.outs(targets, names)
+            self.settled_outs(targets, names)
         });
         self.ctes.truncate(known);
         self.edits.truncate(edits);
-        self.parameters = parameters;
+        (self.uses, self.slots) = (uses, slots);
         let columns = columns?;
         self.define(name, columns.clone());
         let targets = self.nested(|this| this.select(query))?;
-        let whole = self.outs(targets, names)?;
+        let whole = self.settled_outs(targets, names)?;
         // What the recursive term adds must be what the uses were analysed for.
         let differs =
             columns.iter().zip(&whole).find(|(first, all)| first.cell.is_some() != all.cell.is_some());
@@ -101,26 +102,70 @@ impl<'a> Analyzer<'a> {
         }
     }
 
+    /// SEARCH and CYCLE: they sort and compare rows of the columns that they name, and show them, so
+    /// that these must be plain. Adds their own columns to the query just defined.
+    fn search_and_cycle(&mut self, cte: &'a nodes::CommonTableExpr) -> Analysis<()> {
+        let mut added = Vec::new();
+        if let Some(search) = cte.search_clause() {
+            self.plain_columns(search.search_col_list())?;
+            added.extend(search.search_seq_column());
+        }
+        if let Some(cycle) = cte.cycle_clause() {
+            self.plain_columns(cycle.cycle_col_list())?;
+            self.plain(cycle.cycle_mark_value(), "CYCLE")?;
+            self.plain(cycle.cycle_mark_default(), "CYCLE")?;
+            added.extend([cycle.cycle_mark_column(), cycle.cycle_path_column()].into_iter().flatten());
+        }
+        if let Some(query) = self.ctes.last_mut() {
+            query
+                .columns
+                .extend(added.into_iter().map(|name| Out { name: name.to_owned(), ..Out::default() }));
+        }
+        Ok(())
+    }
+
+    /// Requires these columns of the WITH query just defined to be plain.
+    fn plain_columns(&self, names: &'a list::NodeList) -> Analysis<()> {
+        for name in names.iter().filter_map(Node::as_str) {
+            let columns = self.ctes.last().map_or(&[][..], |query| query.columns.as_slice());
+            let cell =
+                columns.iter().find(|column| column.name == name).and_then(|column| column.cell.as_ref());
+            if let Some(cell) = cell {
+                return Err(refusal::cell_in(cell, "SEARCH or CYCLE").into());
+            }
+        }
+        Ok(())
+    }
+
     fn define(&mut self, name: &str, columns: Vec<Out>) {
         self.ctes.push(Cte { name: name.to_owned(), columns });
         self.unseen_ctes.retain(|unseen| *unseen != name);
     }
 
-    /// A query's outputs as columns of a source: what is still open becomes plain.
-    pub(super) fn outs(&mut self, targets: Vec<Target>, names: &[&str]) -> Analysis<Vec<Out>> {
+    /// A query's outputs as columns of a source; open ones are decided by their uses.
+    pub(super) fn outs(&mut self, targets: Vec<Target>, names: &[&str]) -> Vec<Out> {
         let mut outs = Vec::with_capacity(targets.len());
         for (index, target) in targets.into_iter().enumerate() {
             let name = names.get(index).map_or(target.name, |name| (*name).to_owned());
-            let cell = match target.class {
-                Class::Cell(column) => Some(column),
-                other => {
-                    self.settle_plain(other)?;
-                    None
-                }
-            };
-            outs.push(Out { name, cell, computed: false });
+            outs.push(self.out(name, target.class));
         }
-        Ok(outs)
+        outs
+    }
+
+    /// The same where no use follows that could decide: what is open becomes plain.
+    pub(super) fn settled_outs(&mut self, mut targets: Vec<Target>, names: &[&str]) -> Analysis<Vec<Out>> {
+        for target in &mut targets {
+            self.settle(target)?;
+        }
+        Ok(self.outs(targets, names))
+    }
+
+    /// Decides that an open output, unless it is NULL, is plain.
+    fn settle(&mut self, target: &mut Target) -> Analysis<()> {
+        let class = std::mem::replace(&mut target.class, Class::Plain);
+        let class = self.resolved(class);
+        target.class = self.decided(class)?;
+        Ok(())
     }
 
     fn set_operation(&mut self, select: &'a nodes::SelectStmt) -> Analysis<Vec<Target>> {
@@ -145,7 +190,7 @@ impl<'a> Analyzer<'a> {
             }
             targets.push(Target { name: left.name, class });
         }
-        self.order_by(select, &targets)?;
+        self.order_by(select, &mut targets)?;
         Ok(targets)
     }
 
@@ -167,7 +212,7 @@ impl<'a> Analyzer<'a> {
                 }
             }
         }
-        self.order_by(select, &targets)?;
+        self.order_by(select, &mut targets)?;
         Ok(targets)
     }
 
@@ -187,27 +232,27 @@ impl<'a> Analyzer<'a> {
             self.window(window)?;
         }
         for key in select.group_clause() {
-            self.group_key(key, &targets)?;
+            self.group_key(key, &mut targets)?;
         }
         self.plain(select.having_clause(), "a condition")?;
         for key in select.distinct_clause() {
             match key {
                 Node::None => self.distinct(&mut targets)?,
-                key => match output(&targets, key) {
+                key => match self.output(&mut targets, key)? {
                     Some(Class::Cell(column)) => has_equality(column)?,
                     Some(_) => {}
                     None => self.comparable(key)?,
                 },
             }
         }
-        self.order_by(select, &targets)?;
+        self.order_by(select, &mut targets)?;
         Ok(targets)
     }
 
     /// ORDER BY: output columns by name or number, or expressions; no cells.
-    fn order_by(&mut self, select: &'a nodes::SelectStmt, targets: &[Target]) -> Analysis<()> {
+    fn order_by(&mut self, select: &'a nodes::SelectStmt, targets: &mut [Target]) -> Analysis<()> {
         for sort in select.sort_clause() {
-            match output(targets, sort.node()) {
+            match self.output(targets, sort.node())? {
                 Some(Class::Cell(column)) => return Err(refusal::no_order(column).into()),
                 Some(_) => {}
                 None => self.unordered(sort.node())?,
@@ -218,8 +263,7 @@ impl<'a> Analyzer<'a> {
 
     fn distinct(&mut self, targets: &mut [Target]) -> Analysis<()> {
         for target in targets {
-            let class = std::mem::replace(&mut target.class, Class::Plain);
-            target.class = self.decided(class)?;
+            self.settle(target)?;
             if let Class::Cell(column) = &target.class {
                 has_equality(column)?;
             }
@@ -228,7 +272,7 @@ impl<'a> Analyzer<'a> {
     }
 
     /// An item of GROUP BY: an input column by preference, else an output column or its number.
-    fn group_key(&mut self, key: Node<'a>, targets: &[Target]) -> Analysis<()> {
+    fn group_key(&mut self, key: Node<'a>, targets: &mut [Target]) -> Analysis<()> {
         if let Node::GroupingSet(set) = key {
             for key in set.content() {
                 self.group_key(key, targets)?;
@@ -247,11 +291,29 @@ impl<'a> Analyzer<'a> {
         {
             return self.comparable(key);
         }
-        match output(targets, key) {
+        match self.output(targets, key)? {
             Some(Class::Cell(column)) => has_equality(column),
             Some(_) => Ok(()),
             None => self.comparable(key),
         }
+    }
+
+    /// The output column that a name or number in ORDER BY, GROUP BY or DISTINCT ON stands for: what is
+    /// open in it becomes plain, for it is sorted or compared.
+    fn output<'t>(&mut self, targets: &'t mut [Target], key: Node<'_>) -> Analysis<Option<&'t Class>> {
+        let found = match key {
+            Node::ColumnRef(column) => match field_names(column.fields()).as_deref() {
+                Some([name]) => targets.iter_mut().find(|t| t.name == *name),
+                _ => None,
+            },
+            key => match integer(key).and_then(|number| usize::try_from(number).ok()?.checked_sub(1)) {
+                Some(index) => targets.get_mut(index),
+                None => None,
+            },
+        };
+        let Some(target) = found else { return Ok(None) };
+        self.settle(target)?;
+        Ok(Some(&target.class))
     }
 
     /// The target list, with `*` expanded.
@@ -270,12 +332,10 @@ impl<'a> Analyzer<'a> {
                 if let Some(computed) = outs.iter().find(|out| out.computed) {
                     return Err(refusal::computed(&computed.name).at(at).into());
                 }
-                targets.extend(
-                    outs.into_iter().map(|out| Target {
-                        name: out.name,
-                        class: out.cell.map_or(Class::Plain, Class::Cell),
-                    }),
-                );
+                for out in outs {
+                    let class = self.class_of(&out, at.map_or(0..0, |at| at..at));
+                    targets.push(Target { name: out.name, class });
+                }
                 continue;
             }
             let name = item.name().unwrap_or_else(|| output_name(item.val())).to_owned();
@@ -307,18 +367,6 @@ impl<'a> Analyzer<'a> {
             return Err(refusal::unknown_columns().into());
         }
         Ok(frame.star.clone())
-    }
-}
-
-/// The output column that a name or number in ORDER BY, GROUP BY or DISTINCT ON stands for.
-fn output<'t>(targets: &'t [Target], key: Node<'_>) -> Option<&'t Class> {
-    if let Some(number) = integer(key) {
-        return targets.get(usize::try_from(number).ok()?.checked_sub(1)?).map(|t| &t.class);
-    }
-    let Node::ColumnRef(column) = key else { return None };
-    match field_names(column.fields())?.as_slice() {
-        [name] => targets.iter().find(|t| t.name == *name).map(|t| &t.class),
-        _ => None,
     }
 }
 
