@@ -113,6 +113,15 @@ fn planned(text: &str, plan: &Plan) -> String {
             writeln!(out, "  parameter ${} goes up again, and {}", copy.of + 1, parameter_words(&copy.usage));
     }
     let many = plan.statements.len() > 1;
+    if let Some(copy) = plan.copy() {
+        let becomes = if copy.from { "is stored as a cell of" } else { "is decrypted as" };
+        for (column, cell) in copy.layout.columns.iter().zip(&copy.cells) {
+            let words = cell
+                .as_ref()
+                .map_or("passes as it is".to_owned(), |cell| format!("{becomes} {}", described(cell)));
+            let _ = writeln!(out, "  data      column {} {words}", column.name);
+        }
+    }
     for (number, statement) in plan.statements.iter().enumerate() {
         let Some(columns) = &statement.results else { continue };
         for (index, column) in columns.iter().enumerate() {
@@ -152,7 +161,8 @@ fn columns(plan: &Plan) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
         ResultColumn::Cell(column) => Some(column),
         ResultColumn::Plain => None,
     });
-    literals.chain(parameters).chain(results)
+    let copied = plan.copy().into_iter().flat_map(|copy| copy.cells.iter().flatten());
+    literals.chain(parameters).chain(results).chain(copied)
 }
 
 /// The text as it would go up, with cells by the name of their column.
