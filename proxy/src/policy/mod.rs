@@ -13,7 +13,7 @@ pub use logical_type::{LogicalType, Precision};
 pub use parse::PolicyError;
 pub use type_name::LogicalTypeError;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use trefoil_keys::cell::Mode;
@@ -114,6 +114,7 @@ pub struct Policy {
     columns: Vec<Arc<ProtectedColumn>>,
     tables: HashMap<QualifiedName, TablePolicy>,
     schemas_of: HashMap<String, Vec<String>>,
+    allowed_functions: HashSet<QualifiedName>,
 }
 
 impl Policy {
@@ -165,7 +166,12 @@ impl Policy {
         for column in &columns {
             tables.entry(column.table.clone()).or_default().insert(column.name.clone(), Arc::clone(column));
         }
-        Some(Self { columns, tables, schemas_of: self.schemas_of.clone() })
+        Some(Self {
+            columns,
+            tables,
+            schemas_of: self.schemas_of.clone(),
+            allowed_functions: self.allowed_functions.clone(),
+        })
     }
 
     /// Whether a type of this name is one that the policy names.
@@ -176,6 +182,11 @@ impl Policy {
     /// Whether a column has the type `real` or `double precision`, or is made of it.
     pub fn has_floats(&self) -> bool {
         self.columns.iter().any(|column| column.logical.has_floats())
+    }
+
+    /// Whether a function may be called although its body names a protected table.
+    pub fn allows_function(&self, name: &QualifiedName) -> bool {
+        self.allowed_functions.contains(name)
     }
 
     /// Whether nothing is protected.

@@ -2,6 +2,8 @@
 //! contradiction is an error that names its line and column and what to do.
 //!
 //! ```toml
+//! allow_functions = ["public.anonymise"]
+//!
 //! [tables."public.patients"]
 //! ssn = { type = "text", mode = "deterministic", domain = "ssn", keyspace = "main" }
 //! ```
@@ -60,6 +62,10 @@ impl<'t> Parser<'t> {
             self.error(offset, format!("not valid TOML: {}", error.message()), "correct the syntax")
         })?;
         for (key, value) in file.get_ref() {
+            if key.get_ref() == "allow_functions" {
+                self.allowed_functions(value)?;
+                continue;
+            }
             if key.get_ref() != "tables" {
                 return Err(self.unknown(key, "write protected columns under [tables.\"schema.table\"]"));
             }
@@ -68,6 +74,23 @@ impl<'t> Parser<'t> {
             }
         }
         Ok(self.policy)
+    }
+
+    fn allowed_functions(&mut self, value: &Value<'t>) -> Result<(), PolicyError> {
+        let names = value.get_ref().as_array();
+        for name in names.ok_or_else(|| self.wrong_kind(value, "`allow_functions`", "an array"))? {
+            let text = self.string(name, "a function's name")?;
+            let Some(name) = qualified(text) else {
+                let problem = format!("`{text}` is not the name of a function with its schema");
+                return Err(self.error(
+                    name.span().start,
+                    problem,
+                    "write \"schema.function\", without arguments",
+                ));
+            };
+            self.policy.allowed_functions.insert(name);
+        }
+        Ok(())
     }
 
     fn protected_table(&mut self, key: &Key<'t>, value: &Value<'t>) -> Result<(), PolicyError> {
@@ -343,6 +366,7 @@ mod tests {
     fn says_where_and_what() {
         for (text, line, column, problem) in [
             ("table = 1", 1, 1, "unknown key `table`"),
+            ("allow_functions = [\"f\"]", 1, 20, "`f` is not the name of a function with its schema"),
             ("\n[tables.patients]", 2, 9, "not the name of a table with its schema"),
             ("[tables.\"a.b.c\"]", 1, 9, "not the name of a table with its schema"),
             ("[tables.'\"a.b']", 1, 9, "not the name of a table with its schema"),

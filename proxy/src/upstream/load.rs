@@ -47,7 +47,7 @@ const FUNCTION_PARTS: &str = "
 
 /// Functions in C have no text; `pg_get_functiondef` does not take aggregates.
 const FUNCTIONS: &str = "
-    SELECT p.oid, p.proname::text,
+    SELECT p.oid, n.nspname::text, p.proname::text,
       CASE WHEN p.prokind <> 'a' AND l.lanname NOT IN ('c', 'internal')
         THEN pg_catalog.pg_get_functiondef(p.oid) END
     FROM pg_catalog.pg_proc p
@@ -84,7 +84,7 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
     let own = resolved(&transaction, policy).await?;
     let policy = own.as_ref().unwrap_or(policy);
     let mut relations = relations(&transaction).await?;
-    let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction).await? };
+    let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction, policy).await? };
     let dependencies =
         if policy.is_empty() { Dependencies::default() } else { dependencies(&transaction).await? };
     let bound_columns = transaction.query(BOUND_COLUMNS, &[]).await?;
@@ -177,16 +177,15 @@ async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relatio
     Ok(relations)
 }
 
-async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Function>, Error> {
+/// What the policy allows counts as reaching nothing.
+async fn functions(transaction: &Transaction<'_>, policy: &Policy) -> Result<Vec<Function>, Error> {
     let rows = transaction.query(FUNCTIONS, &[]).await?;
     rows.iter()
         .map(|row| {
-            let definition: Option<String> = row.try_get(2)?;
-            Ok(Function {
-                oid: row.try_get(0)?,
-                name: row.try_get(1)?,
-                definition: definition.unwrap_or_default(),
-            })
+            let name = QualifiedName { schema: row.try_get(1)?, name: row.try_get(2)? };
+            let definition: Option<String> = row.try_get(3)?;
+            let definition = definition.filter(|_| !policy.allows_function(&name)).unwrap_or_default();
+            Ok(Function { oid: row.try_get(0)?, name: name.name, definition })
         })
         .collect()
 }

@@ -91,3 +91,17 @@ fn a_changed_protected_table_wants_a_new_plan() {
     other.query("ALTER TABLE patients ADD COLUMN more int").unwrap();
     stale(&run(&mut client, "find again", &[Some(b"SEED-001")]));
 }
+
+#[test]
+fn a_function_that_reaches_is_called_only_if_the_policy_allows_it() {
+    let database = clinic();
+    for name in ["how_many", "how_many_too"] {
+        let body = "LANGUAGE sql AS 'SELECT count(*) FROM patients'";
+        direct(&database, &format!("CREATE FUNCTION {name}() RETURNS bigint {body}"));
+    }
+    polled();
+    let mut client = Frontend::connect(&database.alice, &[]).unwrap();
+    assert_eq!(sqlstate(&client.query("SELECT how_many()").unwrap()), None);
+    assert_eq!(sqlstate(&client.query("SELECT how_many_too()").unwrap()).as_deref(), Some("0A000"));
+    direct(&database, "DROP FUNCTION how_many(); DROP FUNCTION how_many_too()");
+}
