@@ -20,8 +20,11 @@ programs: packages
 	@cargo build --locked --workspace --bins $(if $(RELEASE),--release)
 
 # One build for programs and tests, so that both see the same features of each dependency.
+test: NEEDED_BY := test
 test: packages
 	@deploy/python.sh >/dev/null
+	@deploy/node.sh >/dev/null
+	@deploy/java.sh >/dev/null
 	cargo build --locked --workspace --all-targets
 	TREFOIL_BUILT=1 cargo test --locked --workspace
 
@@ -34,4 +37,4 @@ fuzz: packages
 	    cargo test --locked -p trefoil-proxy --test fuzz -- --nocapture
 
 packages:
-	@deploy/packages.sh
+	@deploy/packages.sh $(NEEDED_BY)

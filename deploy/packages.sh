@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that building and running Trefoil needs and that are
-# missing, saying which. Does nothing, quickly, when all is there.
+# missing, saying which. Does nothing, quickly, when all is there. With the argument `test` also what
+# only the tests need: Node.js, Java and its PostgreSQL driver.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -24,6 +25,12 @@ have_libclang || missing+=(libclang-dev clang)
 have_postgresql || missing+=(postgresql)
 have psql || missing+=(postgresql-client)
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+if [ "${1:-}" = test ]; then
+    have node || missing+=(nodejs)
+    have npm || missing+=(npm)
+    have javac || missing+=(default-jdk-headless)
+    [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
+fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
     echo "packages: installing ${missing[*]}"

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
 mod catalog;
+mod clients;
 mod copy;
 mod drivers;
 mod leaks;
 mod pipeline;
 mod python;
+mod scripts;
 mod shared;
 mod shares;
 mod transparency;
