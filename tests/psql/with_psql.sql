@@ -95,3 +95,25 @@ COPY (SELECT name FROM patients WHERE ssn = :first) TO STDOUT;
 \.
 \set VERBOSITY terse
 
+-- Rows are fetched by a cursor.
+\set FETCH_COUNT 2
+SELECT id, name, ssn FROM patients ORDER BY id;
+BEGIN;
+SELECT id, born FROM patients WHERE ssn <> :first ORDER BY id;
+COMMIT;
+\set FETCH_COUNT 0
+BEGIN;
+DECLARE mine SCROLL CURSOR FOR SELECT id, name FROM patients ORDER BY id;
+FETCH 2 FROM mine;
+MOVE 1 IN mine;
+FETCH BACKWARD 1 FROM mine;
+CLOSE mine;
+COMMIT;
+PREPARE by_ssn AS SELECT id, name FROM patients WHERE ssn = $1;
+EXECUTE by_ssn(:first);
+DEALLOCATE by_ssn;
+PREPARE add(int, text, text) AS INSERT INTO patients (id, name, ssn) VALUES ($1, $2, $3) RETURNING name;
+EXECUTE add(20, 'QJPSQLQZ by EXECUTE', 'QJPSQLQZ-20');
+DEALLOCATE ALL;
+DROP TABLE visits, patients, wards;
+\dt

@@ -180,7 +180,7 @@ async def together(pool):
 async def main():
     async with asyncpg.create_pool(URL, min_size=1, max_size=3) as pool:
         await schema(pool)
-        for part in (rows, transactions, errors, codecs, copies):
+        for part in (rows, cursors, transactions, errors, codecs, copies):
             async with pool.acquire() as connection:
                 try:
                     await part(connection)
