@@ -47,6 +47,7 @@ public class WithJdbc {
             part("errors", connection, WithJdbc::errors);
             part("metadata", connection, WithJdbc::metadata);
             part("updatable", connection, WithJdbc::updatableResultSets);
+            part("arrays", connection, WithJdbc::arrays);
             part("copies", connection, WithJdbc::copies);
         }
         try (Connection connection = connect("preferQueryMode", "simple")) {

@@ -164,7 +164,7 @@ async function copies() {
 }
 
 async function main() {
-  for (const part of [rows, named, transactions, errors, simple, cursors, copies]) {
+  for (const part of [rows, named, transactions, errors, simple, arrays, cursors, copies]) {
     try {
       await part();
     } catch (error) {

@@ -115,5 +115,6 @@ DEALLOCATE by_ssn;
 PREPARE add(int, text, text) AS INSERT INTO patients (id, name, ssn) VALUES ($1, $2, $3) RETURNING name;
 EXECUTE add(20, 'QJPSQLQZ by EXECUTE', 'QJPSQLQZ-20');
 DEALLOCATE ALL;
+SELECT id, name FROM patients WHERE ssn = ANY ('{QJPSQLQZ-10,QJPSQLQZ-20}') ORDER BY id;
 DROP TABLE visits, patients, wards;
 \dt

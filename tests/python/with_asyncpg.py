@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import io
+import ipaddress
 import json
 import os
 import uuid
@@ -87,6 +88,19 @@ async def arrays(connection):
     )
     print(tag)
     show("visits", await connection.fetch("SELECT id, patient_ssn, reason FROM visits ORDER BY id"))
+
+
+async def kinds(connection):
+    """Types beside the plain ones, in binary as asyncpg sends them all."""
+    await connection.execute("""CREATE TABLE typed (id int PRIMARY KEY, f8 float8, clock time, moment timestamp, span interval, host inet,
+        net cidr, doc json, mood mood, ints int[], texts text[], moods mood[], days date[])""")
+    values = [1, 1.5, datetime.time(13, 14, 15, 16), datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.timedelta(days=40, hours=3),
+        ipaddress.ip_interface("10.1.2.3/24"), ipaddress.ip_network("10.1.0.0/16"), json.dumps({"who": MARK}), "calm",
+        [1, None, 3], [MARK, "äöü", None], ["calm", "tense"], [datetime.date(2024, 2, 29)]]
+    places = ", ".join(f"${number}" for number in range(1, 14))
+    show("kinds", await connection.fetch(f"INSERT INTO typed VALUES ({places}) RETURNING *", *values))
+    for column, value in [("clock", values[2]), ("moment", values[3]), ("host", values[5]), ("net", values[6]), ("mood", "calm")]:
+        show(column, await connection.fetch(f"SELECT id, {column} FROM typed WHERE {column} = $1 AND {column} = ANY($2)", value, [value]))
 
 
 async def cursors(connection):
@@ -180,7 +194,7 @@ async def together(pool):
 async def main():
     async with asyncpg.create_pool(URL, min_size=1, max_size=3) as pool:
         await schema(pool)
-        for part in (rows, cursors, transactions, errors, codecs, copies):
+        for part in (rows, arrays, kinds, cursors, transactions, errors, codecs, copies):
             async with pool.acquire() as connection:
                 try:
                     await part(connection)

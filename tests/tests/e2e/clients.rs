@@ -12,7 +12,7 @@ use trefoil_tests::programs::source;
 fn the_same(mark: &str, application: &mut Command) {
     let (plain, protected) = (database(), database());
     let expected = output(application, &[("URL", &plain.direct.url()), ("MARK", mark)]);
-    assert!(expected.lines().count() > 40 && !expected.contains("FAILED"), "without a proxy: {expected}");
+    assert!(expected.lines().count() > 100 && !expected.contains("FAILED"), "without a proxy: {expected}");
     assert_same(&output(application, &[("URL", &protected.alice.url()), ("MARK", mark)]), &expected);
     let search = Search::new([&Marker::text(mark)], 4).unwrap();
     let sent = shared().recorder.sent();
@@ -34,6 +34,16 @@ fn psql() {
 #[test]
 fn asyncpg() {
     the_same("QJASYNCPGQZ", &mut python("tests/python/with_asyncpg.py"));
+}
+
+#[test]
+fn sqlalchemy_over_psycopg() {
+    the_same("QJALCHEMYPGQZ", python("tests/python/with_sqlalchemy.py").arg("psycopg"));
+}
+
+#[test]
+fn sqlalchemy_over_asyncpg() {
+    the_same("QJALCHEMYASYNCQZ", python("tests/python/with_sqlalchemy.py").arg("asyncpg"));
 }
 
 #[test]
