@@ -165,6 +165,34 @@ def copies(connection):
     connection.commit()
 
 
+def arrays(connection):
+    """A list is an array parameter."""
+    wanted = [f"ssn-{number}" for number in (500, 501, 999)]
+    for statement in ("ssn = ANY(%s)", "ssn = ANY(%b)", "id >= 690 AND NOT ssn = ANY(%s)"):
+        show(statement, connection.execute(f"SELECT id, name FROM {TABLE} WHERE {statement} ORDER BY id", (wanted,)).fetchall())
+    connection.commit()
+
+
+def cursors(connection):
+    """Cursors of the server: declared by SQL, fetched in parts, scrolled; and rows one by one."""
+    with connection.cursor(name="forward") as cursor:
+        cursor.itersize = 6
+        cursor.execute(f"SELECT id, ssn, born FROM {TABLE} WHERE ssn <> %s AND id < 115 ORDER BY id", ("ssn-100",))
+        show("forward", cursor.fetchmany(2))
+        show("forward", cursor)
+    with connection.cursor(name="scrolled", scrollable=True, withhold=True, binary=True) as cursor:
+        cursor.execute(f"SELECT id, name, balance FROM {TABLE} ORDER BY id")
+        show("scrolled", cursor.fetchmany(3))
+        cursor.scroll(-2)
+        show("back", cursor.fetchmany(1))
+        connection.commit()
+        cursor.scroll(7, mode="absolute")
+        show("held", [cursor.fetchone()])
+    with connection.cursor() as cursor:
+        show("streamed", cursor.stream(f"SELECT id, name FROM {TABLE} WHERE id < %s ORDER BY id", (105,)))
+    connection.commit()
+
+
 def unprotected(connection):
     with connection.cursor() as cursor:
         with cursor.copy("COPY wards (id, name, floor) FROM STDIN") as copy:
@@ -186,5 +214,7 @@ with psycopg.connect(URL) as opened:
     errors(opened)
     transactions(opened)
     client_side_binding(opened)
+    arrays(opened)
+    cursors(opened)
     copies(opened)
     unprotected(opened)
