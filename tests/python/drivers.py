@@ -2,11 +2,15 @@
 
 import datetime
 import decimal
+import logging
 import os
 import uuid
 
 import psycopg
 from psycopg.types.json import Jsonb
+
+# Whether it warns of an aborted pipeline depends on when the replies come.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 URL = os.environ["URL"]
 TABLE = os.environ["TABLE"]

@@ -57,13 +57,17 @@ pub fn sessions() -> Result<Vec<Vec<Case>>> {
     let mut number = FIRST_SESSION;
     for (file, text) in files("sessions")? {
         let mut session = Vec::new();
+        let mut first = number;
         for (line, text) in text.lines().chain([""]).enumerate() {
             match text {
-                "" => sessions.push(std::mem::take(&mut session)),
+                "" => {
+                    sessions.push(std::mem::take(&mut session));
+                    first = number;
+                }
                 text if text.starts_with('#') => {}
                 text => {
                     let place = format!("{file}:{}", line + 1);
-                    let case = case(&place, text, number).filter(|case| case.protocols.len() < 3);
+                    let case = case(&place, text, number, first).filter(|case| case.protocols.len() < 3);
                     session.push(case.ok_or_else(|| Error::new(place))?);
                     number += 1;
                 }
@@ -96,12 +100,12 @@ fn read(file: &str, text: &str, first: usize) -> Result<Vec<Case>> {
         .enumerate()
         .map(|(index, (line, text))| {
             let place = format!("{file}:{}", line + 1);
-            case(&place, text, first + index).ok_or_else(|| Error::new(place))
+            case(&place, text, first + index, first + index).ok_or_else(|| Error::new(place))
         })
         .collect()
 }
 
-fn case(place: &str, text: &str, number: usize) -> Option<Case> {
+fn case(place: &str, text: &str, number: usize, session: usize) -> Option<Case> {
     let mut fields = text.split(" | ");
     let protocols: &[Protocol] = match fields.next()?.trim() {
         "both" => &[Protocol::Simple, Protocol::ExtendedText, Protocol::ExtendedBinary],
@@ -116,7 +120,7 @@ fn case(place: &str, text: &str, number: usize) -> Option<Case> {
         None if expected.len() == 5 => Expected::Error(expected.to_owned()),
         None => return None,
     };
-    let values = Values::of(number);
+    let values = Values::of(number, session);
     let statement = values.fill(fields.next()?.trim());
     let parameters = fields
         .map(|field| Some(field.trim()).filter(|field| *field != "NULL").map(|field| values.fill(field)))
@@ -128,6 +132,8 @@ fn case(place: &str, text: &str, number: usize) -> Option<Case> {
 /// The marker values of one case: unlike those of any other, and unlike anything else.
 struct Values {
     text: String,
+    /// The same in all cases of a session.
+    session: String,
     free: String,
     integer: i32,
     uuid: [u8; 16],
@@ -136,11 +142,12 @@ struct Values {
 }
 
 impl Values {
-    fn of(case: usize) -> Self {
+    fn of(case: usize, session: usize) -> Self {
         let number = i32::try_from(case).unwrap_or(0);
         let [.., high, low] = number.to_be_bytes();
         Self {
             text: format!("MK{case:04}QZ"),
+            session: format!("MS{session:04}QZ"),
             free: format!("FREE{case:04}"),
             integer: 1_370_000_000 + number * 7919,
             uuid: [
@@ -165,6 +172,7 @@ impl Values {
 
     fn fill(&self, text: &str) -> String {
         text.replace("{t}", &self.text)
+            .replace("{s}", &self.session)
             .replace("{f}", &self.free)
             .replace("{i}", &self.integer.to_string())
             .replace("{u}", &self.uuid_text())
@@ -177,6 +185,9 @@ impl Values {
         let mut markers = Vec::new();
         if text.contains("{t}") || text.contains("{x}") {
             markers.push(Marker::text(&self.text));
+        }
+        if text.contains("{s}") {
+            markers.push(Marker::text(&self.session));
         }
         if text.contains("{i}") {
             let mut marker = Marker::text(&self.integer.to_string());

@@ -25,6 +25,21 @@ impl std::fmt::Debug for Frame {
 }
 
 impl Frame {
+    /// In a RowDescription, blanks out what differs from database to database: the OIDs of tables, and of
+    /// types that are not PostgreSQL's own.
+    pub fn hide_own_oids(&mut self) {
+        const FIRST_OWN: [u8; 4] = 16_384_u32.to_be_bytes();
+        let mut at = 2;
+        while let Some(end) = self.body.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0)) {
+            let fields = at + end + 1;
+            self.body[fields..fields + 4].fill(0);
+            let type_oid = &mut self.body[fields + 6..fields + 10];
+            if *type_oid >= FIRST_OWN[..] {
+                type_oid.fill(0xff);
+            }
+            at = fields + 18;
+        }
+    }
     /// A field of an ErrorResponse or NoticeResponse, by its code (`C` SQLSTATE, `M` message, …).
     pub fn field(&self, code: u8) -> Option<String> {
         let mut fields = self.body.split(|byte| *byte == 0);

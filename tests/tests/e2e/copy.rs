@@ -73,6 +73,11 @@ fn copy_in(client: &mut Frontend, statement: &str, pieces: &[&[u8]], extended: b
 fn shown(frames: &[Frame]) -> Vec<String> {
     let show = |frame: &Frame| match frame.tag {
         b'E' => format!("E {}", frame.field(b'C').unwrap()),
+        b'T' => {
+            let mut frame = frame.clone();
+            frame.hide_own_oids();
+            format!("{frame:?}")
+        }
         _ => format!("{frame:?}"),
     };
     frames.iter().map(show).collect()
@@ -184,6 +189,8 @@ fn text_csv_and_binary_go_in_and_out_as_without_a_proxy() {
         pair.same("COPY patients TO STDOUT");
         pair.same("COPY patients TO STDOUT CSV");
     }
+
+    pair.same("SET DateStyle = 'ISO'");
 
     let out = pair.same("COPY patients TO STDOUT BINARY");
     let binary: Vec<u8> =
