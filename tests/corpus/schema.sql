@@ -21,3 +21,16 @@ CREATE TABLE typed (id int PRIMARY KEY, f4 real, f8 double precision, code char(
 INSERT INTO typed VALUES (1, 1.5, 1e23, 'SEED', '12:34:56.789', '12:34:56+02', '2024-05-06 07:08:09.123456', '2024-05-06 07:08:09.1235', '1 year 2 mons -3 days 04:05:06.7', '10.0.0.1/24', '10.1.0.0/16', '08:00:2b:01:02:03', '{"SEED":  1 }', 1.500, 'ok', 'SEED@example.org', 7, '{1,NULL,-3}', '{"SEED a","SEED, \"b\"",NULL,"NULL"}', '{sad,"so, \"happy\"",NULL}', '{SEED@a}', '{2024-05-06,infinity}', '{"\\x00ff",NULL}');
 INSERT INTO typed VALUES (2, '-0', 'NaN', '', '24:00', '00:00-12', '-infinity', '0044-03-15 12:00 BC', '0', '::1', '::/0', '00-00-00-00-00-00', 'null', 'NaN', 'so, "happy"', '', -7, '{}', '{{SEED1,SEED2},{SEED3,SEED4}}', '{}', '{}', '[0:1]={2024-01-01,2024-01-02}', '{}');
 INSERT INTO typed (id, score) VALUES (3, 0);
+CREATE VIEW people AS SELECT id, name, ssn, ward FROM patients;
+CREATE VIEW swapped AS SELECT id, name AS ssn, ssn AS name FROM patients;
+CREATE VIEW cardiology AS SELECT id, ssn AS number, name FROM people WHERE ward = 1 WITH CHECK OPTION;
+CREATE VIEW bed_days AS SELECT p.id, p.name, v.reason, w.floor FROM patients p LEFT JOIN visits v ON v.patient_ssn = p.ssn LEFT JOIN wards w ON w.id = p.ward;
+CREATE VIEW first_patient AS SELECT id, ssn FROM patients WHERE ssn = 'SEED-001';
+CREATE VIEW per_ward AS SELECT ward, count(*) AS patients FROM patients GROUP BY ward;
+CREATE MATERIALIZED VIEW numbers AS SELECT DISTINCT patient_ssn AS number FROM visits;
+CREATE SCHEMA tenant_a;
+CREATE SCHEMA tenant_b;
+CREATE TABLE tenant_a.accounts (id int PRIMARY KEY, owner text);
+CREATE TABLE tenant_b.accounts (id int PRIMARY KEY, owner text);
+INSERT INTO tenant_a.accounts VALUES (1, 'SEED of a'), (2, 'SEED two of a');
+INSERT INTO tenant_b.accounts VALUES (1, 'SEED of b');

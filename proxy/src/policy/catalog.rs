@@ -224,6 +224,11 @@ impl Catalog {
         next
     }
 
+    /// Puts the relation in the place of the one of its name: for a snapshot that is being made.
+    pub fn replace(&mut self, relation: Relation) {
+        self.insert(Arc::new(relation));
+    }
+
     /// A new snapshot in which the relation is added, or replaces the one of its name.
     #[must_use]
     pub fn with_relation(&self, relation: Relation) -> Self {

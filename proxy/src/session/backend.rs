@@ -31,6 +31,8 @@ enum Reply {
     Row(Shape, Arc<Keys>),
     /// Data of a COPY with cells.
     Copied,
+    /// To a question of the proxy's own: not for the client.
+    Own,
 }
 
 impl State {
@@ -66,6 +68,7 @@ impl State {
                 (b'S', Some(body)) => {
                     let (name, value) = backend::parameter_status(body)?;
                     self.parameters.set(name, value);
+                    self.path.reported(name);
                     Reply::Pass
                 }
                 (b'E', Some(body)) => {
@@ -74,6 +77,10 @@ impl State {
                 }
                 (b'Z', Some(body)) => {
                     let status = backend::ready_for_query(body)?;
+                    if self.path_ready() {
+                        splice.replace(head.size);
+                        continue;
+                    }
                     if !self.begun || (self.schema.dirty && status == Transaction::Idle) {
                         return Ok(Turn::Reload);
                     }
@@ -136,6 +143,10 @@ impl State {
             }
             Reply::Row(shape, keys) => self.rows(&shape, &keys, splice)?,
             Reply::Copied => self.copy_rows(splice)?,
+            Reply::Own => {
+                self.path_reply(head.tag, body)?;
+                splice.replace(head.size);
+            }
         }
         Ok(())
     }
@@ -164,6 +175,7 @@ impl State {
             (b'D', Kind::Execute(Some(rows), _)) => {
                 Ok(Reply::Row(rows.shape.clone(), Arc::clone(&rows.keys)))
             }
+            (b'D', Kind::Path(_)) => Ok(Reply::Own),
             (b'D', Kind::Query(query)) => match (&query.shape, &query.keys) {
                 (Some(shape), Some(keys)) => Ok(Reply::Row(shape.clone(), Arc::clone(keys))),
                 (Some(shape), None) if shape.has_cells() => {
@@ -183,6 +195,7 @@ impl State {
             return Err(Fault::server("to nothing, or to a refused message"));
         };
         let reply = match (tag, kind) {
+            (b'1' | b'2' | b'3' | b'C', Kind::Path(_)) => Reply::Own,
             (b'1', Kind::Parse(_)) | (b'2', Kind::Bind(_)) => Reply::Last,
             (b'3', Kind::CloseStatement(_) | Kind::ClosePortal(_)) => Reply::Last,
             (b't', Kind::DescribeStatement(None)) => Reply::Pass,
@@ -257,6 +270,7 @@ impl State {
         self.copying_in = None;
         match backend::command_tag(body)? {
             b"ROLLBACK" => {
+                self.path.rolled_back();
                 self.schema.rolled_back();
                 self.presented.roll_back(self.answered);
             }
@@ -308,12 +322,21 @@ impl State {
         }
         let ended = self.copy_ended(body);
         let Some(entry) = self.queue.front() else { return Err(Fault::server("an error of nothing")) };
+        if let Kind::Path(asked) = &entry.kind
+            && asked.synced
+        {
+            // The statement that it was asked for is refused.
+            splice.replace(head.size);
+            self.path.failed = true;
+            return Ok(());
+        }
         match entry.refusal.take().or(ended) {
             None => splice.pass(head.size),
             // What the server would have said to anything but the end of the transaction.
             Some(_) if self.aborted => refused(&aborted(), Severity::Error, splice.replace(head.size))?,
             Some(refusal) => refused(&refusal, Severity::Error, splice.replace(head.size))?,
         }
+        self.path.rolled_back();
         self.schema.rolled_back();
         self.presented.roll_back(self.answered);
         if !matches!(entry.kind, Kind::Query(_) | Kind::FunctionCall { .. } | Kind::Sync { .. }) {
@@ -341,6 +364,7 @@ impl State {
         self.aborted = status == Transaction::Failed;
         self.form_changed = self.form_changed.filter(|changed| *changed > segment);
         if status == Transaction::Idle {
+            self.path.transaction_ended();
             self.portals.retain(|portal| portal.hold || portal.segment > segment);
             self.presented.transaction_ended(segment);
         }

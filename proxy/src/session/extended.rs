@@ -144,6 +144,11 @@ impl State {
                 Err(turn) => return Ok(Done::Not(turn)),
             }
         }
+        match self.check_path(plan, splice) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return refuse(error, self, splice, size),
+            Err(turn) => return Ok(Done::Not(turn)),
+        }
         let bind = Bind::decode(body)?;
         let result = self.keys_for(plan).map_err(Fault::from).and_then(|keys| {
             let burst =
@@ -240,6 +245,7 @@ impl State {
                     self.presented.change(setting, segment);
                 }
                 self.schema.sent(&plan);
+                self.path.sent(&plan);
                 self.renaming |= plan.names();
                 if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
@@ -291,7 +297,9 @@ impl State {
 
 /// Whether neither parameters nor results need anything.
 fn is_plain(plan: &Plan) -> bool {
-    !plan.protected && plan.parameters.iter().all(|parameter| matches!(parameter, Parameter::Plain))
+    !plan.protected
+        && plan.path.is_none()
+        && plan.parameters.iter().all(|parameter| matches!(parameter, Parameter::Plain))
 }
 
 fn unknown_statement(name: &[u8]) -> ClientError {

@@ -124,6 +124,12 @@ impl State {
             }
             self.renaming = false;
         }
+        let done = self.treat(head, body, splice)?;
+        self.inside |= matches!(done, Done::Yes) && b"PBDEC".contains(&head.tag);
+        Ok(done)
+    }
+
+    fn treat(&mut self, head: frame::Head, body: &[u8], splice: &mut Splice<'_, '_>) -> Result<Done, Fault> {
         match head.tag {
             b'Q' => return self.query(head.size, body, splice),
             b'P' => return self.parse(head.size, body, splice),
@@ -168,6 +174,7 @@ impl State {
     /// The request's last message is treated.
     pub(super) fn end_segment(&mut self) {
         self.segment += 1;
+        self.inside = false;
         self.presented.request_ended();
     }
 }

@@ -12,6 +12,7 @@ mod fault;
 mod frontend;
 mod names;
 mod parameters;
+mod path;
 mod pending;
 mod plans;
 mod results;

@@ -6,6 +6,7 @@
 use super::carriers::Keys;
 use super::copy::Copy;
 use super::names::{Names, Portal, Prepared, Rows, Undo};
+use super::path::Asked;
 use super::results::Shape;
 use crate::error::ClientError;
 use crate::sql::{Plan, ResultColumn};
@@ -44,6 +45,8 @@ pub(super) enum Kind {
     Sync {
         segment: u64,
     },
+    /// The proxy's own question for the search path.
+    Path(Box<Asked>),
 }
 
 /// A statement that is described.

@@ -4,7 +4,7 @@
 use super::parameters::Parameters;
 use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
-use crate::sql::{self, Context, Plan, Refusal};
+use crate::sql::{self, Context, Plan, Refusal, SearchPath};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -14,27 +14,37 @@ const OVERHEAD: u64 = 512;
 
 struct Key {
     catalog: u64,
+    /// Where the text's meaning depends on it.
+    path: Option<Arc<SearchPath>>,
     text: Box<[u8]>,
 }
 
-struct Lookup<'a>(u64, &'a [u8]);
+struct Lookup<'a>(u64, Option<&'a SearchPath>, &'a [u8]);
+
+#[derive(Clone)]
+enum Entry {
+    Plan(Arc<Plan>),
+    /// The text's plans are kept by search path.
+    ByPath,
+}
 
 impl Hash for Lookup<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         self.1.hash(state);
+        self.2.hash(state);
     }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        Lookup(self.catalog, &self.text).hash(state);
+        Lookup(self.catalog, self.path.as_deref(), &self.text).hash(state);
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        (self.catalog, &self.text) == (other.catalog, &other.text)
+        (self.catalog, &self.path, &self.text) == (other.catalog, &other.path, &other.text)
     }
 }
 
@@ -42,33 +52,33 @@ impl Eq for Key {}
 
 impl Equivalent<Key> for Lookup<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        (self.0, self.1) == (key.catalog, &key.text)
+        (self.0, self.1, self.2) == (key.catalog, key.path.as_deref(), &key.text)
     }
 }
 
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Key, Arc<Plan>> for Weigh {
-    fn weight(&self, key: &Key, _: &Arc<Plan>) -> u64 {
+impl Weighter<Key, Entry> for Weigh {
+    fn weight(&self, key: &Key, _: &Entry) -> u64 {
         OVERHEAD + u64::try_from(key.text.len()).unwrap_or(u64::MAX)
     }
 }
 
-/// What makes a plan of a text: [`sql::analyze`], but for tests of the session alone.
-pub type Analyze = fn(&[u8], &Context<'_>) -> Result<Plan, Refusal>;
+/// What makes a plan of a text: [`sql::analyze_by`], but for tests of the session alone.
+pub type Analyze = fn(&[u8], &Context<'_>, Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool);
 
 /// Plans by text and catalog, shared by all sessions.
 pub struct Plans {
     policy: Arc<Policy>,
-    cache: Cache<Key, Arc<Plan>, Weigh>,
+    cache: Cache<Key, Entry, Weigh>,
     analyze: Analyze,
 }
 
 impl Plans {
     /// A cache of so many bytes.
     pub fn new(policy: Arc<Policy>, bytes: u64) -> Self {
-        Self::with_analysis(policy, bytes, sql::analyze)
+        Self::with_analysis(policy, bytes, sql::analyze_by)
     }
 
     /// The same with another analysis.
@@ -82,23 +92,31 @@ impl Plans {
         &self.policy
     }
 
-    /// The plan of a text.
+    /// The plan of a text; `None` if it depends on the search path, which is not known.
     pub(super) fn plan(
         &self,
         text: &[u8],
         catalog: &Arc<Catalog>,
         parameters: &Parameters,
         prepared: &dyn Fn(&str) -> Option<Arc<Plan>>,
-    ) -> Result<Arc<Plan>, Refusal> {
+        path: Option<&Arc<SearchPath>>,
+    ) -> Result<Option<Arc<Plan>>, Refusal> {
         parameters.check_text(text).map_err(Refusal::Refused)?;
-        let plan = match self.cache.get(&Lookup(catalog.version(), text)) {
-            Some(plan) => plan,
+        let plan = match self.kept(text, catalog, path) {
+            Some(Entry::Plan(plan)) => plan,
+            Some(Entry::ByPath) => return Ok(None),
             None => {
                 let context = Context { policy: &self.policy, catalog, prepared };
-                let plan = Arc::new((self.analyze)(text, &context)?);
+                let (outcome, by_path) = (self.analyze)(text, &context, path);
+                if by_path && path.is_none() {
+                    return Ok(None);
+                }
+                let plan = Arc::new(outcome?);
                 if plan.cacheable() {
-                    self.cache
-                        .insert(Key { catalog: catalog.version(), text: text.into() }, Arc::clone(&plan));
+                    self.keep(text, catalog, Entry::Plan(Arc::clone(&plan)), plan.path.clone());
+                    if plan.path.is_some() {
+                        self.keep(text, catalog, Entry::ByPath, None);
+                    }
                 }
                 plan
             }
@@ -110,6 +128,19 @@ impl Plans {
                 "Set both for this session.",
             )));
         }
-        Ok(plan)
+        Ok(Some(plan))
+    }
+
+    fn kept(&self, text: &[u8], catalog: &Catalog, path: Option<&Arc<SearchPath>>) -> Option<Entry> {
+        match self.cache.get(&Lookup(catalog.version(), None, text))? {
+            Entry::ByPath if path.is_some() => {
+                self.cache.get(&Lookup(catalog.version(), path.map(AsRef::as_ref), text))
+            }
+            entry => Some(entry),
+        }
+    }
+
+    fn keep(&self, text: &[u8], catalog: &Catalog, entry: Entry, path: Option<Arc<SearchPath>>) {
+        self.cache.insert(Key { catalog: catalog.version(), path, text: text.into() }, entry);
     }
 }

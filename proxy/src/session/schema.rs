@@ -5,7 +5,7 @@ use super::parameters::Parameters;
 use super::plans::Plans;
 use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::catalog::Catalog;
-use crate::sql::{Context, Plan, Refusal};
+use crate::sql::{Context, Plan, Refusal, SearchPath};
 use crate::upstream::CatalogCell;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(super) struct Schema {
 pub(super) enum Planned {
     /// Its plan.
     Plan(Arc<Plan>),
+    /// It depends on the search path, which has to be asked for.
+    NeedsPath,
     /// It names what the catalog does not show: load that anew and try again.
     Reload,
     /// Refused.
@@ -93,15 +95,18 @@ impl Schema {
         text: &[u8],
         parameters: &Parameters,
         prepared: &dyn Fn(&str) -> Option<Arc<Plan>>,
+        path: Option<&Arc<SearchPath>>,
     ) -> Planned {
         let current = self.current();
-        let mut result = plans.plan(text, &current, parameters, prepared);
+        let mut result = plans.plan(text, &current, parameters, prepared, path);
         if self.uncertain
             && result.is_ok()
             && let Some(cell) = &self.cell
         {
-            let before = plans.plan(text, &cell.current.load_full(), parameters, prepared);
-            let plain = |plan: &Result<Arc<Plan>, Refusal>| plan.as_ref().is_ok_and(|plan| !plan.protected);
+            let before = plans.plan(text, &cell.current.load_full(), parameters, prepared, path);
+            let plain = |plan: &Result<Option<Arc<Plan>>, Refusal>| {
+                plan.as_ref().is_ok_and(|plan| plan.as_ref().is_none_or(|plan| !plan.protected))
+            };
             if !plain(&result) || !plain(&before) {
                 result = Err(Refusal::Refused(ClientError::refused(
                     Code::UncertainCatalog,
@@ -111,10 +116,11 @@ impl Schema {
             }
         }
         match result {
-            Ok(plan) => {
+            Ok(Some(plan)) => {
                 self.retried = false;
                 Planned::Plan(plan)
             }
+            Ok(None) => Planned::NeedsPath,
             Err(Refusal::UnknownRelation(_)) if !std::mem::replace(&mut self.retried, true) => {
                 Planned::Reload
             }

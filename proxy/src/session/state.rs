@@ -5,6 +5,7 @@ use super::carriers::{Keys, Presented};
 use super::copy::{CopyIn, Copying};
 use super::names::{Names, Portal, Prepared};
 use super::parameters::Parameters;
+use super::path::PathCache;
 use super::pending::Queue;
 use super::results::{Scratch, Shape};
 use super::schema::Schema;
@@ -84,6 +85,9 @@ pub(super) struct State {
     pub(super) presented: Presented,
     pub(super) parameters: Parameters,
     pub(super) schema: Schema,
+    pub(super) path: PathCache,
+    /// Messages of the extended protocol were sent since the last Sync.
+    pub(super) inside: bool,
     pub(super) from_client: Streamed,
     pub(super) from_server: Streamed,
     pub(super) scratch: Scratch,
@@ -113,6 +117,8 @@ impl State {
             presented,
             parameters: Parameters::default(),
             schema: Schema::default(),
+            path: PathCache::default(),
+            inside: false,
             from_client: Streamed::default(),
             from_server: Streamed::default(),
             scratch: Scratch::default(),

@@ -7,7 +7,7 @@ use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
 use crate::shares::{Limits, Shares};
-use crate::sql::{Context, CopyPlan, Plan, Refusal, StatementPlan};
+use crate::sql::{Context, CopyPlan, Plan, Refusal, SearchPath, StatementPlan};
 use crate::upstream::Catalogs;
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -17,13 +17,18 @@ use std::time::Duration;
 use trefoil_keys::bundle::{PrivateKeyPem, ProxyBundle, Version};
 use trefoil_keys::envelope::EnvelopePrivateKey;
 
-fn analyze(text: &[u8], _: &Context<'_>) -> Result<Plan, Refusal> {
-    match text {
+fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool) {
+    let plan = || Plan { statements: vec![StatementPlan::default()], ..Plan::default() };
+    let by_path = |path: &Arc<SearchPath>| Plan { path: Some(Arc::clone(path)), ..plan() };
+    let outcome = match text {
+        b"by path" => return (Ok(path.map_or_else(plan, by_path)), true),
         b"refuse" => Err(Refusal::Refused(ClientError::new("42501", "told so", "").at(Some(2)))),
         b"unknown" => Err(Refusal::UnknownRelation(ClientError::new("42P01", "no such table", ""))),
         b"copy" => Ok(copy()),
-        _ => Ok(Plan { statements: vec![StatementPlan::default()], ..Plan::default() }),
-    }
+        b"moves" => Ok(Plan { changes_path: true, ..plan() }),
+        _ => Ok(plan()),
+    };
+    (outcome, false)
 }
 
 /// A COPY into one column of a protected table, which is not a cell: no keys are needed.
@@ -301,4 +306,99 @@ proptest! {
         let _ = state.backend(&replies, &mut out);
         let _ = state.frontend(&sent, &mut out);
     }
+}
+
+const QUESTION_TEXT: &str = "trefoil_path\0SELECT pg_catalog.unnest(pg_catalog.current_schemas(true)), pg_catalog.current_schema()\0\0\0";
+
+/// The question for the search path, ended by a Sync or a Flush.
+fn question(end: u8) -> Vec<u8> {
+    [
+        message(b'P', QUESTION_TEXT.as_bytes()),
+        message(b'B', b"trefoil_path\0trefoil_path\0\0\0\0\0\0\0"),
+        message(b'E', b"trefoil_path\0\0\0\0\0"),
+        message(b'C', b"Ptrefoil_path\0"),
+        message(b'C', b"Strefoil_path\0"),
+        message(end, b""),
+    ]
+    .concat()
+}
+
+fn path_answer(schema: &str) -> Vec<u8> {
+    let length = i32::try_from(schema.len()).unwrap().to_be_bytes();
+    let value = [&length[..], schema.as_bytes()].concat();
+    [
+        message(b'1', b""),
+        message(b'2', b""),
+        message(b'D', &[b"\0\x02", &value[..], &value].concat()),
+        message(b'C', b"SELECT 1\0"),
+        message(b'3', b""),
+        message(b'3', b""),
+    ]
+    .concat()
+}
+
+/// Sends what has to wait for the server, which is asked `expected`.
+fn waits(state: &mut State, input: &[u8], expected: &[u8]) {
+    let mut out = Vec::new();
+    let (consumed, turn) = state.frontend(input, &mut out);
+    assert!(consumed == 0 && matches!(turn, Ok(Turn::Blocked)));
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn the_search_path_is_asked_for_once() {
+    let mut state = state();
+    let query = message(b'Q', b"by path\0");
+    waits(&mut state, &query, &question(b'S'));
+    let answer = [path_answer("a"), READY.to_vec()].concat();
+    assert_eq!(reply(&mut state, &answer), b"");
+    assert_eq!(send(&mut state, &query), query);
+    assert_eq!(send(&mut state, &query), query);
+    let done = [message(b'C', b"X\0"), READY.to_vec()].concat();
+    assert_eq!(reply(&mut state, &done.repeat(2)), done.repeat(2));
+    // Anew after what may have changed it.
+    send(&mut state, &message(b'Q', b"moves\0"));
+    reply(&mut state, &done);
+    waits(&mut state, &query, &question(b'S'));
+}
+
+#[test]
+fn inside_a_segment_the_path_is_asked_for_without_sync() {
+    let mut state = state();
+    let parse = message(b'P', b"s\0by path\0\0\0");
+    send(&mut state, &message(b'P', b"\0x\0\0\0"));
+    waits(&mut state, &parse, &message(b'H', b""));
+    assert_eq!(reply(&mut state, &message(b'1', b"")), message(b'1', b""));
+    waits(&mut state, &parse, &question(b'H'));
+    assert_eq!(reply(&mut state, &path_answer("a")), b"");
+    assert_eq!(send(&mut state, &parse), parse);
+}
+
+#[test]
+fn a_plan_of_another_path_is_not_bound() {
+    let mut state = state();
+    let prepare = [message(b'P', b"s\0by path\0\0\0"), message(b'S', b"")].concat();
+    waits(&mut state, &prepare, &question(b'S'));
+    reply(&mut state, &[path_answer("a"), READY.to_vec()].concat());
+    send(&mut state, &prepare);
+    reply(&mut state, &[message(b'1', b""), READY.to_vec()].concat());
+    let bind = message(b'B', b"\0s\0\0\0\0\0\0\0");
+    send(&mut state, &[bind.clone(), message(b'S', b"")].concat());
+    reply(&mut state, &[message(b'2', b""), READY.to_vec()].concat());
+    send(&mut state, &message(b'Q', b"moves\0"));
+    reply(&mut state, &[message(b'C', b"SET\0"), READY.to_vec()].concat());
+    waits(&mut state, &bind, &question(b'S'));
+    reply(&mut state, &[path_answer("b"), READY.to_vec()].concat());
+    assert_eq!(send(&mut state, &bind), message(b'B', b"\0trefoil_refused\0\0\0\0\0\0\0"));
+    let shown = reply(&mut state, &error());
+    assert!(String::from_utf8_lossy(&shown).contains("cached plan must not change result type"));
+}
+
+#[test]
+fn without_an_answer_the_statement_is_refused() {
+    let mut state = state();
+    let query = message(b'Q', b"by path\0");
+    waits(&mut state, &query, &question(b'S'));
+    assert_eq!(reply(&mut state, &[error(), READY.to_vec()].concat()), b"");
+    assert_eq!(send(&mut state, &query), message(b'Q', b"trefoil_refused\0"));
 }

@@ -45,7 +45,8 @@ impl State {
             asked.set(true);
             statements.get(name.as_bytes()).map(|found| Arc::clone(&found.plan))
         };
-        let planned = self.schema.plan(&self.environment.plans, text, &self.parameters, &prepared);
+        let planned =
+            self.schema.plan(&self.environment.plans, text, &self.parameters, &prepared, self.path.known());
         if asked.get() && !matches!(planned, Planned::Reload) {
             // A name may stand for another statement once the replies have come.
             self.settle(out)?;
@@ -65,6 +66,7 @@ impl State {
                 Ok(Err(error))
             }
             Planned::Reload => Err(Turn::Reload),
+            Planned::NeedsPath => self.ask_path(out).map(Err),
         }
     }
 
@@ -161,6 +163,7 @@ impl State {
                     Some(text) => frontend::query(splice.replace(size), text)?,
                 }
                 self.schema.sent(&plan);
+                self.path.sent(&plan);
                 self.renaming |= plan.names();
                 if self.changes_form(&plan) {
                     self.form_changed = Some(segment);

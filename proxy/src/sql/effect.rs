@@ -5,6 +5,7 @@ use super::children;
 use super::class::string;
 use super::naming;
 use super::resolve::{BYTEA, Meaning, Names, TEMPORARY};
+use super::views;
 use crate::policy::QualifiedName;
 use crate::policy::catalog::{Catalog, Column, EXECUTE, Holds, Kind, Reach, Relation};
 use pg_raw_parse::nodes::{self, AlterTableType, ObjectType};
@@ -45,8 +46,13 @@ pub(super) fn changes_catalog(statement: Node<'_>) -> bool {
 }
 
 /// The catalog after a statement that makes, changes or drops relations; `None` if it stays. `made` are
-/// the columns of a table that it makes of a query's, where they are known.
+/// the columns of a table or view that it makes of a query's, where they are known.
 pub(super) fn after(statement: Node<'_>, names: Names<'_>, made: Option<Vec<Column>>) -> Option<Catalog> {
+    if views::makes_view(statement)
+        && let Some(columns) = made
+    {
+        return made_view(statement, columns, names);
+    }
     match statement {
         Node::CreateStmt(create) => {
             let (name, exists) = created(create.relation()?, names);
@@ -100,19 +106,36 @@ fn unknown_columns(range: &nodes::RangeVar, names: Names<'_>) -> Option<Catalog>
     (!exists).then(|| names.catalog.with_relation(relation(name, None)))
 }
 
+/// A view over protected tables is made, or made anew.
+fn made_view(statement: Node<'_>, columns: Vec<Column>, names: Names<'_>) -> Option<Catalog> {
+    let (range, kind, keeps) = match statement {
+        Node::ViewStmt(view) => (view.view()?, Kind::View { rules: false }, false),
+        Node::CreateTableAsStmt(create) => {
+            (create.into()?.rel()?, Kind::MaterializedView, create.if_not_exists)
+        }
+        _ => return None,
+    };
+    let (name, exists) = created(range, names);
+    // Rules that the view had stay with it.
+    let kind = names.catalog.relation(&name).filter(|_| exists).map_or(kind, |known| known.kind);
+    let made = Relation { kind, ..relation(name, None) };
+    (!(exists && keeps)).then(|| names.catalog.with_relation(views::with_columns(made, columns)))
+}
+
 /// The name under which a relation is made, and whether there is one already.
 fn created(range: &nodes::RangeVar, names: Names<'_>) -> (QualifiedName, bool) {
     let bare = range.relname().unwrap_or_default();
     if range.relpersistence == b't'.cast_signed() {
         return (QualifiedName::new(TEMPORARY, bare), false);
     }
-    match names.meaning(range.schemaname(), bare) {
+    match names.made(range) {
         Meaning::NotCreated(name) => (name, false),
         Meaning::Plain(known) | Meaning::Protected(known) | Meaning::Reaching(known) => {
             (known.name.clone(), true)
         }
         Meaning::Unknown | Meaning::Ambiguous => {
-            (QualifiedName::new(range.schemaname().unwrap_or("public"), bare), false)
+            let by_path = if names.is_by_path(bare) { names.path.creation() } else { None };
+            (QualifiedName::new(range.schemaname().or(by_path).unwrap_or("public"), bare), false)
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Mentions {
     pub(super) touched: bool,
     /// Whether it writes.
     pub(super) writes: bool,
+    /// Where names stand that the search path decides, each with its schema.
+    pub(super) by_path: Vec<(i32, String)>,
 }
 
 impl From<children::NotFromParser> for Refusal {
@@ -32,11 +34,28 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
     let mut ctes: Vec<&str> = Vec::new();
     let mut not_relations: Vec<i32> = Vec::new();
     let mut unknown: Vec<(&'a str, i32)> = Vec::new();
+    let mut by_path: Vec<(&'a str, i32, Option<String>)> = Vec::new();
+    let made = makes(statement);
     children::walk(statement, |node| {
         match node {
             Node::RangeVar(range) => {
                 let name = range.relname().unwrap_or_default();
                 hides(range, name, names)?;
+                if range.schemaname().is_none()
+                    && range.relpersistence != b't'.cast_signed()
+                    && names.is_by_path(name)
+                    && !not_relations.contains(&range.location)
+                {
+                    let is_made = made.is_some_and(|made| std::ptr::eq(made, range));
+                    // Whatever it is, the text is understood by the path.
+                    found.touched |= is_made;
+                    let schema = if is_made {
+                        names.path.creation().map(str::to_owned)
+                    } else {
+                        names.schema_by_path(None, name).map(str::to_owned)
+                    };
+                    by_path.push((name, range.location, schema));
+                }
                 match names.meaning(range.schemaname(), name) {
                     Meaning::Plain(_) => {}
                     Meaning::Unknown => unknown.push((name, range.location)),
@@ -89,6 +108,20 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
         }
         Ok::<(), Refusal>(())
     })?;
+    // The name of a WITH query hides a relation's in a part of the statement.
+    if let Some((name, at, _)) = by_path.iter().find(|(name, ..)| ctes.contains(name)) {
+        return Err(refusal::ambiguous_relation(name).at(offset(*at)).into());
+    }
+    for (name, at, schema) in by_path {
+        match schema {
+            Some(schema) => found.by_path.push((at, schema)),
+            // The path may have changed meanwhile: what it does not show does not pass by its name.
+            None if names.path.is_known() => {
+                return Err(Refusal::UnknownRelation(refusal::unknown_relation(name).at(offset(at))));
+            }
+            None => {}
+        }
+    }
     let missing = unknown.iter().find(|(name, at)| !ctes.contains(name) && !not_relations.contains(at));
     match missing {
         Some((name, at)) if reads_relations => {
@@ -106,6 +139,20 @@ fn hides(range: &nodes::RangeVar, name: &str, names: Names<'_>) -> Result<(), Cl
         return Err(refusal::shadows(name).at(offset(range.location)));
     }
     Ok(())
+}
+
+/// The relation that a statement makes.
+fn makes(statement: Node<'_>) -> Option<&nodes::RangeVar> {
+    let made = match statement {
+        Node::CreateStmt(create) => create.relation(),
+        Node::ViewStmt(view) => view.view(),
+        Node::CreateTableAsStmt(create) => create.into().and_then(nodes::IntoClause::rel),
+        Node::SelectStmt(select) => select.into_clause().and_then(nodes::IntoClause::rel),
+        Node::CreateSeqStmt(create) => create.sequence(),
+        _ => None,
+    };
+    // What is temporary is made in a schema of its own.
+    made.filter(|range| range.relpersistence != b't'.cast_signed())
 }
 
 fn locations(ranges: &list::NodeList) -> impl Iterator<Item = i32> {

@@ -12,6 +12,7 @@ mod form;
 mod lex;
 mod mentions;
 mod naming;
+mod path;
 mod plan;
 mod refusal;
 mod resolve;
@@ -22,16 +23,21 @@ mod setting;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod views;
 
+pub use path::SearchPath;
 pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan, Twin};
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
+pub use views::follow as follow_views;
 
 use crate::error::ClientError;
-use crate::policy::{Policy, catalog::Catalog};
+use crate::policy::Policy;
+use crate::policy::catalog::Catalog;
 use analyzer::Analyzer;
 use lex::Tokens;
 use naming::Statements;
+use path::Path;
 use pg_raw_parse::{Node, nodes};
 use resolve::Names;
 use std::cell::OnceCell;
@@ -75,17 +81,33 @@ impl Refusal {
 /// `text` is not changed; byte offsets in the plan refer to it. Text that is not UTF-8 gets a plan
 /// only if it is proved not to touch a protected column. Needs a stack of 32 MiB or more: nesting
 /// is limited, but generously.
+///
+/// Names that the search path decides are refused; [`analyze_by`] follows the path.
 pub fn analyze(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
-    // The parser's crate panics where the grammar lets another node into a list than it expects
-    // (CREATE STATISTICS … FROM a join). Nothing outlives the analysis, so nothing is left broken.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| analyze_bytes(text, context)))
-        .unwrap_or_else(|_| Err(Refusal::Refused(refusal::not_understood())))
+    analyze_by(text, context, None).0
 }
 
-fn analyze_bytes(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
+/// The same by a session's search path. Also says whether the outcome depends on the path: if so and
+/// none was given, ask the server for it and analyse again.
+pub fn analyze_by(
+    text: &[u8],
+    context: &Context<'_>,
+    path: Option<&Arc<SearchPath>>,
+) -> (Result<Plan, Refusal>, bool) {
+    let by = Path::new(path.map(AsRef::as_ref));
+    // The parser's crate panics where the grammar lets another node into a list than it expects
+    // (CREATE STATISTICS … FROM a join). Nothing outlives the analysis, so nothing is left broken.
+    let outcome =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| analyze_bytes(text, context, &by)))
+            .unwrap_or_else(|_| Err(Refusal::Refused(refusal::not_understood())));
+    let path = path.filter(|_| by.was_asked()).cloned();
+    (outcome.map(|plan| Plan { path, ..plan }), by.was_asked())
+}
+
+fn analyze_bytes(text: &[u8], context: &Context<'_>, path: &Path<'_>) -> Result<Plan, Refusal> {
     let utf8 = String::from_utf8_lossy(text);
     let changed = matches!(utf8, std::borrow::Cow::Owned(_));
-    let plan = analyze_utf8(&utf8, context)?;
+    let plan = analyze_utf8(&utf8, context, path)?;
     if changed
         && (plan.protected
             || !plan.edits.is_empty()
@@ -96,7 +118,7 @@ fn analyze_bytes(text: &[u8], context: &Context<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
+fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Plan, Refusal> {
     if comment_depth(text) > MAX_COMMENT_DEPTH {
         return Err(Refusal::Refused(refusal::too_deep()));
     }
@@ -109,7 +131,7 @@ fn analyze_utf8(text: &str, context: &Context<'_>) -> Result<Plan, Refusal> {
     for raw in tree.iter() {
         let catalog = plan.catalog_after.clone();
         let catalog = catalog.as_ref().unwrap_or(context.catalog);
-        let names = Names { policy: catalog.policy(context.policy), catalog };
+        let names = Names { policy: catalog.policy(context.policy), catalog, path };
         analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut uses)?;
         if let Some(naming) = plan.statements.last().and_then(|statement| statement.naming.as_ref()) {
             statements.follow(naming);
@@ -136,6 +158,21 @@ fn analyze_statement(
     plan.seen.add(statement, names)?;
     forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
+    if names.path.was_asked() && (plan.changes_path || plan.ends_transaction) {
+        return Err(Refusal::Refused(refusal::path_changed()));
+    }
+    if names.path.was_asked() && matches!(statement, Node::PrepareStmt(_)) {
+        let form = "PREPARE of a name that the search_path decides";
+        return Err(Refusal::Refused(refusal::clause(form, "Qualify the name with its schema.")));
+    }
+    plan.changes_path |= setting::changes_path(statement);
+    plan.ends_transaction |= setting::ends_transaction(statement);
+    for (location, schema) in mentions.by_path {
+        let tokens = tokens.get_or_init(|| Tokens::of(text));
+        let name = offset(location).and_then(|at| tokens.get(tokens.index_at(at)?));
+        let at = name.ok_or_else(refusal::not_understood)?.range.start;
+        plan.edits.push(Edit::Text { range: at..at, with: format!("{}.", analyzer::quoted(&schema)) });
+    }
     let executed = if names.policy.is_empty() {
         // Nothing is protected: whatever it is, it goes as it is.
         plan.writes |= matches!(statement, Node::ExecuteStmt(_));
@@ -209,6 +246,7 @@ fn needs_no_analysis(statement: Node<'_>) -> bool {
             | Node::GrantStmt(_)
             | Node::ReindexStmt(_)
             | Node::ClusterStmt(_)
+            | Node::RefreshMatViewStmt(_)
             | Node::DropStmt(_)
             | Node::CreateSeqStmt(_)
             | Node::AlterSeqStmt(_)

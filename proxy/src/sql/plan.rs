@@ -2,6 +2,7 @@
 //! read what comes back.
 
 use super::Context;
+use super::path::SearchPath;
 use super::seen::Seen;
 use crate::copy::Layout;
 use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
@@ -34,6 +35,12 @@ pub struct Plan {
     /// Whether it changes how texts and values are read or shown (`TimeZone`, `DateStyle`, …): what
     /// comes after it cannot be treated before the server has reported the change.
     pub changes_form: bool,
+    /// The search path, where names in it were decided by that. By another it is another plan.
+    pub path: Option<Arc<SearchPath>>,
+    /// Whether it may change the search path, or what it comes to.
+    pub changes_path: bool,
+    /// Whether it ends a transaction or a part of one, and takes back what was set in it.
+    pub ends_transaction: bool,
     /// The session's catalog after the text has run, where it contains DDL.
     pub catalog_after: Option<Arc<Catalog>>,
     /// Whether the catalog must be loaded anew once the text has run and its transaction ended.

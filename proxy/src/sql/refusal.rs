@@ -70,12 +70,33 @@ pub(super) fn ambiguous_relation(name: &str) -> ClientError {
     )
 }
 
+/// A name that the search path decides, after a statement of the same text that changes the path.
+pub(super) fn path_changed() -> ClientError {
+    ClientError::refused(
+        Code::AmbiguousRelation,
+        "a name depends on the search_path, which a statement before it in the same text may have changed",
+        "Qualify the name with its schema, or send the statements one by one.",
+    )
+}
+
 /// A view, partition or the like over a protected table.
 pub(super) fn reaches_protected(name: &QualifiedName) -> ClientError {
     ClientError::refused(
         Code::ReachesProtected,
         format!("relation \"{}.{}\" reaches a protected table", name.schema, name.name),
         "Use the table that the policy names.",
+    )
+}
+
+/// A write to a view whose rules or triggers may do anything with the values.
+pub(super) fn view_rules(name: &QualifiedName) -> ClientError {
+    ClientError::refused(
+        Code::ReachesProtected,
+        format!(
+            "view \"{}.{}\" cannot be written to: it has rules or triggers of its own",
+            name.schema, name.name
+        ),
+        "They may do anything with the values. Write to the table itself.",
     )
 }
 

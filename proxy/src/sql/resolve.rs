@@ -1,6 +1,7 @@
 //! Which relation a name means. Names that could mean a protected table and something else are
-//! refused rather than guessed: the server's `search_path` is not the proxy's to know.
+//! decided by the search path that the server reports, or refused.
 
+use super::path::Path;
 use super::refusal;
 use crate::error::ClientError;
 use crate::policy::catalog::{Catalog, Reach, Relation};
@@ -33,6 +34,7 @@ pub(super) enum Meaning<'c> {
 pub(super) struct Names<'c> {
     pub(super) policy: &'c Policy,
     pub(super) catalog: &'c Arc<Catalog>,
+    pub(super) path: &'c Path<'c>,
 }
 
 impl<'c> Names<'c> {
@@ -59,18 +61,16 @@ impl<'c> Names<'c> {
 
     fn unqualified(self, name: &str) -> Meaning<'c> {
         let temporary = QualifiedName::new(TEMPORARY, name);
-        let mut candidates: Vec<QualifiedName> = self.catalog.named(name).map(|r| r.name.clone()).collect();
-        for schema in self.policy.schemas_with_table(name) {
-            let protected = QualifiedName::new(schema.as_str(), name);
-            if !candidates.contains(&protected) {
-                candidates.push(protected);
-            }
-        }
-        let sensitive = candidates.iter().any(|c| !matches!(self.qualified(c), Meaning::Plain(_)));
+        let candidates = self.candidates(name);
         match candidates.as_slice() {
             [] => Meaning::Unknown,
             [only] => self.qualified(only),
-            _ if sensitive => Meaning::Ambiguous,
+            _ if self.are_sensitive(&candidates) => match self.path.schemas() {
+                None => Meaning::Ambiguous,
+                Some(mut schemas) => schemas
+                    .find_map(|schema| self.catalog.relation(&QualifiedName::new(schema, name)))
+                    .map_or(Meaning::Unknown, |relation| self.qualified(&relation.name)),
+            },
             [first, ..] => {
                 let meant = if candidates.contains(&temporary) { &temporary } else { first };
                 self.qualified(meant)
@@ -78,9 +78,57 @@ impl<'c> Names<'c> {
         }
     }
 
+    /// What an unqualified name can mean.
+    fn candidates(self, name: &str) -> Vec<QualifiedName> {
+        let mut candidates: Vec<QualifiedName> = self.catalog.named(name).map(|r| r.name.clone()).collect();
+        for schema in self.policy.schemas_with_table(name) {
+            let protected = QualifiedName::new(schema.as_str(), name);
+            if !candidates.contains(&protected) {
+                candidates.push(protected);
+            }
+        }
+        candidates
+    }
+
+    fn are_sensitive(self, candidates: &[QualifiedName]) -> bool {
+        candidates.iter().any(|candidate| !matches!(self.qualified(candidate), Meaning::Plain(_)))
+    }
+
+    /// Whether an unqualified name means one relation or another by the search path, and one of them is
+    /// sensitive.
+    pub(super) fn is_by_path(self, name: &str) -> bool {
+        let candidates = self.candidates(name);
+        candidates.len() > 1 && self.are_sensitive(&candidates)
+    }
+
+    /// The schema of what a name means, where the search path decides that.
+    pub(super) fn schema_by_path(self, schema: Option<&str>, name: &str) -> Option<&'c str> {
+        if schema.is_some() || !self.is_by_path(name) {
+            return None;
+        }
+        match self.meaning(None, name) {
+            Meaning::Plain(relation) | Meaning::Protected(relation) | Meaning::Reaching(relation) => {
+                Some(&relation.name.schema)
+            }
+            Meaning::NotCreated(_) | Meaning::Unknown | Meaning::Ambiguous => None,
+        }
+    }
+
+    /// What the name of a relation means where it is made.
+    pub(super) fn made(self, range: &nodes::RangeVar) -> Meaning<'c> {
+        let name = range.relname().unwrap_or_default();
+        match range.schemaname() {
+            None if self.is_by_path(name) => match self.path.creation() {
+                None => Meaning::Ambiguous,
+                Some(schema) => self.qualified(&QualifiedName::new(schema, name)),
+            },
+            schema => self.meaning(schema, name),
+        }
+    }
+
     /// Whether an unqualified name has exactly one candidate, so that its columns are known.
     pub(super) fn is_unique(self, schema: Option<&str>, name: &str) -> bool {
-        schema.is_some() || self.catalog.named(name).take(2).count() == 1
+        schema.is_some() || self.catalog.named(name).take(2).count() == 1 || self.is_by_path(name)
     }
 
     /// What a RangeVar means, where anything but a known relation is an error.

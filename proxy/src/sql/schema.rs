@@ -1,6 +1,7 @@
 //! A catalog from a schema's DDL, for analysis without a database: `pg_dump --schema-only`, or what
 //! an application's migrations hold.
 
+use super::path::Path;
 use super::resolve::Names;
 use super::{Context, analyze, effect, offset};
 use crate::error::{ClientError, sqlstate};
@@ -21,7 +22,10 @@ pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> 
         let after = match analyze(statement.as_bytes(), &context) {
             Ok(plan) => plan.catalog_after,
             // A dump shows protected columns as they are stored.
-            Err(_) => effect::after(raw.stmt(), Names { policy, catalog: &catalog }, None).map(Arc::new),
+            Err(_) => {
+                effect::after(raw.stmt(), Names { policy, catalog: &catalog, path: &Path::new(None) }, None)
+                    .map(Arc::new)
+            }
         };
         catalog = after.unwrap_or(catalog);
     }

@@ -1,6 +1,7 @@
 //! What the analysis of a text looked up in the catalog, so that its plan can be held against a newer
 //! catalog without the text: a prepared statement may outlive what it names.
 
+use super::path::Path;
 use super::resolve::{Meaning, Names};
 use super::{Context, Refusal, children};
 use crate::policy::catalog::{Relation, TEXT_RUNNERS};
@@ -35,7 +36,9 @@ impl Seen {
         children::walk(statement, |node| {
             match node {
                 Node::RangeVar(range) => {
-                    let (schema, name) = (range.schemaname(), range.relname().unwrap_or_default());
+                    let name = range.relname().unwrap_or_default();
+                    let by_path = names.schema_by_path(range.schemaname(), name);
+                    let schema = range.schemaname().or(by_path);
                     self.relations.push(Name {
                         schema: schema.map(str::to_owned),
                         name: name.to_owned(),
@@ -68,7 +71,9 @@ impl Seen {
         if self.holds_for.load(Ordering::Relaxed) == version {
             return true;
         }
-        let names = Names { policy: context.policy, catalog: context.catalog };
+        // What the path decided was qualified by it.
+        let path = Path::new(None);
+        let names = Names { policy: context.policy, catalog: context.catalog, path: &path };
         let same = |name: &Name| {
             let schema = name.schema.as_deref();
             if protected {

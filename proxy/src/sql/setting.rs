@@ -24,6 +24,63 @@ pub(super) struct Settings {
     pub(super) parameters: Vec<(usize, Parameter)>,
 }
 
+/// Whether a statement may change the search path, or which schemas it comes to.
+pub(super) fn changes_path(statement: Node<'_>) -> bool {
+    match statement {
+        Node::InsertStmt(_)
+        | Node::UpdateStmt(_)
+        | Node::DeleteStmt(_)
+        | Node::MergeStmt(_)
+        | Node::SelectStmt(_) => {
+            let mut sets = false;
+            let walked = children::walk(statement, |node| {
+                if let Node::FuncCall(call) = node {
+                    let name = call.funcname().iter().next_back().and_then(Node::as_str);
+                    sets |= name == Some("set_config");
+                }
+                Ok::<(), children::NotFromParser>(())
+            });
+            sets || walked.is_err()
+        }
+        Node::VariableSetStmt(set) => match set.name() {
+            Some(name) => ["search_path", "role", "session_authorization"].contains(&name),
+            None => set.kind == VariableSetKind::VAR_RESET_ALL,
+        },
+        // Those that end a transaction are followed by their replies.
+        Node::TransactionStmt(_)
+        | Node::VariableShowStmt(_)
+        | Node::CopyStmt(_)
+        | Node::PrepareStmt(_)
+        | Node::DeallocateStmt(_)
+        | Node::ExplainStmt(_)
+        | Node::DeclareCursorStmt(_)
+        | Node::FetchStmt(_)
+        | Node::ClosePortalStmt(_)
+        | Node::ListenStmt(_)
+        | Node::UnlistenStmt(_)
+        | Node::NotifyStmt(_)
+        | Node::LockStmt(_)
+        | Node::TruncateStmt(_)
+        | Node::ConstraintsSetStmt(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether a statement takes back, or may, what was set in a transaction.
+pub(super) fn ends_transaction(statement: Node<'_>) -> bool {
+    use nodes::TransactionStmtKind as Transaction;
+    match statement {
+        Node::TransactionStmt(transaction) => !matches!(
+            transaction.kind,
+            Transaction::TRANS_STMT_BEGIN
+                | Transaction::TRANS_STMT_START
+                | Transaction::TRANS_STMT_SAVEPOINT
+                | Transaction::TRANS_STMT_RELEASE
+        ),
+        _ => false,
+    }
+}
+
 /// Reads a statement.
 pub(super) fn of(raw: &nodes::RawStmt, text: &str, tokens: &OnceCell<Tokens>) -> Result<Settings, Refusal> {
     let mut found = Settings::default();

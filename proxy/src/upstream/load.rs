@@ -5,6 +5,7 @@ use super::reach::{self, Dependencies, Function};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
 use crate::policy::types::{Type, TypeKind, Types};
 use crate::policy::{Policy, QualifiedName, inheritance};
+use crate::sql;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio_postgres::{Client, Error, IsolationLevel, Row, Transaction};
@@ -45,6 +46,18 @@ const FUNCTION_PARTS: &str = "
     WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
       AND refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
 
+/// Relations that run something of their own when they are written to.
+const RULED: &str = "
+    SELECT ev_class FROM pg_catalog.pg_rewrite WHERE ev_type <> '1'
+    UNION SELECT tgrelid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal";
+
+/// Every name in a definition is qualified where the path is empty.
+const EMPTY_PATH: &str = "SET LOCAL search_path = ''";
+
+const DEFINITIONS: &str = "
+    SELECT c.oid, pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class c
+    WHERE c.relkind IN ('v', 'm') AND c.oid = ANY ($1)";
+
 /// Functions in C have no text; `pg_get_functiondef` does not take aggregates.
 const FUNCTIONS: &str = "
     SELECT p.oid, n.nspname::text, p.proname::text,
@@ -81,15 +94,13 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
         .read_only(true)
         .start()
         .await?;
-    let own = resolved(&transaction, policy).await?;
-    let policy = own.as_ref().unwrap_or(policy);
+    let own = resolved(&transaction, policy).await?.map(Arc::new);
+    let policy = own.as_deref().unwrap_or(policy);
     let mut relations = relations(&transaction).await?;
     let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction, policy).await? };
     let dependencies =
         if policy.is_empty() { Dependencies::default() } else { dependencies(&transaction).await? };
     let bound_columns = transaction.query(BOUND_COLUMNS, &[]).await?;
-    transaction.commit().await?;
-
     for row in bound_columns {
         let (oid, number): (u32, i16) = (row.try_get(0)?, row.try_get(1)?);
         let Some(relation) = relations.get_mut(&oid) else { continue };
@@ -118,7 +129,40 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
             relation.reach = Reach::Protected;
         }
     }
-    Ok(Catalog::new(relations.into_values(), reaching.functions).with_policy(own.map(Arc::new)))
+    let mut definitions = Vec::new();
+    if relations.values().any(|relation| relation.reach == Reach::Protected && relation.kind != Kind::Table) {
+        mark_ruled(&transaction, &mut relations, &dependencies).await?;
+        // What a function does in a view is not followed.
+        let followed: Vec<u32> = reaching.relations.difference(&reaching.by_function).copied().collect();
+        transaction.batch_execute(EMPTY_PATH).await?;
+        for row in transaction.query(DEFINITIONS, &[&followed]).await? {
+            if let Some(definition) = row.try_get(1)? {
+                definitions.push((row.try_get(0)?, definition));
+            }
+        }
+    }
+    transaction.commit().await?;
+    let catalog = Catalog::new(relations.into_values(), reaching.functions).with_policy(own.clone());
+    Ok(sql::follow_views(policy, catalog, definitions))
+}
+
+/// Marks the views that have rules or triggers, or are over one that has.
+async fn mark_ruled(
+    transaction: &Transaction<'_>,
+    relations: &mut HashMap<u32, Relation>,
+    dependencies: &Dependencies,
+) -> Result<(), Error> {
+    let mut ruled: Vec<u32> =
+        transaction.query(RULED, &[]).await?.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    while let Some(oid) = ruled.pop() {
+        let Some(relation) = relations.get_mut(&oid) else { continue };
+        if relation.kind == (Kind::View { rules: false }) {
+            relation.kind = Kind::View { rules: true };
+            let over = dependencies.rule_relations.iter().filter(|(_, on)| *on == oid);
+            ruled.extend(over.map(|(view, _)| *view));
+        }
+    }
+    Ok(())
 }
 
 /// The policy with its named types as the database has them; `None` if it names none.

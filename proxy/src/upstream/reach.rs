@@ -32,6 +32,8 @@ pub(super) struct Function {
 pub(super) struct Reaching {
     /// OIDs; the protected tables are among them.
     pub(super) relations: HashSet<u32>,
+    /// Those of them whose rules call a function that reaches one.
+    pub(super) by_function: HashSet<u32>,
     /// Bare names.
     pub(super) functions: HashSet<String>,
 }
@@ -51,6 +53,7 @@ pub(super) fn compute(
     // What runs text that it makes may reach anything.
     names.extend(TEXT_RUNNERS.iter().chain([&EXECUTE]).map(|word| (*word).to_owned()));
     let mut reaching = HashSet::new();
+    let mut by_function = HashSet::new();
     loop {
         names.extend(relations.iter().filter_map(|oid| name_of.get(oid)).map(|name| name.to_lowercase()));
         let before = (relations.len(), reaching.len());
@@ -70,6 +73,7 @@ pub(super) fn compute(
         for (view, called) in &dependencies.rule_functions {
             if reaching.contains(called) {
                 relations.insert(*view);
+                by_function.insert(*view);
             }
         }
         if before == (relations.len(), reaching.len()) {
@@ -81,7 +85,7 @@ pub(super) fn compute(
         .filter(|f| reaching.contains(&f.oid))
         .map(|function| function.name.clone())
         .collect();
-    Reaching { relations, functions }
+    Reaching { relations, by_function, functions }
 }
 
 /// Adds each dependent whose dependency is in the set; whether there was any new one.

@@ -85,7 +85,9 @@ impl<'a> Analyzer<'a> {
         let at = offset(range.location);
         let temporary = range.relpersistence == b't'.cast_signed();
         let schema = if temporary { Some(TEMPORARY) } else { range.schemaname() };
-        let name = match self.names.meaning(schema, bare) {
+        let by_path = schema.is_none() && self.names.is_by_path(bare);
+        let meaning = if by_path { self.names.made(range) } else { self.names.meaning(schema, bare) };
+        let name = match meaning {
             Meaning::Ambiguous => return Err(refusal::ambiguous_relation(bare).at(at).into()),
             Meaning::Reaching(relation) => {
                 return Err(refusal::reaches_protected(&relation.name).at(at).into());
@@ -98,7 +100,7 @@ impl<'a> Analyzer<'a> {
             // Only the temporary table is protected; without TEMP, another one is made.
             return Err(refusal::ambiguous_relation(bare).at(at).into());
         }
-        if range.schemaname().is_none() {
+        if range.schemaname().is_none() && !by_path {
             let start = self.token_range(range.location)?.start;
             self.edits.push(Edit::Text { range: start..start, with: format!("{}.", quoted(&name.schema)) });
         }

@@ -1,11 +1,13 @@
 //! INSERT with all its parts.
 
 use super::super::plan::Edit;
-use super::super::refusal;
+use super::super::resolve::Meaning;
 use super::super::scope::{Found, Frame, Out, Source};
+use super::super::{offset, refusal};
 use super::expression::has_equality;
 use super::from::aliased;
 use super::{Analysis, Analyzer, Target};
+use crate::policy::catalog::Kind;
 use pg_raw_parse::Node;
 use pg_raw_parse::nodes::{self, OnConflictAction};
 
@@ -52,6 +54,11 @@ impl<'a> Analyzer<'a> {
     /// The table that a statement writes to, under its alias.
     pub(super) fn target(&mut self, range: &'a nodes::RangeVar) -> Analysis<Source> {
         let source = self.table(range)?;
+        if let Meaning::Protected(relation) = self.names.relation(range)?
+            && relation.kind == (Kind::View { rules: true })
+        {
+            return Err(refusal::view_rules(&relation.name).at(offset(range.location)).into());
+        }
         Ok(aliased(source, range.alias()))
     }
 
@@ -151,6 +158,6 @@ fn is_values(select: &nodes::SelectStmt) -> bool {
 }
 
 /// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
+pub(in super::super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -59,6 +59,9 @@ impl<'a> Analyzer<'a> {
     pub(super) fn cast(&mut self, cast: &'a nodes::TypeCast) -> Analysis<Class> {
         let class = self.expression(cast.arg())?;
         let Some(type_name) = cast.type_name() else { return Err(refusal::not_understood().into()) };
+        if self.stored {
+            return self.stored_cast(class, type_name);
+        }
         match class {
             Class::Plain => Ok(Class::Plain),
             Class::Cell(column) => {
@@ -113,6 +116,9 @@ impl<'a> Analyzer<'a> {
         column: &Arc<ProtectedColumn>,
         purpose: Purpose,
     ) -> Analysis<()> {
+        if self.stored {
+            return Ok(());
+        }
         let at = Some(leaf.token.start);
         let mismatch = || Err(refusal::type_mismatch(column).at(at).into());
         self.keep_label(&leaf);

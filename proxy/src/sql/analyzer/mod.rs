@@ -17,6 +17,9 @@ mod operator;
 mod prepare;
 mod select;
 mod slot;
+mod view;
+
+pub(super) use insert::quoted;
 
 use super::class::Class;
 use super::lex::Tokens;
@@ -75,6 +78,10 @@ pub(super) struct Analyzer<'a> {
     pub(super) declared: Arc<[u32]>,
     /// The columns of a table that it makes of a query's.
     pub(super) made: Option<Vec<Column>>,
+    /// Whether the text is the stored definition of a view, which has cells in it and is not changed.
+    stored: bool,
+    /// The outputs of that definition that the database computes from cells.
+    computed: Vec<usize>,
     /// The open columns of subqueries.
     slots: Vec<Slot>,
 }
@@ -118,6 +125,8 @@ impl<'a> Analyzer<'a> {
             executed,
             declared: Arc::default(),
             made: None,
+            stored: false,
+            computed: Vec::new(),
             slots: Vec::new(),
         }
     }
@@ -147,6 +156,10 @@ impl<'a> Analyzer<'a> {
                 self.statement(explain.query())?;
             }
             Node::CopyStmt(copy) => self.copy(copy)?,
+            Node::ViewStmt(view) => self.create_view(view)?,
+            Node::CreateTableAsStmt(create) if super::views::makes_view(statement) => {
+                self.create_materialized_view(create)?;
+            }
             Node::CreateTableAsStmt(create) => self.create_table_as(create)?,
             definition if self.definition(definition)? => {}
             _ => return self.rows(statement),

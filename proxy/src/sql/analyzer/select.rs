@@ -339,7 +339,7 @@ impl<'a> Analyzer<'a> {
                 continue;
             }
             let name = item.name().unwrap_or_else(|| output_name(item.val())).to_owned();
-            let mut class = self.expression(item.val())?;
+            let mut class = self.target_class(item.val(), targets.len())?;
             if let (None, Class::Open(leaves)) = (item.name(), &mut class)
                 && let [leaf] = leaves.as_mut_slice()
                 && (!leaf.casts.is_empty() || matches!(leaf.value, Value::Literal(..)))
