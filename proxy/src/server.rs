@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::policy::Policy;
-use crate::session::{self, Address, Environment, Plans};
+use crate::session::{self, Address, Environment, Figures, Plans};
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
 use std::io;
@@ -15,6 +15,9 @@ use tracing::Instrument;
 
 /// Sessions at a time; the server's `max_connections` is usually far below.
 const SESSIONS: usize = 4096;
+
+/// How often the plan cache's figures are logged, where they change.
+const FIGURES: Duration = Duration::from_secs(300);
 
 /// How long sessions may go on after the stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,6 +40,7 @@ pub async fn run(
     });
     tracing::info!("listening on {}", listener.local_addr()?);
     let poll = tokio::spawn(catalogs.poll(config.catalog_poll));
+    let figures = tokio::spawn(log_figures(Arc::clone(&environment)));
     let places = Arc::new(Semaphore::new(SESSIONS));
     let mut sessions = JoinSet::new();
     let mut number = 0_u64;
@@ -62,6 +66,7 @@ pub async fn run(
     }
     drop(listener);
     poll.abort();
+    figures.abort();
     let ended = async {
         while let Some(ended) = sessions.join_next().await {
             report(&ended);
@@ -70,6 +75,19 @@ pub async fn run(
     // Dropping the set ends those that are left.
     tokio::time::timeout(GRACE, ended).await.ok();
     Ok(())
+}
+
+async fn log_figures(environment: Arc<Environment>) {
+    let mut before = Figures::default();
+    loop {
+        tokio::time::sleep(FIGURES).await;
+        let now = environment.plans.figures();
+        if now != before {
+            let Figures { hits, misses, plans, bytes } = now;
+            tracing::info!(hits, misses, plans, bytes, "plan cache");
+        }
+        before = now;
+    }
 }
 
 async fn serve(client: TcpStream, places: Arc<Semaphore>, environment: Arc<Environment>) {

@@ -26,7 +26,7 @@ mod state;
 mod tests;
 mod text;
 
-pub use plans::{Analyze, Plans};
+pub use plans::{Analyze, Figures, Plans};
 pub use socket::Address;
 
 use crate::error::ClientError;

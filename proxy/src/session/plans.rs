@@ -8,8 +8,9 @@ use crate::sql::{self, Context, Plan, Refusal, SearchPath};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What an entry costs beside its text; plans are small.
+/// What an entry costs beside its text and what its plan holds.
 const OVERHEAD: u64 = 512;
 
 struct Key {
@@ -60,8 +61,12 @@ impl Equivalent<Key> for Lookup<'_> {
 struct Weigh;
 
 impl Weighter<Key, Entry> for Weigh {
-    fn weight(&self, key: &Key, _: &Entry) -> u64 {
-        OVERHEAD + u64::try_from(key.text.len()).unwrap_or(u64::MAX)
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        let plan = match entry {
+            Entry::Plan(plan) => plan.size(),
+            Entry::ByPath => 0,
+        };
+        OVERHEAD + u64::try_from(key.text.len() + plan).unwrap_or(u64::MAX)
     }
 }
 
@@ -72,7 +77,22 @@ pub type Analyze = fn(&[u8], &Context<'_>, Option<&Arc<SearchPath>>) -> (Result<
 pub struct Plans {
     policy: Arc<Policy>,
     cache: Cache<Key, Entry, Weigh>,
+    hits: AtomicU64,
+    misses: AtomicU64,
     analyze: Analyze,
+}
+
+/// How well the cache of plans does, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Texts whose plan was there.
+    pub hits: u64,
+    /// Texts that were analysed; those with a protected literal always are.
+    pub misses: u64,
+    /// Plans kept now.
+    pub plans: usize,
+    /// Bytes that they are taken to cost.
+    pub bytes: u64,
 }
 
 impl Plans {
@@ -84,7 +104,23 @@ impl Plans {
     /// The same with another analysis.
     pub fn with_analysis(policy: Arc<Policy>, bytes: u64, analyze: Analyze) -> Self {
         let items = usize::try_from(bytes / (2 * OVERHEAD)).unwrap_or(usize::MAX);
-        Self { policy, cache: Cache::with_weighter(items, bytes, Weigh), analyze }
+        Self {
+            policy,
+            cache: Cache::with_weighter(items, bytes, Weigh),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            analyze,
+        }
+    }
+
+    /// How well the cache does.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            plans: self.cache.len(),
+            bytes: self.cache.weight(),
+        }
     }
 
     /// The policy.
@@ -103,9 +139,13 @@ impl Plans {
     ) -> Result<Option<Arc<Plan>>, Refusal> {
         parameters.check_text(text).map_err(Refusal::Refused)?;
         let plan = match self.kept(text, catalog, path) {
-            Some(Entry::Plan(plan)) => plan,
+            Some(Entry::Plan(plan)) => {
+                self.hits.fetch_add(1, Ordering::Relaxed);
+                plan
+            }
             Some(Entry::ByPath) => return Ok(None),
             None => {
+                self.misses.fetch_add(1, Ordering::Relaxed);
                 let context = Context { policy: &self.policy, catalog, prepared };
                 let (outcome, by_path) = (self.analyze)(text, &context, path);
                 if by_path && path.is_none() {

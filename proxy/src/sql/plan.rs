@@ -246,6 +246,20 @@ impl Plan {
             || self.seen.holds(self.protected, context)
     }
 
+    /// About how many bytes it holds, for the bound of a cache.
+    pub fn size(&self) -> usize {
+        let text = |edit: &Edit| if let Edit::Text { with, .. } = edit { with.len() } else { 0 };
+        let edits: usize = self.edits.iter().map(|edit| size_of::<Edit>() + text(edit)).sum();
+        let statement = |statement: &StatementPlan| {
+            let results = statement.results.as_ref().map_or(0, |results| results.len());
+            size_of::<StatementPlan>() + results * size_of::<ResultColumn>()
+        };
+        edits
+            + self.statements.iter().map(statement).sum::<usize>()
+            + self.parameters.len() * size_of::<Parameter>()
+            + self.twins.len() * size_of::<Twin>()
+    }
+
     /// Whether the text may be kept with its plan: not if it holds a protected literal or a share.
     pub fn cacheable(&self) -> bool {
         self.catalog_after.is_none()
