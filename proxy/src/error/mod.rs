@@ -56,6 +56,9 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
+/// What PostgreSQL says where a prepared statement no longer fits its tables. Drivers prepare it again.
+pub const CACHED_PLAN_CHANGED: &str = "cached plan must not change result type";
+
 /// SQLSTATEs used by more than one module, by PostgreSQL's own names.
 pub mod sqlstate {
     /// Feature not supported.

@@ -9,6 +9,7 @@ use super::pending::{Kind, Pending};
 use super::results::{self, Known, Shape};
 use super::splice::Splice;
 use super::state::{BOUND, Fate, State, Streamed, Turn};
+use crate::error::CACHED_PLAN_CHANGED;
 use crate::error::ClientError;
 use crate::sql::{Naming, Plan, ResultColumn};
 use crate::wire::backend::{self, Failure, Severity, Transaction};
@@ -389,6 +390,7 @@ pub(super) fn refused(error: &ClientError, severity: Severity, out: &mut Vec<u8>
             detail: detail.as_deref().unwrap_or_default(),
             hint: &error.hint,
             position: error.position,
+            routine: if error.message == CACHED_PLAN_CHANGED { "RevalidateCachedQuery" } else { "" },
         },
     )
 }

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::pending::{Kind, Pending};
 use super::splice::Splice;
 use super::state::{State, Turn};
-use crate::error::{ClientError, sqlstate};
+use crate::error::{CACHED_PLAN_CHANGED, ClientError, sqlstate};
 use crate::sql::{Plan, SearchPath};
 use crate::wire::rows::Values;
 use crate::wire::{Malformed, writer};
@@ -100,7 +100,7 @@ impl State {
             Some(known) if known == planned => Ok(Ok(())),
             Some(_) => Ok(Err(ClientError::new(
                 sqlstate::FEATURE_NOT_SUPPORTED,
-                "cached plan must not change result type",
+                CACHED_PLAN_CHANGED,
                 "The search_path has changed since the statement was prepared: prepare it again.",
             ))),
             None => self.ask_path(out).map(Err),

@@ -3,7 +3,7 @@
 
 use super::parameters::Parameters;
 use super::plans::Plans;
-use crate::error::{ClientError, Code, sqlstate};
+use crate::error::{CACHED_PLAN_CHANGED, ClientError, Code, sqlstate};
 use crate::policy::catalog::Catalog;
 use crate::sql::{Context, Plan, Refusal, SearchPath};
 use crate::upstream::CatalogCell;
@@ -83,7 +83,7 @@ impl Schema {
         }
         Err(ClientError::new(
             sqlstate::FEATURE_NOT_SUPPORTED,
-            "cached plan must not change result type",
+            CACHED_PLAN_CHANGED,
             "A relation that the statement names has changed: prepare it again.",
         ))
     }

@@ -110,7 +110,8 @@ fn error() -> Vec<u8> {
 
 fn told(message: &str, code: &str, position: Option<usize>) -> Vec<u8> {
     let mut out = Vec::new();
-    let failure = Failure { severity: Severity::Error, code, message, detail: "", hint: "", position };
+    let failure =
+        Failure { severity: Severity::Error, code, message, detail: "", hint: "", position, routine: "" };
     error_response(&mut out, &failure).unwrap();
     out
 }

@@ -55,6 +55,8 @@ pub struct Failure<'a> {
     pub hint: &'a str,
     /// Position in the statement, in characters from 1.
     pub position: Option<usize>,
+    /// PostgreSQL's routine that reports such an error, by which some drivers know it; none if empty.
+    pub routine: &'a str,
 }
 
 /// Appends an ErrorResponse.
@@ -77,6 +79,9 @@ pub fn error_response(out: &mut Vec<u8>, failure: &Failure<'_>) -> Result<(), Ma
         }
         if let Some(position) = failure.position {
             field(b'P', position.to_string().as_bytes());
+        }
+        if !failure.routine.is_empty() {
+            field(b'R', failure.routine.as_bytes());
         }
         out.push(0);
         Ok(())
@@ -141,6 +146,7 @@ mod tests {
     fn writes_errors_that_others_read() {
         let failure = Failure {
             detail: "",
+            routine: "",
             severity: Severity::Fatal,
             code: "08P01",
             message: "wrong\0hidden",
