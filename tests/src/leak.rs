@@ -40,6 +40,10 @@ impl Marker {
         self.forms.push((format!("hex of {what}"), hex.into_bytes()));
         for skip in 0..3 {
             let encoded = base64_inside(bytes, skip);
+            // Fewer characters stand in much that is sent by chance.
+            if encoded.len() < 8 {
+                continue;
+            }
             self.forms.push((
                 format!("base64 of {what}"),
                 encoded.replace('+', "-").replace('/', "_").into_bytes(),

@@ -283,7 +283,10 @@ impl Generator {
     }
 }
 
-/// Whether PREPARE is right for it by now: not with an array of parameters.
+/// Whether PREPARE is right for it by now: not with an array, or one parameter in two places.
 fn preparable(sql: &Sql) -> bool {
-    Shapes::PreparedArray.is_on() || !sql.print(false).text.contains("ARRAY[")
+    let text = sql.print(false).text;
+    let twice = (1..10).any(|number| text.matches(&format!("${number}")).count() > 1);
+    let array = ["ARRAY[", "ANY ($", "ALL ($"].iter().any(|form| text.contains(form));
+    Shapes::PreparedArray.is_on() || !(twice || array)
 }

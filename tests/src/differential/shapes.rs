@@ -33,18 +33,7 @@ pub enum Form {
 }
 
 /// What is not generated: it is refused, or known to be wrong.
-const OFF: &[Form] = &[
-    Form::TypedNull,
-    Form::LostModifier,
-    Form::AnyOfArrayValue,
-    Form::TwoClasses,
-    Form::RowWithSubquery,
-    Form::ValuesIntoCells,
-    Form::Merge,
-    Form::Prepare,
-    Form::PreparedArray,
-    Form::Cursor,
-];
+const OFF: &[Form] = &[Form::TypedNull, Form::LostModifier, Form::PreparedArray];
 
 impl Form {
     /// Whether it is generated.
