@@ -497,3 +497,19 @@ pub(super) fn copy_option(name: &str, hint: &str) -> ClientError {
         hint,
     )
 }
+
+/// A parameter that meets a protected column, and would go up in clear for another use.
+pub(super) fn parameter_in_clear(number: usize) -> ClientError {
+    ClientError::refused(
+        Code::ParameterInTwoClasses,
+        format!(
+            "parameter ${number} meets a protected column, and its other use would show it to the database"
+        ),
+        "Use IS NULL, compare it with columns only, or send the value that may be seen as another parameter.",
+    )
+}
+
+/// Lists that must be of one length and are not: an error of PostgreSQL's own.
+pub(super) fn width(message: &str) -> ClientError {
+    ClientError::new(sqlstate::SYNTAX_ERROR, message, "")
+}

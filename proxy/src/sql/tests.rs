@@ -335,14 +335,30 @@ fn parameters_in_two_classes_become_two() {
         ),
         (
             "select 1 from patients where ssn = any($1) or $1::text[] is null",
-            "select 1 from patients where ssn = any($1) or $2::text[] is null",
-            "ssn[]:C,1=-",
+            "select 1 from patients where ssn = any($1) or $1 is null",
+            "ssn[]:C",
+        ),
+        (
+            "select 1 from patients where ($1::text is null or ssn = $1) and (cast($2 as int) is null or id = $2)",
+            "select 1 from patients where ($1 is null or ssn = $1) and (cast($2 as int) is null or id = $2)",
+            "ssn:C,-",
         ),
     ] {
         let plan = rewritten(text, upstream);
         assert_eq!(parameters(&plan), shown);
     }
     refused("select set_config('trefoil.user', $1, true), 1 from patients where ssn = $1", "0A000");
+    for shows in [
+        "select 1 from patients where $1 = '' or ssn = $1",
+        "select 1 from patients where ssn = $1 and length($1) > 3",
+        "select $1 || '', ssn from patients where ssn = $1",
+        "select 1 from patients where ssn = $1 and coalesce($1, '') <> ''",
+        "select 1 from patients where ssn = $1 and lower(city) = lower($1)",
+        "select 1 from patients where ssn = $1 limit length($1)",
+        "select 1 from patients where ssn = any($1) and cardinality($1) > 0",
+    ] {
+        refused(shows, "0A000");
+    }
 }
 
 #[test]

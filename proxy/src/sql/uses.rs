@@ -5,6 +5,7 @@ use super::plan::{Parameter, Twin};
 use super::refusal;
 use crate::error::ClientError;
 use crate::policy::{ProtectedColumn, Purpose};
+use std::collections::BTreeSet;
 
 /// The protocol counts parameters in 16 bits.
 pub(super) const MAX_PARAMETERS: usize = 65_535;
@@ -14,6 +15,8 @@ pub(super) const MAX_PARAMETERS: usize = 65_535;
 pub(super) struct Uses {
     parameters: Vec<Option<Parameter>>,
     twins: Vec<Twin>,
+    /// Numbers of parameters that are plain in other places than beside a plain column.
+    strays: BTreeSet<usize>,
 }
 
 impl Uses {
@@ -65,6 +68,25 @@ impl Uses {
         }
         if self.twins.iter().any(|copy| copy.of + 1 == number) {
             return Err(refusal::parameter_in_two_classes(number));
+        }
+        Ok(())
+    }
+
+    /// Notes that `$number` is plain where no plain column asks for it.
+    pub(super) fn stray(&mut self, number: usize) {
+        self.strays.insert(number);
+    }
+
+    /// Refuses to send a value in clear that meets a protected column, unless a plain column holds it,
+    /// too: what the application does not itself ask for stays secret.
+    pub(super) fn check(&self) -> Result<(), ClientError> {
+        let is_cell = |usage: &Parameter| matches!(usage, Parameter::Cell(..) | Parameter::Cells(..));
+        for number in &self.strays {
+            let index = number - 1;
+            let twins = self.twins.iter().filter(|twin| twin.of == index).map(|twin| &twin.usage);
+            if self.of(index).into_iter().chain(twins).any(is_cell) {
+                return Err(refusal::parameter_in_clear(*number));
+            }
         }
         Ok(())
     }

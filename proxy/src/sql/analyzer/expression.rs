@@ -169,9 +169,9 @@ impl<'a> Analyzer<'a> {
 
     fn null_test(&mut self, test: &'a nodes::NullTest) -> Analysis<Class> {
         debug_assert!(matches!(test.nulltesttype, NullTestType::IS_NULL | NullTestType::IS_NOT_NULL));
-        match self.expression(test.arg())? {
-            Class::Cell(_) => {}
-            other => self.settle_plain(other)?,
+        // A cell is NULL where its value is: the other uses of a parameter decide what it is.
+        if let Class::Open(leaves) = self.expression(test.arg())? {
+            self.null_tested.extend(leaves);
         }
         Ok(Class::Plain)
     }
@@ -212,7 +212,7 @@ impl<'a> Analyzer<'a> {
         }
         let targets = self.query(link.subselect())?;
         if !matches!(link.testexpr(), Node::None) && row_of(link.testexpr()).len() != targets.len() {
-            return Err(refusal::clause("a row compared with a query of another width", "").into());
+            return Err(refusal::width("subquery and row have unequal numbers of columns").into());
         }
         match link.sub_link_type {
             SubLinkType::EXISTS_SUBLINK => {

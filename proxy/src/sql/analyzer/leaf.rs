@@ -126,8 +126,12 @@ impl<'a> Analyzer<'a> {
             return mismatch();
         }
         match leaf.value {
-            Value::Parameter(_) => {
+            Value::Parameter(number) => {
                 self.use_parameter(&leaf, Parameter::Cell(Arc::clone(column), purpose))?;
+                if self.preparing.is_some_and(|declared| number > declared) {
+                    let at = leaf.token.end;
+                    self.edits.push(Edit::Text { range: at..at, with: "::bytea".to_owned() });
+                }
             }
             Value::Column(slot) => {
                 if leaf.casts.is_empty() && !self.slot_suits(slot, column) {
@@ -200,8 +204,37 @@ impl<'a> Analyzer<'a> {
     }
 
     /// Notes what a parameter is used as; a copy that this needs is written in its place.
+    /// Decides what parameters are that were tested for NULL: cells where they are nothing else.
+    pub(super) fn close_null_tests(&mut self) -> Analysis<()> {
+        for leaf in std::mem::take(&mut self.null_tested) {
+            match leaf.value {
+                Value::Parameter(number)
+                    if matches!(
+                        self.uses.of(number - 1),
+                        Some(Parameter::Cell(..) | Parameter::Cells(..))
+                    ) =>
+                {
+                    let strips = leaf.casts.into_iter().flat_map(|cast| cast.strips);
+                    self.edits.extend(strips.map(deletion));
+                }
+                Value::Parameter(_) => {
+                    // No value of a plain parameter is shown by this.
+                    self.beside_column = true;
+                    let settled = self.use_parameter(&leaf, Parameter::Plain);
+                    self.beside_column = false;
+                    settled?;
+                }
+                Value::Literal(..) | Value::Column(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn use_parameter(&mut self, leaf: &Leaf, usage: Parameter) -> Analysis<()> {
         let Value::Parameter(number) = leaf.value else { return Err(refusal::not_understood().into()) };
+        if matches!(usage, Parameter::Plain) && !self.beside_column {
+            self.uses.stray(number);
+        }
         let highest = self.tokens().highest_parameter(self.text);
         let upstream = self.uses.note(number, usage, highest)?;
         if upstream != number {

@@ -21,9 +21,9 @@ mod view;
 
 pub(super) use insert::quoted;
 
-use super::class::Class;
+use super::class::{Class, Leaf, Value};
 use super::lex::Tokens;
-use super::plan::{CopyPlan, Edit, Plan, ResultColumn};
+use super::plan::{CopyPlan, Edit, Parameter, Plan, ResultColumn};
 use super::resolve::{Names, Unresolved};
 use super::scope::{Out, Scope};
 use super::uses::Uses;
@@ -84,6 +84,12 @@ pub(super) struct Analyzer<'a> {
     computed: Vec<usize>,
     /// The open columns of subqueries.
     slots: Vec<Slot>,
+    /// What is only tested for NULL there.
+    null_tested: Vec<Leaf>,
+    /// Within PREPARE, how many of its parameters have a declared type. The others get it by a cast.
+    preparing: Option<usize>,
+    /// Whether what is settled stands beside a plain column.
+    beside_column: bool,
 }
 
 impl From<ClientError> for Refusal {
@@ -128,6 +134,9 @@ impl<'a> Analyzer<'a> {
             stored: false,
             computed: Vec::new(),
             slots: Vec::new(),
+            null_tested: Vec::new(),
+            preparing: None,
+            beside_column: false,
         }
     }
 
@@ -136,6 +145,8 @@ impl<'a> Analyzer<'a> {
     pub(super) fn statement(&mut self, statement: Node<'a>) -> Analysis<Option<Arc<[ResultColumn]>>> {
         let results = self.statement_inner(statement)?;
         self.close_slots()?;
+        self.close_null_tests()?;
+        self.uses.check()?;
         Ok(results)
     }
 
@@ -174,14 +185,25 @@ impl<'a> Analyzer<'a> {
         for target in targets {
             results.push(match self.resolved(target.class) {
                 Class::Cell(column) => ResultColumn::Cell(column),
-                open @ Class::Open(_) => {
-                    self.settle_plain(open)?;
-                    ResultColumn::Plain
-                }
+                Class::Open(leaves) => self.shown(leaves)?,
                 Class::Plain => ResultColumn::Plain,
             });
         }
         Ok((!results.is_empty() || matches!(statement, Node::SelectStmt(_))).then(|| results.into()))
+    }
+
+    /// An open output. A parameter that is a cell elsewhere comes back as one.
+    fn shown(&mut self, mut leaves: Vec<Leaf>) -> Analysis<ResultColumn> {
+        if let [Leaf { value: Value::Parameter(number), casts, .. }] = leaves.as_slice()
+            && let Some(Parameter::Cell(column, purpose)) = self.uses.of(number - 1).cloned()
+            && casts.iter().all(|cast| cast.is_identity_for(&column.logical))
+            && let Some(leaf) = leaves.pop()
+        {
+            self.encrypt(leaf, &column, purpose)?;
+            return Ok(ResultColumn::Cell(column));
+        }
+        self.settle_plain(Class::Open(leaves))?;
+        Ok(ResultColumn::Plain)
     }
 
     /// A statement that yields rows: a query, or a data-modifying statement with its RETURNING.

@@ -126,7 +126,12 @@ impl<'a> Analyzer<'a> {
             }
             (Class::Plain, Some(cell)) => Err(refusal::plain_meets_cell(cell).into()),
             (Class::Cell(value), None) => Err(refusal::cell_into_plain(&value, &column.name).into()),
-            (other, None) => self.settle_plain(other),
+            (other, None) => {
+                self.beside_column = true;
+                let settled = self.settle_plain(other);
+                self.beside_column = false;
+                settled
+            }
         }
     }
 

@@ -42,19 +42,34 @@ impl<'a> Analyzer<'a> {
 
     /// Operands of an operator that has no meaning over cells.
     fn operands(&mut self, operands: [Node<'a>; 2], name: &str) -> Analysis<Class> {
+        let mut plain = Vec::with_capacity(2);
         for operand in operands.into_iter().filter(|operand| !matches!(operand, Node::None)) {
             match self.expression(operand)? {
                 Class::Cell(column) => return Err(refusal::cell_in_operator(&column, name).into()),
-                other => self.settle_plain(other)?,
+                other => plain.push(other),
             }
         }
+        self.beside(&operands, |this| plain.into_iter().try_for_each(|class| this.settle_plain(class)))?;
         Ok(Class::Plain)
+    }
+
+    /// Runs `step`, which decides what stands beside these operands: a parameter that meets a plain
+    /// column by itself may also be compared with a protected one.
+    fn beside<T>(
+        &mut self,
+        operands: &[Node<'a>],
+        step: impl FnOnce(&mut Self) -> Analysis<T>,
+    ) -> Analysis<T> {
+        self.beside_column = operands.iter().any(|operand| is_column(*operand));
+        let result = step(self);
+        self.beside_column = false;
+        result
     }
 
     fn equality(&mut self, left: Node<'a>, right: Node<'a>) -> Analysis<Class> {
         if let (Node::RowExpr(left), Node::RowExpr(right)) = (left, right) {
             if left.args().len() != right.args().len() {
-                return Err(refusal::clause("a comparison of rows of different width", "").into());
+                return Err(refusal::width("unequal number of entries in row expressions").into());
             }
             for (left, right) in left.args().iter().zip(right.args()) {
                 self.equality(left, right)?;
@@ -67,9 +82,11 @@ impl<'a> Analyzer<'a> {
         {
             return self.row_equals_query(row.args().iter().collect(), link);
         }
-        let (left, right) = (self.expression(left)?, self.expression(right)?);
-        let met = self.equate(left, right)?;
-        self.settle_plain(met)?;
+        let (a, b) = (self.expression(left)?, self.expression(right)?);
+        self.beside(&[left, right], |this| {
+            let met = this.equate(a, b)?;
+            this.settle_plain(met)
+        })?;
         Ok(Class::Plain)
     }
 
@@ -81,7 +98,7 @@ impl<'a> Analyzer<'a> {
     ) -> Analysis<Class> {
         let targets = self.query(link.subselect())?;
         if row.len() != targets.len() {
-            return Err(refusal::clause("a row compared with a query of another width", "").into());
+            return Err(refusal::width("subquery and row have unequal numbers of columns").into());
         }
         for (node, target) in row.into_iter().zip(targets) {
             let class = self.expression(node)?;
@@ -109,7 +126,7 @@ impl<'a> Analyzer<'a> {
         let mut common = self.expression(left)?;
         for candidate in candidates {
             let class = self.expression(candidate)?;
-            common = self.equate(common, class)?;
+            common = self.beside(&[left], |this| this.equate(common, class))?;
         }
         self.settle_plain(common)?;
         Ok(Class::Plain)
@@ -122,10 +139,14 @@ impl<'a> Analyzer<'a> {
         }
         for candidate in candidates {
             let Node::RowExpr(candidate) = candidate else {
-                return Err(refusal::clause("a row compared with something else", "").into());
+                return Err(refusal::clause(
+                    "a row compared with something else",
+                    "Compare it with rows, as in (a, b) IN ((1, 2)).",
+                )
+                .into());
             };
             if candidate.args().len() != common.len() {
-                return Err(refusal::clause("a comparison of rows of different width", "").into());
+                return Err(refusal::width("unequal number of entries in row expressions").into());
             }
             let mut met = Vec::with_capacity(common.len());
             for (left, right) in common.into_iter().zip(candidate.args()) {
@@ -211,24 +232,33 @@ impl<'a> Analyzer<'a> {
     }
 
     fn order(&mut self, operands: &[Node<'a>]) -> Analysis<Class> {
+        let mut single = Vec::new();
         for operand in operands {
             match operand {
                 Node::None => {}
-                Node::NodeList(list) => {
-                    for node in *list {
-                        self.unordered(node)?;
-                    }
-                }
-                Node::RowExpr(row) => {
-                    for node in row.args() {
-                        self.unordered(node)?;
-                    }
-                }
-                node => self.unordered(*node)?,
+                Node::NodeList(list) => single.extend(list.iter()),
+                Node::RowExpr(row) => single.extend(row.args().iter()),
+                node => single.push(*node),
             }
         }
+        let mut plain = Vec::with_capacity(single.len());
+        for node in &single {
+            match self.expression(*node)? {
+                Class::Cell(column) => return Err(refusal::no_order(&column).into()),
+                other => plain.push(other),
+            }
+        }
+        self.beside(&single, |this| plain.into_iter().try_for_each(|class| this.settle_plain(class)))?;
         Ok(Class::Plain)
     }
+}
+
+/// Whether it is a column by itself, casts aside.
+fn is_column(mut node: Node<'_>) -> bool {
+    while let Node::TypeCast(cast) = node {
+        node = cast.arg();
+    }
+    matches!(node, Node::ColumnRef(_))
 }
 
 fn operator_name(name: &list::NodeList) -> Option<&str> {

@@ -13,6 +13,7 @@ impl<'a> Analyzer<'a> {
         &mut self,
         prepare: &'a nodes::PrepareStmt,
     ) -> Analysis<Option<Arc<[ResultColumn]>>> {
+        self.preparing = Some(prepare.argtypes().len());
         let results = self.rows(prepare.query())?;
         self.close_slots()?;
         if !self.uses.are_single() {

@@ -54,7 +54,11 @@ impl<'a> Analyzer<'a> {
                 continue;
             }
             if cte.search_clause().is_some() || cte.cycle_clause().is_some() {
-                return Err(refusal::clause("SEARCH or CYCLE of this form", "").into());
+                return Err(refusal::clause(
+                    "SEARCH or CYCLE of this form",
+                    "Search by plain columns of a UNION ALL.",
+                )
+                .into());
             }
             let targets = self.query(cte.ctequery())?;
             let columns = self.outs(targets, &names);
@@ -175,7 +179,9 @@ impl<'a> Analyzer<'a> {
         let left = self.nested(|this| this.select(left))?;
         let right = self.nested(|this| this.select(right))?;
         if left.len() != right.len() {
-            return Err(refusal::clause("a set operation between queries of different width", "").into());
+            return Err(
+                refusal::width("each query of a set operation must have the same number of columns").into()
+            );
         }
         let compares = !(select.all && select.op == SetOperation::SETOP_UNION);
         let mut targets = Vec::with_capacity(left.len());
@@ -199,7 +205,7 @@ impl<'a> Analyzer<'a> {
         for (row, values) in select.values_lists().iter().enumerate() {
             let Node::NodeList(values) = values else { return Err(refusal::not_understood().into()) };
             if row > 0 && values.len() != targets.len() {
-                return Err(refusal::clause("VALUES lists of different length", "").into());
+                return Err(refusal::width("VALUES lists must all be the same length").into());
             }
             for (index, value) in values.iter().enumerate() {
                 let class = self.expression(value)?;
