@@ -10,6 +10,7 @@ mod effect;
 mod forbidden;
 mod form;
 mod lex;
+mod location;
 mod mentions;
 mod naming;
 mod path;

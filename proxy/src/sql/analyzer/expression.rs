@@ -2,7 +2,7 @@
 
 use super::super::class::{Class, Value};
 use super::super::scope::Found;
-use super::super::{children, offset, refusal};
+use super::super::{children, location, offset, refusal};
 use super::slot::Unnested;
 use super::{Analysis, Analyzer};
 use crate::policy::{ProtectedColumn, Purpose};
@@ -14,7 +14,7 @@ use trefoil_keys::cell::Mode;
 impl<'a> Analyzer<'a> {
     /// The class of an expression.
     pub(super) fn expression(&mut self, node: Node<'a>) -> Analysis<Class> {
-        self.nested(|this| this.expression_inner(node))
+        self.nested(|this| this.expression_inner(node)).map_err(|refusal| refusal.at(location::of(node)))
     }
 
     fn expression_inner(&mut self, node: Node<'a>) -> Analysis<Class> {
@@ -78,7 +78,7 @@ impl<'a> Analyzer<'a> {
             return Ok(());
         }
         let class = self.expression(node)?;
-        self.plain_class(class, place)
+        self.plain_class(class, place).map_err(|refusal| refusal.at(location::of(node)))
     }
 
     /// Requires the class to be plain, and decides what is open.
@@ -92,7 +92,7 @@ impl<'a> Analyzer<'a> {
     /// Requires the expression to be anything but a cell without order.
     pub(super) fn unordered(&mut self, node: Node<'a>) -> Analysis<()> {
         match self.expression(node)? {
-            Class::Cell(column) => Err(refusal::no_order(&column).into()),
+            Class::Cell(column) => Err(refusal::no_order(&column).at(location::of(node)).into()),
             other => self.settle_plain(other),
         }
     }
@@ -100,7 +100,7 @@ impl<'a> Analyzer<'a> {
     /// Requires the expression, if it is a cell, to have equality.
     pub(super) fn comparable(&mut self, node: Node<'a>) -> Analysis<()> {
         match self.expression(node)? {
-            Class::Cell(column) => has_equality(&column),
+            Class::Cell(column) => has_equality(&column).map_err(|refusal| refusal.at(location::of(node))),
             other => self.settle_plain(other),
         }
     }

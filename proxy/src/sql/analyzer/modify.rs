@@ -111,7 +111,7 @@ impl<'a> Analyzer<'a> {
             return Ok(());
         }
         let class = self.expression(value)?;
-        self.assign(class, column)
+        self.assign(class, column).map_err(|refusal| refusal.at(super::super::location::of(value)))
     }
 
     /// Assigns an expression of this class to a column.

@@ -2,7 +2,7 @@
 
 use super::super::class::{Class, Value, integer};
 use super::super::scope::Out;
-use super::super::{offset, refusal};
+use super::super::{location, offset, refusal};
 use super::expression::{field_names, has_equality};
 use super::{Analysis, Analyzer, Cte, Target};
 use crate::policy::Purpose;
@@ -245,7 +245,9 @@ impl<'a> Analyzer<'a> {
             match key {
                 Node::None => self.distinct(&mut targets)?,
                 key => match self.output(&mut targets, key)? {
-                    Some(Class::Cell(column)) => has_equality(column)?,
+                    Some(Class::Cell(column)) => {
+                        has_equality(column).map_err(|refusal| refusal.at(location::of(key)))?;
+                    }
                     Some(_) => {}
                     None => self.comparable(key)?,
                 },
@@ -259,7 +261,9 @@ impl<'a> Analyzer<'a> {
     fn order_by(&mut self, select: &'a nodes::SelectStmt, targets: &mut [Target]) -> Analysis<()> {
         for sort in select.sort_clause() {
             match self.output(targets, sort.node())? {
-                Some(Class::Cell(column)) => return Err(refusal::no_order(column).into()),
+                Some(Class::Cell(column)) => {
+                    return Err(refusal::no_order(column).at(location::of(sort.node())).into());
+                }
                 Some(_) => {}
                 None => self.unordered(sort.node())?,
             }
@@ -298,7 +302,9 @@ impl<'a> Analyzer<'a> {
             return self.comparable(key);
         }
         match self.output(targets, key)? {
-            Some(Class::Cell(column)) => has_equality(column),
+            Some(Class::Cell(column)) => {
+                has_equality(column).map_err(|refusal| refusal.at(location::of(key)))
+            }
             Some(_) => Ok(()),
             None => self.comparable(key),
         }
