@@ -45,7 +45,7 @@ fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
         .spawn(move || explain::run(&arguments))
         .context("cannot start a thread")?;
     match explaining.join() {
-        Ok(refused) => Ok(if refused? { ExitCode::from(2) } else { ExitCode::SUCCESS }),
+        Ok(refused) => Ok(if refused? { ExitCode::from(3) } else { ExitCode::SUCCESS }),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

@@ -56,7 +56,7 @@ fn points_at_what_is_refused() {
 passes as it is: nothing protected is touched
 ";
     let statements = ["SELECT\n\t upper(name) FROM patients", "SELECT title FROM wards"];
-    assert_eq!(explain(SCHEMA, &statements), (2, expected.to_owned()));
+    assert_eq!(explain(SCHEMA, &statements), (3, expected.to_owned()));
 }
 
 #[test]
@@ -75,4 +75,12 @@ fn says_what_is_protected_and_what_is_not_migrated() {
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.iter().any(|l| l.starts_with("public.patients.ssn") && l.ends_with(": stored as cells")));
     assert!(lines.iter().any(|l| l.starts_with("public.patients.name") && l.contains("no such column")));
+}
+
+#[test]
+fn a_view_that_cannot_be_followed_is_refused() {
+    let schema =
+        format!("{SCHEMA} CREATE VIEW odd AS SELECT length(ssn) AS n FROM public.patients ORDER BY ssn;");
+    let (code, said) = explain(&schema, &["INSERT INTO odd VALUES ('secret')"]);
+    assert_eq!(code, 3, "{said}");
 }

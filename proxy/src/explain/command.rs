@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nothing is executed. Exits with 0 if every statement would go up, with 2 if one would be \
+    after_help = "Nothing is executed. Exits with 0 if every statement would go up, with 3 if one would be \
                         refused.\n\nExample:\n  trefoil-proxy explain --policy policy.toml --schema schema.sql \
                         'SELECT name FROM patients WHERE ssn = $1'"
 )]

@@ -3,9 +3,11 @@
 
 use super::path::Path;
 use super::resolve::Names;
-use super::{Context, analyze, effect, offset};
+use super::{Context, analyze, effect, offset, views};
 use crate::error::{ClientError, sqlstate};
-use crate::policy::{Policy, catalog::Catalog};
+use crate::policy::catalog::{Catalog, Reach, Relation};
+use crate::policy::{Policy, QualifiedName};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The catalog after all of these statements. What is not DDL, and psql's own commands, are passed
@@ -23,13 +25,29 @@ pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> 
             Ok(plan) => plan.catalog_after,
             // A dump shows protected columns as they are stored.
             Err(_) => {
-                effect::after(raw.stmt(), Names { policy, catalog: &catalog, path: &Path::new(None) }, None)
-                    .map(Arc::new)
+                let names = Names { policy, catalog: &catalog, path: &Path::new(None) };
+                let after = effect::after(raw.stmt(), names, None);
+                // A view that is not followed is refused, as the proxy does it.
+                let after = if views::makes_view(raw.stmt()) { after.map(reaching(&catalog)) } else { after };
+                after.map(Arc::new)
             }
         };
         catalog = after.unwrap_or(catalog);
     }
     Ok(catalog)
+}
+
+/// Marks what a catalog has and `before` has not as a relation that reaches protected tables.
+fn reaching(before: &Catalog) -> impl FnOnce(Catalog) -> Catalog {
+    let known: HashSet<QualifiedName> = before.relations().map(|relation| relation.name.clone()).collect();
+    move |mut after| {
+        let new: Vec<Arc<Relation>> =
+            after.relations().filter(|relation| !known.contains(&relation.name)).cloned().collect();
+        for relation in new {
+            after.replace(Relation { reach: Reach::Protected, ..relation.as_ref().clone() });
+        }
+        after
+    }
 }
 
 /// Blanks out lines such as `\connect`, which pg_dump writes, too.

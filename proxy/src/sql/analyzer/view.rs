@@ -108,7 +108,8 @@ impl<'a> Analyzer<'a> {
 
     /// A cast in a stored definition: cells and the constants that meet them are `bytea` there.
     pub(super) fn stored_cast(&mut self, class: Class, type_name: &'a nodes::TypeName) -> Analysis<Class> {
-        let keeps = Cast::to(type_name, Vec::new()).is_identity_for(&LogicalType::Bytea);
+        let cast = Cast::to(type_name, Vec::new());
+        let keeps = cast.is_identity_for(&LogicalType::Bytea) || cast.is_array_of(&LogicalType::Bytea);
         match class {
             Class::Plain => Ok(Class::Plain),
             Class::Cell(column) if !keeps => Err(refusal::cell_in_cast(&column).into()),

@@ -54,6 +54,20 @@ fn columns_follow_from_the_definition() {
     assert_eq!(one("SELECT p.ssn AS a FROM public.patients p;"), "ssn");
     assert_eq!(one("SELECT p.id AS a FROM public.patients p WHERE (p.ssn = '\\x0102'::bytea);"), "-");
     assert_eq!(one("SELECT COALESCE(p.ssn, '\\x01'::bytea) AS a FROM public.patients p;"), "ssn");
+    // Constants that meet cells in the definition are cells themselves.
+    for meets in [
+        "SELECT v.x AS a FROM public.patients p JOIN (VALUES ('\\x01'::bytea), ('\\x02'::bytea)) v(x) ON v.x = p.ssn;",
+        "SELECT q.x AS a FROM (SELECT '\\x01'::bytea AS x) q WHERE q.x IN (SELECT patients.ssn FROM public.patients);",
+        "WITH w(x) AS (VALUES ('\\x01'::bytea)) SELECT w.x AS a FROM w JOIN public.patients p ON p.ssn = w.x;",
+        "SELECT u.u AS a FROM public.patients p, LATERAL unnest(ARRAY['\\x01'::bytea, '\\x02'::bytea]) u(u) WHERE u.u = p.ssn;",
+        "SELECT x AS a FROM (VALUES ('\\x01'::bytea)) v(x) LEFT JOIN (SELECT p.ssn AS x FROM public.patients p) z USING (x);",
+    ] {
+        assert_eq!(one(meets), "ssn", "{meets}");
+    }
+    assert_eq!(
+        one("SELECT p.id AS a FROM public.patients p WHERE (p.ssn = ANY ('{\"\\\\x01\"}'::bytea[]));"),
+        "-"
+    );
     assert_eq!(
         one("SELECT p.ssn AS a FROM public.patients p UNION SELECT v.ssn FROM public.visits v"),
         "ssn"
