@@ -222,6 +222,7 @@ fn parameter_words(parameter: &Parameter) -> String {
         Parameter::Cells(column, purpose) => {
             format!("is an array; each element {}", becomes(column, *purpose))
         }
+        Parameter::Tested { .. } => "is only tested for NULL: its value does not go up".to_owned(),
         Parameter::Carrier { name, .. } => format!("is the value of trefoil.{name}, which the proxy keeps"),
         Parameter::SettingName => "is the name of a setting: refused if it begins with trefoil.".to_owned(),
     }

@@ -143,7 +143,9 @@ pub struct Catalog {
     schemas_of: HashMap<String, Vec<String>>,
     by_oid: HashMap<u32, Arc<Relation>>,
     reaching_functions: HashSet<String>,
+    own_functions: Arc<HashSet<String>>,
     policy: Option<Arc<Policy>>,
+    provisional: bool,
 }
 
 impl Catalog {
@@ -169,7 +171,9 @@ impl Catalog {
             schemas_of: HashMap::new(),
             by_oid: HashMap::new(),
             reaching_functions: HashSet::new(),
+            own_functions: Arc::default(),
             policy: None,
+            provisional: false,
         }
     }
 
@@ -177,6 +181,28 @@ impl Catalog {
     #[must_use]
     pub fn with_policy(self, policy: Option<Arc<Policy>>) -> Self {
         Self { policy, ..self }
+    }
+
+    /// The same snapshot with the bare names of all functions that are not PostgreSQL's own.
+    #[must_use]
+    pub fn with_own_functions(self, names: HashSet<String>) -> Self {
+        Self { own_functions: Arc::new(names), ..self }
+    }
+
+    /// Whether a function of that bare name is not PostgreSQL's own.
+    pub fn is_own_function(&self, bare: &str) -> bool {
+        self.own_functions.contains(bare)
+    }
+
+    /// The same snapshot as what DDL makes of it that may yet be rolled back.
+    #[must_use]
+    pub fn provisional(self) -> Self {
+        Self { provisional: true, ..self }
+    }
+
+    /// Whether it is what DDL made that may yet be rolled back.
+    pub fn is_provisional(&self) -> bool {
+        self.provisional
     }
 
     /// The policy as it is to be used with this snapshot: with the database's own types, if any.
@@ -246,7 +272,9 @@ impl Catalog {
             schemas_of: self.schemas_of.clone(),
             by_oid: self.by_oid.clone(),
             reaching_functions: self.reaching_functions.clone(),
+            own_functions: Arc::clone(&self.own_functions),
             policy: self.policy.clone(),
+            provisional: self.provisional,
         };
         if let Some(gone) = next.relations.remove(name) {
             next.by_oid.remove(&gone.oid);

@@ -28,21 +28,22 @@ pub(super) fn edited(
     presented: &Presented,
 ) -> Result<Vec<u8>, ClientError> {
     let mut canonical = Zeroizing::new(Vec::new());
-    let mut seal_one = |column: &ProtectedColumn, literal: &[u8], purpose| {
+    let mut seal_one = |column: &ProtectedColumn, literal: &[u8], declared, purpose| {
         canonical.clear();
-        value::from_text(&column.logical, literal, purpose, settings, &mut canonical)?;
+        let logical = &column.logical;
+        value::from_declared_text(logical, declared, literal, purpose, settings, &mut canonical)?;
         let mut cell = Vec::new();
         burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, &mut cell)?;
         Ok::<_, ClientError>(cell)
     };
     let seal =
-        |column: &ProtectedColumn, literal: &str, purpose, array: bool, cells: &mut Vec<Option<Vec<u8>>>| {
-            if !array {
-                cells.push(Some(seal_one(column, literal.as_bytes(), purpose)?));
+        |column: &ProtectedColumn, literal: &str, purpose, single, cells: &mut Vec<Option<Vec<u8>>>| {
+            if let Some(declared) = single {
+                cells.push(Some(seal_one(column, literal.as_bytes(), declared, purpose)?));
                 return Ok(());
             }
             for element in Array::from_text(literal)?.elements() {
-                cells.push(element.map(|element| seal_one(column, element, purpose)).transpose()?);
+                cells.push(element.map(|element| seal_one(column, element, 0, purpose)).transpose()?);
             }
             Ok(())
         };
@@ -74,10 +75,14 @@ pub(super) fn parse(out: &mut Vec<u8>, parse: &Parse<'_>, text: &[u8], plan: &Pl
     frontend::parse(out, parse.name, text, types.into_iter())
 }
 
+fn parameter_of(plan: &Plan, index: usize) -> &Parameter {
+    plan.parameters.get(index).unwrap_or(&Parameter::Plain)
+}
+
 /// The type that a parameter has upstream, if it is sealed.
 pub(super) fn sealed_type(parameter: &Parameter) -> Option<u32> {
     match parameter {
-        Parameter::Cell(..) => Some(BYTEA),
+        Parameter::Cell(..) | Parameter::Tested { .. } => Some(BYTEA),
         Parameter::Cells(..) => Some(BYTEA_ARRAY),
         Parameter::Plain | Parameter::Carrier { .. } | Parameter::SettingName => None,
     }
@@ -90,6 +95,7 @@ pub(super) fn logical_type(parameter: &Parameter) -> u32 {
         Parameter::Cell(column, Purpose::Assign) => column.logical.own_oid(),
         Parameter::Cell(column, _) => column.logical.oid(),
         Parameter::Cells(column, _) => LogicalType::Array(Box::new(column.logical.clone())).oid(),
+        Parameter::Tested { oid } => *oid,
         Parameter::Plain | Parameter::Carrier { .. } | Parameter::SettingName => 0,
     }
 }
@@ -123,10 +129,9 @@ pub(super) fn bind(
             "",
         )));
     }
-    let parameter = |index: usize| plan.parameters.get(index).unwrap_or(&Parameter::Plain);
     let number = bind.number + plan.twins.len();
     let values: Vec<Option<&[u8]>> = bind.values().collect();
-    let own = (0..bind.number).map(|index| (index, parameter(index)));
+    let own = (0..bind.number).map(|index| (index, parameter_of(plan, index)));
     let all = || own.clone().chain(plan.twins.iter().map(|copy| (copy.of, &copy.usage)));
     writer::message(out, b'B', |out| {
         writer::string(out, bind.portal);
@@ -134,7 +139,7 @@ pub(super) fn bind(
         writer::count(out, number, "parameter count")?;
         for (index, parameter) in all() {
             let format = match parameter {
-                Parameter::Cell(..) | Parameter::Cells(..) => Format::Binary,
+                Parameter::Cell(..) | Parameter::Cells(..) | Parameter::Tested { .. } => Format::Binary,
                 _ => bind.formats.of(index)?,
             };
             out.extend_from_slice(&format.code());
@@ -159,9 +164,13 @@ pub(super) fn bind(
             }
             burst.as_mut().ok_or_else(no_keys)?.seal(column, &canonical, out)
         };
-        for (index, parameter) in all() {
+        for (position, (index, parameter)) in all().enumerate() {
             let value = values.get(index).copied().flatten();
-            let declared = prepared.declared.get(index).copied().unwrap_or_default();
+            let declared = match prepared.declared.get(index).copied().unwrap_or_default() {
+                // A copy is read as what the client was told of the parameter that it copies.
+                0 | oid::UNKNOWN if position >= bind.number => logical_type(parameter_of(plan, index)),
+                declared => declared,
+            };
             let format = bind.formats.of(index)?;
             match (parameter, value) {
                 (Parameter::Cell(column, purpose), Some(value)) => {
@@ -175,6 +184,7 @@ pub(super) fn bind(
                         array.map(|element, out| seal(column, declared, format, element, *purpose, out))?;
                     writer::counted(out, 0, |out| cells.to_binary(BYTEA, out).map_err(Fault::from))?;
                 }
+                (Parameter::Tested { .. }, Some(_)) => writer::value(out, Some(b""))?,
                 (Parameter::Carrier { name, local }, value) => {
                     let text = value.map(str::from_utf8).transpose().map_err(|_| {
                         ClientError::new(

@@ -142,6 +142,38 @@ impl Cast {
         }
     }
 
+    /// The type's OID, if it is one of PostgreSQL's own that a column could have.
+    pub(super) fn builtin_oid(&self) -> Option<u32> {
+        let element = match (self.schema.as_deref(), self.name.as_str()) {
+            (Some(_), _) => return None,
+            (None, "text") => oid::TEXT,
+            (None, "varchar") => oid::VARCHAR,
+            (None, "bpchar") => oid::BPCHAR,
+            (None, "int2") => oid::INT2,
+            (None, "int4") => oid::INT4,
+            (None, "int8") => oid::INT8,
+            (None, "float4") => oid::FLOAT4,
+            (None, "float8") => oid::FLOAT8,
+            (None, "numeric") => oid::NUMERIC,
+            (None, "bool") => oid::BOOL,
+            (None, "date") => oid::DATE,
+            (None, "time") => oid::TIME,
+            (None, "timetz") => oid::TIMETZ,
+            (None, "timestamp") => oid::TIMESTAMP,
+            (None, "timestamptz") => oid::TIMESTAMPTZ,
+            (None, "interval") => oid::INTERVAL,
+            (None, "uuid") => oid::UUID,
+            (None, "bytea") => oid::BYTEA,
+            (None, "json") => oid::JSON,
+            (None, "jsonb") => oid::JSONB,
+            (None, "inet") => oid::INET,
+            (None, "cidr") => oid::CIDR,
+            (None, "macaddr") => oid::MACADDR,
+            _ => return None,
+        };
+        if self.array { oid::array_of(element) } else { Some(element) }
+    }
+
     /// Whether the name is exactly this logical type's, modifiers included: for definitions.
     pub(super) fn defines(&self, logical: &LogicalType) -> bool {
         let (element, array) = match logical {
@@ -230,6 +262,22 @@ pub(super) fn string(node: Node<'_>) -> Option<&str> {
 }
 
 impl Form {
+    /// The type that PostgreSQL gives a literal of this form, where a number's differs from the column's; 0
+    /// where it has the column's.
+    pub(super) fn declared(self, literal: &str, logical: &LogicalType) -> u32 {
+        let number = match logical {
+            LogicalType::Domain(domain) => return self.declared(literal, &domain.base),
+            LogicalType::Text | LogicalType::Varchar(_) | LogicalType::Char(_) => false,
+            _ => matches!(self, Self::Integer | Self::Decimal),
+        };
+        match (number, self) {
+            (false, _) => 0,
+            (true, Self::Integer) if literal.parse::<i32>().is_ok() => oid::INT4,
+            (true, Self::Integer) if literal.parse::<i64>().is_ok() => oid::INT8,
+            _ => oid::NUMERIC,
+        }
+    }
+
     /// Whether a literal of this form may stand where `logical` is compared or, with `assigned`,
     /// stored, as PostgreSQL's implicit and assignment casts allow.
     pub(super) fn suits(self, logical: &LogicalType, assigned: bool) -> bool {
@@ -246,7 +294,9 @@ impl Form {
                 Text | Varchar(_) | Char(_) => assigned,
                 _ => false,
             },
-            Self::Decimal => matches!(logical, Numeric { .. } | UnboundedNumeric | Float4 | Float8),
+            Self::Decimal => {
+                matches!(logical, Int2 | Int4 | Int8 | Numeric { .. } | UnboundedNumeric | Float4 | Float8)
+            }
             Self::Boolean => *logical == LogicalType::Bool,
         }
     }

@@ -24,6 +24,7 @@ pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal
         Node::RenameStmt(rename) => renamed(rename, names),
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::AlterEnumStmt(alter) => relabelled(alter, names),
+        Node::DropStmt(drop) => dropped_types(drop, names),
         Node::CreatePublicationStmt(publication) => {
             published(publication.for_all_tables, publication.pubobjects(), names)
         }
@@ -79,6 +80,25 @@ fn relabelled(alter: &nodes::AlterEnumStmt, names: Names<'_>) -> Result<(), Clie
     let (schema, name) = type_name(alter.type_name());
     if alter.old_val().is_some() && names.policy.names_type(schema, name) {
         return Err(refusal::enum_label(name));
+    }
+    Ok(())
+}
+
+/// Nothing in the database depends on the types of protected columns, which are `bytea` there.
+fn dropped_types(drop: &nodes::DropStmt, names: Names<'_>) -> Result<(), ClientError> {
+    if !matches!(drop.remove_type, ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN) {
+        return Ok(());
+    }
+    for object in drop.objects() {
+        if let Node::TypeName(dropped) = object {
+            let (schema, name) = type_name(dropped.names());
+            let mut columns = names.policy.columns().iter();
+            if columns.any(|column| {
+                column.logical.is_made_of(schema, name) && names.catalog.relation(&column.table).is_some()
+            }) {
+                return Err(refusal::type_in_use(name));
+            }
+        }
     }
     Ok(())
 }

@@ -129,7 +129,11 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
     plan.seen.found_in(context.catalog.version());
     let mut uses = Uses::default();
     let mut statements = Statements::of(context.prepared);
+    let mut rolled_back = false;
     for raw in tree.iter() {
+        if rolled_back && !setting::is_control(raw.stmt()) {
+            return Err(Refusal::Refused(refusal::ddl_rolled_back()));
+        }
         let catalog = plan.catalog_after.clone();
         let catalog = catalog.as_ref().unwrap_or(context.catalog);
         let names = Names { policy: catalog.policy(context.policy), catalog, path };
@@ -137,6 +141,10 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
         if let Some(naming) = plan.statements.last().and_then(|statement| statement.naming.as_ref()) {
             statements.follow(naming);
         }
+        // What the DDL before has made is gone, and nothing tells which of it.
+        let changed =
+            plan.changes_catalog || plan.catalog_after.is_some() || context.catalog.is_provisional();
+        rolled_back |= changed && setting::rolls_back(raw.stmt());
     }
     (plan.parameters, plan.twins) = uses.finish();
     if !plan.twins.is_empty() {
@@ -166,7 +174,7 @@ fn analyze_statement(
         let form = "PREPARE of a name that the search_path decides";
         return Err(Refusal::Refused(refusal::clause(form, "Qualify the name with its schema.")));
     }
-    plan.changes_path |= setting::changes_path(statement);
+    plan.changes_path |= setting::changes_path(statement, names.catalog);
     plan.ends_transaction |= setting::ends_transaction(statement);
     for (location, schema) in mentions.by_path {
         let tokens = tokens.get_or_init(|| Tokens::of(text));
@@ -233,7 +241,7 @@ fn analyze_statement(
         plan.changes_catalog = true;
     }
     if let Some(after) = effect::after(statement, names, made) {
-        plan.catalog_after = Some(Arc::new(after));
+        plan.catalog_after = Some(Arc::new(after.provisional()));
     }
     Ok(())
 }

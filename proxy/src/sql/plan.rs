@@ -130,6 +130,11 @@ pub enum Parameter {
     Cell(Arc<ProtectedColumn>, Purpose),
     /// An array whose elements become cells of this column; upstream its type is `bytea[]`.
     Cells(Arc<ProtectedColumn>, Purpose),
+    /// Only tested for NULL: upstream its type is `bytea`, and an empty value stands for what is not NULL.
+    Tested {
+        /// The type that the text casts it to; `text` where it does not.
+        oid: u32,
+    },
     /// The value of a carrier setting (`set_config('trefoil.envelope', $1, …)`): the value is kept
     /// by the session and `set` goes upstream in its place.
     Carrier {
@@ -170,8 +175,9 @@ pub enum Edit {
         column: Arc<ProtectedColumn>,
         /// Stored or compared.
         purpose: Purpose,
-        /// Whether it is an array, whose elements become cells.
-        array: bool,
+        /// The type that its form gives it, as a declared parameter's: 0 if it is quoted. `None` for an
+        /// array, whose elements become cells.
+        single: Option<u32>,
     },
     /// Replace `SHOW trefoil.x` by a SELECT of what the session may show of that carrier.
     Shown {
@@ -275,7 +281,13 @@ impl Plan {
     pub fn rewrite<E>(
         &self,
         text: &[u8],
-        mut seal: impl FnMut(&ProtectedColumn, &str, Purpose, bool, &mut Vec<Option<Vec<u8>>>) -> Result<(), E>,
+        mut seal: impl FnMut(
+            &ProtectedColumn,
+            &str,
+            Purpose,
+            Option<u32>,
+            &mut Vec<Option<Vec<u8>>>,
+        ) -> Result<(), E>,
         shown: impl Fn(&'static str) -> String,
     ) -> Result<Vec<u8>, E> {
         let mut rewritten = Vec::with_capacity(text.len() + 64 * self.edits.len());
@@ -292,10 +304,10 @@ impl Plan {
                     rewritten
                         .extend_from_slice(format!("SELECT E'{value}' AS \"trefoil.{name}\"").as_bytes());
                 }
-                Edit::Cell { literal, column, purpose, array, .. } => {
+                Edit::Cell { literal, column, purpose, single, .. } => {
                     cells.clear();
-                    seal(column, literal, *purpose, *array, &mut cells)?;
-                    if *array {
+                    seal(column, literal, *purpose, *single, &mut cells)?;
+                    if single.is_none() {
                         array_literal(&cells, &mut rewritten);
                     } else {
                         rewritten.extend_from_slice(b"'\\x");

@@ -513,3 +513,26 @@ pub(super) fn parameter_in_clear(number: usize) -> ClientError {
 pub(super) fn width(message: &str) -> ClientError {
     ClientError::new(sqlstate::SYNTAX_ERROR, message, "")
 }
+
+/// What follows a rollback of DDL in the same text, or of DDL whose end is not yet known.
+pub(super) fn ddl_rolled_back() -> ClientError {
+    ClientError::refused(
+        Code::UncertainCatalog,
+        "nothing can follow a ROLLBACK of DDL in the same text: it may mean other tables than before",
+        "Send the ROLLBACK by itself.",
+    )
+}
+
+/// More output columns than PostgreSQL has.
+pub(super) fn too_many_targets() -> ClientError {
+    ClientError::new("54011", "target lists can have at most 1664 entries", "")
+}
+
+/// A type that columns of the policy have.
+pub(super) fn type_in_use(name: &str) -> ClientError {
+    ClientError::new(
+        "2BP01",
+        format!("cannot drop type {name} because protected columns have it"),
+        "Drop their tables, and take them out of the policy, first.",
+    )
+}

@@ -5,6 +5,7 @@ use super::class::string;
 use super::lex::Tokens;
 use super::plan::{Edit, Parameter, SettingChange};
 use super::{Refusal, children, offset, refusal};
+use crate::policy::catalog::Catalog;
 use pg_raw_parse::nodes::{self, VariableSetKind};
 use pg_raw_parse::{ConstValue, Node};
 use std::cell::OnceCell;
@@ -25,36 +26,35 @@ pub(super) struct Settings {
 }
 
 /// Whether a statement may change the search path, or which schemas it comes to.
-pub(super) fn changes_path(statement: Node<'_>) -> bool {
+pub(super) fn changes_path(statement: Node<'_>, catalog: &Catalog) -> bool {
     match statement {
         Node::InsertStmt(_)
         | Node::UpdateStmt(_)
         | Node::DeleteStmt(_)
         | Node::MergeStmt(_)
-        | Node::SelectStmt(_) => {
+        | Node::SelectStmt(_)
+        | Node::CopyStmt(_)
+        | Node::PrepareStmt(_)
+        | Node::DeclareCursorStmt(_) => {
             let mut sets = false;
             let walked = children::walk(statement, |node| {
                 if let Node::FuncCall(call) = node {
-                    let name = call.funcname().iter().next_back().and_then(Node::as_str);
-                    sets |= name == Some("set_config");
+                    // A function of one's own may do anything.
+                    let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
+                    sets |= name == "set_config" || catalog.is_own_function(name);
                 }
                 Ok::<(), children::NotFromParser>(())
             });
             sets || walked.is_err()
         }
-        Node::VariableSetStmt(set) => match set.name() {
-            Some(name) => ["search_path", "role", "session_authorization"].contains(&name),
+        Node::VariableSetStmt(set) => match set.name().map(str::to_lowercase) {
+            Some(name) => ["search_path", "role", "session_authorization"].contains(&name.as_str()),
             None => set.kind == VariableSetKind::VAR_RESET_ALL,
         },
         // Those that end a transaction are followed by their replies.
         Node::TransactionStmt(_)
         | Node::VariableShowStmt(_)
-        | Node::CopyStmt(_)
-        | Node::PrepareStmt(_)
         | Node::DeallocateStmt(_)
-        | Node::ExplainStmt(_)
-        | Node::DeclareCursorStmt(_)
-        | Node::FetchStmt(_)
         | Node::ClosePortalStmt(_)
         | Node::ListenStmt(_)
         | Node::UnlistenStmt(_)
@@ -64,6 +64,20 @@ pub(super) fn changes_path(statement: Node<'_>) -> bool {
         | Node::ConstraintsSetStmt(_) => false,
         _ => true,
     }
+}
+
+/// Whether a statement takes back what others have done, or some of it.
+pub(super) fn rolls_back(statement: Node<'_>) -> bool {
+    use nodes::TransactionStmtKind as Transaction;
+    matches!(statement, Node::TransactionStmt(transaction) if matches!(
+        transaction.kind,
+        Transaction::TRANS_STMT_ROLLBACK | Transaction::TRANS_STMT_ROLLBACK_TO
+    ))
+}
+
+/// Whether a statement names nothing of the catalog.
+pub(super) fn is_control(statement: Node<'_>) -> bool {
+    matches!(statement, Node::TransactionStmt(_) | Node::VariableSetStmt(_) | Node::VariableShowStmt(_))
 }
 
 /// Whether a statement takes back, or may, what was set in a transaction.

@@ -142,7 +142,9 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
         }
     }
     transaction.commit().await?;
-    let catalog = Catalog::new(relations.into_values(), reaching.functions).with_policy(own.clone());
+    let catalog = Catalog::new(relations.into_values(), reaching.functions)
+        .with_own_functions(functions.into_iter().map(|function| function.name).collect())
+        .with_policy(own.clone());
     Ok(sql::follow_views(policy, catalog, definitions))
 }
 

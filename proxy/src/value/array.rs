@@ -232,6 +232,10 @@ fn malformed() -> ClientError {
     ClientError::new(sqlstate::INVALID_TEXT_REPRESENTATION, "malformed array literal", "")
 }
 
+fn too_far() -> ClientError {
+    ClientError::new("54000", "array lower bound is too large", "")
+}
+
 fn not_binary() -> ClientError {
     ClientError::new(sqlstate::INVALID_BINARY_REPRESENTATION, "incorrect binary data format for an array", "")
 }
@@ -288,6 +292,9 @@ impl Reader<'_> {
             self.skip_space();
             let length = upper.checked_sub(lower).and_then(|length| length.checked_add(1));
             let length = length.filter(|length| *length > 0).ok_or_else(malformed)?;
+            if lower.checked_add(length).is_none() {
+                return Err(too_far());
+            }
             bounds.push(Dimension { length, lower });
         }
         if !bounds.is_empty() {

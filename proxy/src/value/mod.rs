@@ -25,7 +25,7 @@ mod uuid;
 
 pub use settings::Settings;
 
-use crate::error::ClientError;
+use crate::error::{ClientError, sqlstate};
 use crate::policy::{LogicalType, Purpose, oid};
 use array::Array;
 
@@ -287,17 +287,25 @@ fn either_way(
     read: impl Fn(Purpose, &mut Vec<u8>) -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
     let start = out.len();
-    read(Purpose::Assign, out)?;
+    let cut = |error: ClientError| match error.sqlstate {
+        sqlstate::STRING_DATA_RIGHT_TRUNCATION => does_not_fit(logical),
+        _ => error,
+    };
+    read(Purpose::Assign, out).map_err(cut)?;
     let mut compared = zeroize::Zeroizing::new(Vec::new());
     read(Purpose::Compare, &mut compared)?;
     if out.get(start..) == Some(compared.as_slice()) {
         return Ok(());
     }
     out.truncate(start);
-    Err(refusal::unsupported(
+    Err(does_not_fit(logical))
+}
+
+fn does_not_fit(logical: &LogicalType) -> ClientError {
+    refusal::unsupported(
         format!("a value that {logical} rounds or cuts is not supported in COALESCE, CASE, UNION or VALUES"),
         "Give a value that fits the type.",
-    ))
+    )
 }
 
 /// Appends the text form of canonical bytes to `out`, as PostgreSQL would show it in the session.

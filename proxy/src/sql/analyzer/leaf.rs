@@ -7,7 +7,7 @@ use super::super::uses::MAX_PARAMETERS;
 use super::super::{offset, refusal};
 use super::insert::quoted;
 use super::{Analysis, Analyzer};
-use crate::policy::{ProtectedColumn, Purpose};
+use crate::policy::{ProtectedColumn, Purpose, oid};
 use pg_raw_parse::{ConstValue, nodes};
 use std::iter;
 use std::ops::Range;
@@ -117,7 +117,10 @@ impl<'a> Analyzer<'a> {
         purpose: Purpose,
     ) -> Analysis<()> {
         if self.stored {
-            return Ok(());
+            return match leaf.value {
+                Value::Column(slot) => self.settle_slot_cell(slot, column, purpose),
+                Value::Literal(..) | Value::Parameter(_) => Ok(()),
+            };
         }
         let at = Some(leaf.token.start);
         let mismatch = || Err(refusal::type_mismatch(column).at(at).into());
@@ -143,13 +146,9 @@ impl<'a> Analyzer<'a> {
                 if !form.suits(&column.logical, purpose == Purpose::Assign) {
                     return mismatch();
                 }
-                self.edits.push(Edit::Cell {
-                    range: leaf.token,
-                    literal,
-                    column: Arc::clone(column),
-                    purpose,
-                    array: false,
-                });
+                let single = Some(form.declared(&literal, &column.logical));
+                let column = Arc::clone(column);
+                self.edits.push(Edit::Cell { range: leaf.token, literal, column, purpose, single });
             }
         }
         self.edits.extend(leaf.casts.into_iter().flat_map(|c| c.strips).map(deletion));
@@ -163,6 +162,9 @@ impl<'a> Analyzer<'a> {
         column: &Arc<ProtectedColumn>,
         purpose: Purpose,
     ) -> Analysis<()> {
+        if self.stored {
+            return Ok(());
+        }
         self.recast_array(&leaf.casts, column).map_err(|refusal| refusal.at(Some(leaf.token.start)))?;
         match leaf.value {
             Value::Parameter(_) => self.use_parameter(&leaf, Parameter::Cells(Arc::clone(column), purpose)),
@@ -172,7 +174,7 @@ impl<'a> Analyzer<'a> {
                     literal,
                     column: Arc::clone(column),
                     purpose,
-                    array: true,
+                    single: None,
                 });
                 Ok(())
             }
@@ -206,12 +208,20 @@ impl<'a> Analyzer<'a> {
     /// Notes what a parameter is used as; a copy that this needs is written in its place.
     /// Decides what parameters are that were tested for NULL: cells where they are nothing else.
     pub(super) fn close_null_tests(&mut self) -> Analysis<()> {
-        for leaf in std::mem::take(&mut self.null_tested) {
+        let tested = std::mem::take(&mut self.null_tested);
+        for leaf in &tested {
+            let Value::Parameter(number) = leaf.value else { continue };
+            let oid = leaf.casts.first().map_or(Some(oid::TEXT), Cast::builtin_oid);
+            if let (None, None, Some(oid)) = (self.uses.of(number - 1), self.preparing, oid) {
+                self.use_parameter(leaf, Parameter::Tested { oid })?;
+            }
+        }
+        for leaf in tested {
             match leaf.value {
                 Value::Parameter(number)
                     if matches!(
                         self.uses.of(number - 1),
-                        Some(Parameter::Cell(..) | Parameter::Cells(..))
+                        Some(Parameter::Cell(..) | Parameter::Cells(..) | Parameter::Tested { .. })
                     ) =>
                 {
                     let strips = leaf.casts.into_iter().flat_map(|cast| cast.strips);
@@ -223,6 +233,12 @@ impl<'a> Analyzer<'a> {
                     let settled = self.use_parameter(&leaf, Parameter::Plain);
                     self.beside_column = false;
                     settled?;
+                }
+                // It may be the value that is compared elsewhere.
+                Value::Literal(Form::Quoted, _) => {
+                    self.edits.push(Edit::Text { range: leaf.token, with: "''".to_owned() });
+                    let strips = leaf.casts.into_iter().flat_map(|cast| cast.strips);
+                    self.edits.extend(strips.map(deletion));
                 }
                 Value::Literal(..) | Value::Column(_) => {}
             }

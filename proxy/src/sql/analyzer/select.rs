@@ -9,6 +9,9 @@ use crate::policy::Purpose;
 use pg_raw_parse::nodes::{self, SetOperation};
 use pg_raw_parse::{Node, list};
 
+/// PostgreSQL's `MaxTupleAttributeNumber`.
+const MAX_TARGETS: usize = 1664;
+
 impl<'a> Analyzer<'a> {
     /// A query. Its outputs may be open: the place where it stands decides them.
     pub(super) fn select(&mut self, select: &'a nodes::SelectStmt) -> Analysis<Vec<Target>> {
@@ -347,6 +350,10 @@ impl<'a> Analyzer<'a> {
                 for out in outs {
                     let class = self.class_of(&out, at.map_or(0..0, |at| at..at));
                     targets.push(Target { name: out.name, class });
+                }
+                // Stars over stars double.
+                if targets.len() > MAX_TARGETS {
+                    return Err(refusal::too_many_targets().into());
                 }
                 continue;
             }
