@@ -178,10 +178,11 @@ fn names_protected(text: &str) -> bool {
         }
         let (mut named, mut locked, mut ctes) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut look = |node: Node<'_>| match node {
-            Node::RangeVar(range) if matches!(range.schemaname(), None | Some("public")) => {
-                if range.relname().is_some_and(|name| PROTECTED.contains(&name)) {
-                    named.push(range.location);
-                }
+            Node::RangeVar(range)
+                if matches!(range.schemaname(), None | Some("public"))
+                    && range.relname().is_some_and(|name| PROTECTED.contains(&name)) =>
+            {
+                named.push(range.location);
             }
             // FOR UPDATE OF names what stands in FROM.
             Node::LockingClause(locking) => locked.extend(locking.locked_rels().iter().filter_map(|node| {

@@ -32,9 +32,12 @@ impl Frame {
         let mut at = 2;
         while let Some(end) = self.body.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0)) {
             let fields = at + end + 1;
-            self.body[fields..fields + 4].fill(0);
-            let type_oid = &mut self.body[fields + 6..fields + 10];
-            if *type_oid >= FIRST_OWN[..] {
+            if let Some(table) = self.body.get_mut(fields..fields + 4) {
+                table.fill(0);
+            }
+            if let Some(type_oid) = self.body.get_mut(fields + 6..fields + 10)
+                && *type_oid >= FIRST_OWN[..]
+            {
                 type_oid.fill(0xff);
             }
             at = fields + 18;
