@@ -126,7 +126,7 @@ impl<'a> Analyzer<'a> {
     }
 
     /// Requires that nothing below `node`, which stands in the definition of `table`, names a
-    /// protected column, but for IS [NOT] NULL, or a whole row. PostgreSQL takes no subquery there,
+    /// protected column, but for `IS [NOT] NULL`, or a whole row. PostgreSQL takes no subquery there,
     /// which may be over other tables: it is refused before its literals go up to be refused.
     pub(super) fn without_cells(&self, node: Node<'a>, columns: &TablePolicy, table: &str) -> Analysis<()> {
         children::walk(node, |node| match node {

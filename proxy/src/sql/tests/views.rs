@@ -11,8 +11,11 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], rules: bool) -> Relation 
     Relation { kind: Kind::View { rules }, ..relation(oid, "public", name, columns, Reach::Protected) }
 }
 
+/// Name, columns, query, and whether it has rules.
+type Definition<'a> = (&'a str, &'a [(&'a str, u32)], &'a str, bool);
+
 /// The catalog with these views, as (name, columns, definition, whether it has rules).
-fn with_views(views: &[(&str, &[(&str, u32)], &str, bool)]) -> Arc<Catalog> {
+fn with_views(views: &[Definition<'_>]) -> Arc<Catalog> {
     let mut whole = (*catalog()).with_relation(relation(90, "other", "none", &[], Reach::None));
     let mut definitions = Vec::new();
     // The last first: their order must not matter.
@@ -94,7 +97,7 @@ fn columns_follow_from_the_definition() {
     assert_eq!(one("garbage"), "refused");
 }
 
-const OVER: &[(&str, &[(&str, u32)], &str, bool)] = &[
+const OVER: &[Definition<'static>] = &[
     (
         "inner_view",
         &[("id", 23), ("who", 17), ("n", 17)],
