@@ -25,6 +25,15 @@ pub(super) fn check(statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::AlterEnumStmt(alter) => relabelled(alter, names),
         Node::DropStmt(drop) => dropped_types(drop, names),
+        Node::AlterDomainStmt(alter) => {
+            let parts = alter.type_name().iter().filter_map(|part| match part {
+                Node::String(part) => Some(part),
+                _ => None,
+            });
+            let (schema, name) = type_name(parts);
+            let adds = !matches!(alter.def(), Node::None);
+            if adds && names.policy.names_type(schema, name) { Err(refusal::domain(name)) } else { Ok(()) }
+        }
         Node::CreatePublicationStmt(publication) => {
             published(publication.for_all_tables, publication.pubobjects(), names)
         }

@@ -536,3 +536,12 @@ pub(super) fn type_in_use(name: &str) -> ClientError {
         "Drop their tables, and take them out of the policy, first.",
     )
 }
+
+/// A CHECK or default of a domain that protected columns have: it would be over values.
+pub(super) fn domain(name: &str) -> ClientError {
+    ClientError::refused(
+        Code::Definition,
+        format!("a CHECK or DEFAULT of domain {name}, which protected columns have, cannot be added"),
+        "The database cannot try it on cells. Check in the application.",
+    )
+}
