@@ -191,7 +191,8 @@ impl Values {
         }
         if text.contains("{i}") {
             let mut marker = Marker::text(&self.integer.to_string());
-            marker.add("int4", &self.integer.to_be_bytes());
+            // With its length before it, as in a Bind: four bytes alone turn up by chance.
+            marker.add("int4", &[&4_i32.to_be_bytes()[..], &self.integer.to_be_bytes()].concat());
             marker.add("int8", &i64::from(self.integer).to_be_bytes());
             markers.push(marker);
         }
