@@ -362,6 +362,7 @@ fn parameters_in_two_classes_become_two() {
         "select 1 from patients where ssn = $1 and lower(city) = lower($1)",
         "select 1 from patients where ssn = $1 limit length($1)",
         "select 1 from patients where ssn = any($1) and cardinality($1) > 0",
+        "with w(x) as (values ('a')) select 1 from patients p, w where p.ssn = $1 and w.x = $1",
     ] {
         refused(shows, "0A000");
     }

@@ -46,21 +46,23 @@ impl<'a> Analyzer<'a> {
         for operand in operands.into_iter().filter(|operand| !matches!(operand, Node::None)) {
             match self.expression(operand)? {
                 Class::Cell(column) => return Err(refusal::cell_in_operator(&column, name).into()),
-                other => plain.push(other),
+                other => plain.push((operand, other)),
             }
         }
-        self.beside(&operands, |this| plain.into_iter().try_for_each(|class| this.settle_plain(class)))?;
+        self.settle_beside(plain)?;
         Ok(Class::Plain)
     }
 
-    /// Runs `step`, which decides what stands beside these operands: a parameter that meets a plain
-    /// column by itself may also be compared with a protected one.
-    fn beside<T>(
-        &mut self,
-        operands: &[Node<'a>],
-        step: impl FnOnce(&mut Self) -> Analysis<T>,
-    ) -> Analysis<T> {
-        self.beside_column = operands.iter().any(|operand| is_column(*operand));
+    /// Decides that operands are plain, in the light of each other.
+    fn settle_beside(&mut self, operands: Vec<(Node<'a>, Class)>) -> Analysis<()> {
+        let beside = operands.iter().any(|(node, class)| is_plain_column(*node, class));
+        self.beside(beside, |this| operands.into_iter().try_for_each(|(_, class)| this.settle_plain(class)))
+    }
+
+    /// Runs `step`, which decides what may stand `beside` a plain column: a parameter that meets one by
+    /// itself may also be compared with a protected one.
+    fn beside<T>(&mut self, beside: bool, step: impl FnOnce(&mut Self) -> Analysis<T>) -> Analysis<T> {
+        self.beside_column = beside;
         let result = step(self);
         self.beside_column = false;
         result
@@ -83,7 +85,8 @@ impl<'a> Analyzer<'a> {
             return self.row_equals_query(row.args().iter().collect(), link);
         }
         let (a, b) = (self.expression(left)?, self.expression(right)?);
-        self.beside(&[left, right], |this| {
+        let beside = is_plain_column(left, &a) || is_plain_column(right, &b);
+        self.beside(beside, |this| {
             let met = this.equate(a, b)?;
             this.settle_plain(met)
         })?;
@@ -126,7 +129,8 @@ impl<'a> Analyzer<'a> {
         let mut common = self.expression(left)?;
         for candidate in candidates {
             let class = self.expression(candidate)?;
-            common = self.beside(&[left], |this| this.equate(common, class))?;
+            let beside = is_plain_column(left, &common);
+            common = self.beside(beside, |this| this.equate(common, class))?;
         }
         self.settle_plain(common)?;
         Ok(Class::Plain)
@@ -242,23 +246,23 @@ impl<'a> Analyzer<'a> {
             }
         }
         let mut plain = Vec::with_capacity(single.len());
-        for node in &single {
-            match self.expression(*node)? {
+        for node in single {
+            match self.expression(node)? {
                 Class::Cell(column) => return Err(refusal::no_order(&column).into()),
-                other => plain.push(other),
+                other => plain.push((node, other)),
             }
         }
-        self.beside(&single, |this| plain.into_iter().try_for_each(|class| this.settle_plain(class)))?;
+        self.settle_beside(plain)?;
         Ok(Class::Plain)
     }
 }
 
-/// Whether it is a column by itself, casts aside.
-fn is_column(mut node: Node<'_>) -> bool {
+/// Whether it is a plain column by itself, casts aside; not one of literals and parameters.
+fn is_plain_column(mut node: Node<'_>, class: &Class) -> bool {
     while let Node::TypeCast(cast) = node {
         node = cast.arg();
     }
-    matches!(node, Node::ColumnRef(_))
+    matches!((node, class), (Node::ColumnRef(_), Class::Plain))
 }
 
 fn operator_name(name: &list::NodeList) -> Option<&str> {
