@@ -2,14 +2,12 @@
 //! named in a policy. The table of allowed arrows between these modules is held by a test.
 
 pub mod config;
-pub mod copy;
-pub mod error;
 pub mod explain;
-pub mod policy;
 pub mod server;
 pub mod session;
 pub mod shares;
 pub mod sql;
 pub mod upstream;
-pub mod value;
 pub mod wire;
+
+pub use trefoil_columns::{copy, error, policy, value};
