@@ -10,10 +10,11 @@ use trefoil_tests::programs::source;
 /// Which of our crates a crate may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("keys", &[]),
-    ("proxy", &["trefoil-columns", "trefoil-keys"]),
+    ("https", &[]),
+    ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
-    ("tenant-admin", &["trefoil-keys"]),
-    ("app-shim", &["trefoil-keys"]),
+    ("tenant-admin", &["trefoil-https", "trefoil-keys"]),
+    ("app-shim", &["trefoil-https", "trefoil-keys"]),
     ("tests", &[]),
 ];
 

@@ -1,0 +1,83 @@
+//! Bodies, read up to a limit into a buffer that is wiped. The buffers of TLS and HTTP below it are
+//! not ours to wipe.
+
+use crate::Problem;
+use axum::body::{Body, HttpBody};
+use std::future::poll_fn;
+use std::pin::Pin;
+use zeroize::Zeroizing;
+
+/// How much of a body that is too large is read on, so that its sender gets to read why it is refused.
+const DRAINED: usize = 16;
+const FIRST: usize = 16 * 1024;
+
+/// The whole body, of at most `limit` bytes.
+///
+/// # Errors
+/// [`Problem::TOO_LARGE`], [`Problem::BROKEN_BODY`].
+pub async fn read(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut whole = Zeroizing::new(Vec::with_capacity(announced.clamp(FIRST.min(limit), limit)));
+    let mut length = 0_usize;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let Ok(data) = frame.map_err(|_| Problem::BROKEN_BODY)?.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        if length <= limit {
+            append(&mut whole, &data, limit);
+        } else if length > limit.saturating_mul(DRAINED) {
+            break;
+        }
+    }
+    if length > limit { Err(Problem::TOO_LARGE) } else { Ok(whole) }
+}
+
+/// Appends; where the buffer must grow, the place that it leaves is wiped.
+fn append(whole: &mut Zeroizing<Vec<u8>>, data: &[u8], limit: usize) {
+    let needed = whole.len() + data.len();
+    if needed > whole.capacity() {
+        let mut larger = Zeroizing::new(Vec::with_capacity((needed * 2).min(limit)));
+        larger.extend_from_slice(whole);
+        *whole = larger;
+    }
+    whole.extend_from_slice(data);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    /// A body that arrives in pieces, without an announced length.
+    struct Pieces(Vec<Bytes>);
+
+    impl HttpBody for Pieces {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            std::task::Poll::Ready(self.0.pop().map(|piece| Ok(http_body::Frame::data(piece))))
+        }
+    }
+
+    #[test]
+    fn whole_bodies_up_to_the_limit() {
+        for length in [0, 1, FIRST, FIRST + 1, 100_000] {
+            let content: Vec<u8> = (0..=255).cycle().take(length).collect();
+            let read_whole = run(read(Body::from(content.clone()), length));
+            assert!(*read_whole.unwrap() == content);
+            let pieces = content.chunks(777).rev().map(Bytes::copy_from_slice).collect();
+            assert!(*run(read(Body::new(Pieces(pieces)), length)).unwrap() == content, "{length}");
+            if length > 0 {
+                let refused = run(read(Body::from(content), length - 1));
+                assert_eq!(refused.err(), Some(Problem::TOO_LARGE));
+            }
+        }
+    }
+}
