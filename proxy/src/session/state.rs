@@ -141,6 +141,7 @@ impl State {
         if !plan.protected && !cells {
             return self.presented.may_run(&self.environment.shares, writes).map(|()| None);
         }
+        self.environment.shares.check_open()?;
         if !(writes || cells || plan.keyed()) {
             return Ok(None);
         }

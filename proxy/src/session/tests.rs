@@ -61,7 +61,7 @@ static SHARES: LazyLock<Arc<Shares>> = LazyLock::new(|| {
         withdrawn: BTreeSet::new(),
     };
     let limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
-    Arc::new(Shares::new(bundle, limits).unwrap())
+    Arc::new(Shares::from_bundle(bundle, limits).unwrap())
 });
 
 fn state() -> State {

@@ -1,11 +1,12 @@
 //! The burst: the only place where a tenant key exists, for as long as no await can happen.
 
+use super::keyring::{Keyring, seconds};
 use super::rejection::Rejection;
-use super::store::Store;
 use super::{ApplicationShare, LiveEnvelope};
 use crate::error::{ClientError, Code};
 use crate::policy::ProtectedColumn;
 use std::sync::Arc;
+use std::time::SystemTime;
 use trefoil_keys::cell::{CellError, ColumnKey};
 use trefoil_keys::secret::TenantKey;
 
@@ -20,7 +21,7 @@ use trefoil_keys::secret::TenantKey;
 /// }
 /// ```
 pub struct Burst<'a> {
-    store: Arc<Store>,
+    keyring: Arc<Keyring>,
     live: &'a LiveEnvelope,
     application: &'a ApplicationShare,
     /// By keyspace; there are few.
@@ -30,8 +31,12 @@ pub struct Burst<'a> {
 }
 
 impl<'a> Burst<'a> {
-    pub(super) fn new(store: Arc<Store>, live: &'a LiveEnvelope, application: &'a ApplicationShare) -> Self {
-        Self { store, live, application, tenant_keys: Vec::new(), columns: Vec::new() }
+    pub(super) fn new(
+        keyring: Arc<Keyring>,
+        live: &'a LiveEnvelope,
+        application: &'a ApplicationShare,
+    ) -> Self {
+        Self { keyring, live, application, tenant_keys: Vec::new(), columns: Vec::new() }
     }
 
     /// Encrypts canonical bytes into a cell of the column, appended to `out`.
@@ -77,9 +82,10 @@ impl<'a> Burst<'a> {
                 if !self.live.keyspaces().any(|granted| granted == column.keyspace) {
                     return Err(not_granted(column));
                 }
+                let now = || seconds(SystemTime::now());
                 let (epoch, tk) = self
-                    .store
-                    .rebuild(self.live, &column.keyspace, self.application)
+                    .live
+                    .rebuild(&self.keyring, &column.keyspace, self.application, now)
                     .map_err(|rejection| rejection.logged(self.live.user()))?;
                 self.tenant_keys.push((column.keyspace.clone(), epoch, tk));
                 self.tenant_keys.len() - 1

@@ -3,19 +3,23 @@
 //! expires, so what does not fit is refused and nothing is put out early.
 
 use super::ApplicationShare;
+use super::keyring::Keyring;
 use super::rejection::Rejection;
+use super::users::User;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use trefoil_keys::check;
 use trefoil_keys::envelope::{EpochShare, Scope, UserEnvelope};
-use trefoil_keys::secret::Share;
-use trefoil_keys::share::MaskedShare;
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::share::{self, MaskedShare};
 
 /// SHA-256 of an envelope's compact form.
 pub(super) type Hash = [u8; 32];
 
 /// What an envelope says beside its shares. Times are seconds since 1970.
+#[derive(Clone)]
 pub(super) struct Terms {
     pub(super) user: String,
     pub(super) application: String,
@@ -24,11 +28,14 @@ pub(super) struct Terms {
     pub(super) expires: u64,
     scope: Scope,
     max_uses: Option<u32>,
+    /// The key to which it was sealed.
+    kid: Arc<str>,
 }
 
 impl Terms {
-    pub(super) fn of(envelope: &UserEnvelope, max_validity: Duration) -> Self {
+    pub(super) fn of(envelope: &UserEnvelope, max_validity: Duration, kid: Arc<str>) -> Self {
         Self {
+            kid,
             user: envelope.sub.clone(),
             application: envelope.aud.clone(),
             issued: envelope.iat,
@@ -42,15 +49,20 @@ impl Terms {
 /// A validated envelope, shared by all sessions that present it. Holds TKu masked under TKa.
 pub struct LiveEnvelope {
     pub(super) terms: Terms,
+    holder: Arc<User>,
+    /// Of the shares that were the user's when this was masked.
+    generation: u64,
     hash: Hash,
     masked: BTreeMap<String, (u8, MaskedShare)>,
-    uses: AtomicU32,
+    /// Counted together with what masks the same envelope under another TKa.
+    uses: Arc<AtomicU32>,
 }
 
 impl LiveEnvelope {
     /// Masks the envelope's shares; the application's must be there for each keyspace.
     pub(super) fn mask(
         terms: Terms,
+        holder: Arc<User>,
         shares: &BTreeMap<String, EpochShare>,
         hash: Hash,
         application: &ApplicationShare,
@@ -63,7 +75,59 @@ impl LiveEnvelope {
                 Ok((keyspace.clone(), (user.epoch, masked)))
             })
             .collect::<Result<_, Rejection>>()?;
-        Ok(Self { terms, hash, masked, uses: AtomicU32::new(0) })
+        let generation = holder.look().held()?.generation;
+        Ok(Self { terms, holder, generation, hash, masked, uses: Arc::default() })
+    }
+
+    /// The same envelope, masked under another TKa.
+    pub(super) fn mask_anew(
+        &self,
+        shares: &BTreeMap<String, EpochShare>,
+        application: &ApplicationShare,
+    ) -> Result<Self, Rejection> {
+        let holder = Arc::clone(&self.holder);
+        let anew = Self::mask(self.terms.clone(), holder, shares, self.hash, application)?;
+        Ok(Self { uses: Arc::clone(&self.uses), ..anew })
+    }
+
+    /// Whether the user's shares are still those beside which this was masked.
+    pub(super) fn is_of_this_generation(&self) -> Result<bool, Rejection> {
+        Ok(self.holder.look().held()?.generation == self.generation)
+    }
+
+    /// Whether the three shares give TK, in each keyspace of the envelope.
+    pub(super) fn check_keys(
+        &self,
+        keyring: &Keyring,
+        application: &ApplicationShare,
+        now: impl Fn() -> u64,
+    ) -> Result<(), Rejection> {
+        self.keyspaces().try_for_each(|keyspace| self.rebuild(keyring, keyspace, application, &now).map(drop))
+    }
+
+    /// TK of one keyspace with its epoch, compared with the check value.
+    pub(super) fn rebuild(
+        &self,
+        keyring: &Keyring,
+        keyspace: &str,
+        application: &ApplicationShare,
+        now: impl FnOnce() -> u64,
+    ) -> Result<(u8, TenantKey), Rejection> {
+        keyring.accepts(&self.terms.kid, now)?;
+        let look = self.holder.look();
+        let proxy = look.held()?.shares.get(keyspace).ok_or(Rejection::Keyspace)?;
+        let application = application.0.get(keyspace).ok_or(Rejection::ApplicationShare)?;
+        let (epoch, masked) = self.masked.get(keyspace).ok_or(Rejection::Keyspace)?;
+        let check = keyring.check_values.get(keyspace).ok_or(Rejection::Keyspace)?;
+        if *epoch != proxy.epoch || *epoch != check.epoch {
+            return Err(Rejection::Keyspace);
+        }
+        let user = masked.unmask(application, &self.hash, keyspace);
+        let tk = share::combine(&user, application, &proxy.share);
+        if !check::verify(&tk, keyspace, *epoch, &check.value) {
+            return Err(Rejection::CheckValue);
+        }
+        Ok((*epoch, tk))
     }
 
     /// The user (UId).
@@ -83,12 +147,6 @@ impl LiveEnvelope {
 
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = &str> {
         self.masked.keys().map(String::as_str)
-    }
-
-    /// TKu of a keyspace with its epoch; wrong if `application` is not the share it was masked under.
-    pub(super) fn unmask(&self, keyspace: &str, application: &Share) -> Option<(u8, Share)> {
-        let (epoch, masked) = self.masked.get(keyspace)?;
-        Some((*epoch, masked.unmask(application, &self.hash, keyspace)))
     }
 
     /// Counts one use.
@@ -144,6 +202,23 @@ impl LiveEnvelopes {
         Ok(live)
     }
 
+    /// Puts the same envelope, masked anew, in the place of the one before.
+    pub(super) fn replace(&self, live: LiveEnvelope) -> Arc<LiveEnvelope> {
+        let mut entries = self.entries();
+        let live = Arc::new(live);
+        entries.by_expiry.insert((live.terms.expires, live.hash));
+        entries.by_hash.insert(live.hash, Arc::clone(&live));
+        live
+    }
+
+    /// Puts out all envelopes of a user, who can use none of them any more.
+    pub(super) fn forget(&self, user: &str) {
+        let Entries { by_hash, by_expiry } = &mut *self.entries();
+        for (hash, live) in by_hash.extract_if(|_, live| live.user() == user) {
+            by_expiry.remove(&(live.terms.expires, hash));
+        }
+    }
+
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,6 +227,7 @@ impl LiveEnvelopes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shares::users::Users;
 
     fn live(hash: u8, expires: u64) -> LiveEnvelope {
         let terms = Terms {
@@ -161,8 +237,12 @@ mod tests {
             expires,
             scope: Scope::Read,
             max_uses: Some(2),
+            kid: "k".into(),
         };
-        LiveEnvelope::mask(terms, &BTreeMap::new(), [hash; 32], &ApplicationShare(BTreeMap::new())).unwrap()
+        let users = Users::default();
+        users.set("u", Some(BTreeMap::new()));
+        let (holder, none) = (users.get("u").unwrap(), ApplicationShare(BTreeMap::new()));
+        LiveEnvelope::mask(terms, holder, &BTreeMap::new(), [hash; 32], &none).unwrap()
     }
 
     #[test]

@@ -1,27 +1,30 @@
 //! The shares of live requests: envelopes unwrapped once and kept masked, the proxy's own shares,
-//! and the burst, the only place where a tenant key exists.
+//! and the burst, the only place where a tenant key exists. Each change is seen by the next burst of
+//! every open session.
 
 mod burst;
+mod from_bundle;
+mod keyring;
 mod live;
 mod rejection;
-mod store;
+mod users;
 
 pub use burst::Burst;
+pub use from_bundle::SharesError;
+pub use keyring::{Closed, EnvelopeKey, Keyring};
 pub use live::LiveEnvelope;
-pub use store::SharesError;
 
 use crate::error::ClientError;
 use arc_swap::ArcSwap;
 use live::{LiveEnvelopes, Terms};
 use rejection::Rejection;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use store::Store;
-use trefoil_keys::bundle::{self, CheckValue, ProxyBundle};
+use trefoil_keys::bundle::{self, CheckValue};
 use trefoil_keys::envelope::{self, Reason};
 use trefoil_keys::secret::Share;
+use users::Users;
 
 /// Live envelopes kept at most, below 1 KiB each.
 const CAPACITY: usize = 65_536;
@@ -40,38 +43,45 @@ pub struct Limits {
 
 /// The tenant's shares that this proxy holds, with the envelopes that are live.
 pub struct Shares {
-    store: ArcSwap<Store>,
+    keyring: ArcSwap<Keyring>,
+    users: Users,
     live: LiveEnvelopes,
     limits: Limits,
 }
 
 impl Shares {
-    /// Takes over a bundle.
-    pub fn new(bundle: ProxyBundle, limits: Limits) -> Result<Self, SharesError> {
-        let store = ArcSwap::from_pointee(Store::new(bundle)?);
-        Ok(Self { store, live: LiveEnvelopes::new(CAPACITY), limits })
+    /// Without users.
+    pub fn new(keyring: Keyring, limits: Limits) -> Self {
+        Self {
+            keyring: ArcSwap::from_pointee(keyring),
+            users: Users::default(),
+            live: LiveEnvelopes::new(CAPACITY),
+            limits,
+        }
     }
 
-    /// Reads the bundle at `path`.
-    pub fn read(path: &Path, limits: Limits) -> Result<Self, SharesError> {
-        Self::new(bundle::read(path)?, limits)
+    /// Puts keys, check values and applications in place of those before.
+    pub fn set_keyring(&self, keyring: Keyring) {
+        self.keyring.store(Arc::new(keyring));
     }
 
-    /// Reads the bundle at `path` in place of the one before: who is withdrawn in it is refused from
-    /// the next burst on. Changes nothing if the bundle cannot be used.
-    pub fn reread(&self, path: &Path) -> Result<(), SharesError> {
-        self.replace(bundle::read(path)?)
-    }
-
-    /// Puts a bundle in place of the one before.
-    pub fn replace(&self, bundle: ProxyBundle) -> Result<(), SharesError> {
-        self.store.store(Arc::new(Store::new(bundle)?));
-        Ok(())
+    /// Puts a user's TKp's in place of those before, or withdraws the user.
+    pub fn set_user(&self, user: &str, shares: Option<bundle::Shares>) {
+        let withdrawn = shares.is_none();
+        self.users.set(user, shares);
+        if withdrawn {
+            self.live.forget(user);
+        }
     }
 
     /// The check values by keyspace.
     pub fn check_values(&self) -> BTreeMap<String, CheckValue> {
-        self.store.load().check_values().clone()
+        self.keyring.load().check_values.clone()
+    }
+
+    /// Refuses what touches protected tables while there is no tenant key.
+    pub fn check_open(&self) -> Result<(), ClientError> {
+        self.keyring.load().closed.map_or(Ok(()), |closed| Err(closed.into()))
     }
 
     /// Checks a presented envelope (in the key scheme's order) and returns the live one: the first
@@ -84,9 +94,8 @@ impl Shares {
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
-        // A clock before 1970 makes every envelope one from the future.
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.checked(user, envelope, application, now).map_err(|rejection| rejection.logged(user))
+        self.checked(user, envelope, application, keyring::seconds(now))
+            .map_err(|rejection| rejection.logged(user))
     }
 
     fn checked(
@@ -99,20 +108,29 @@ impl Shares {
         if envelope.len() > envelope::MAX_LENGTH {
             return Err(Rejection::Envelope(Reason::Size));
         }
-        let store = self.store.load();
+        let keyring = self.keyring.load();
         let hash = envelope::hash(envelope);
         let live = match self.live.get(&hash) {
             Some(live) => {
-                store.validate(&live.terms, user, now, self.limits.clock_skew)?;
-                check_keys(&store, &live, application)?;
-                live
+                keyring.validate(&live.terms, user, now, self.limits.clock_skew)?;
+                if live.is_of_this_generation()? {
+                    live.check_keys(&keyring, application, || now)?;
+                    live
+                } else {
+                    // The user's TKa is another one than that which masks this.
+                    let (opened, _) = keyring.open(envelope, now)?;
+                    let anew = live.mask_anew(&opened.shares, application)?;
+                    anew.check_keys(&keyring, application, || now)?;
+                    self.live.replace(anew)
+                }
             }
             None => {
-                let opened = store.open(envelope)?;
-                let terms = Terms::of(&opened, self.limits.max_validity);
-                store.validate(&terms, user, now, self.limits.clock_skew)?;
-                let live = LiveEnvelope::mask(terms, &opened.shares, hash, application)?;
-                check_keys(&store, &live, application)?;
+                let (opened, kid) = keyring.open(envelope, now)?;
+                let terms = Terms::of(&opened, self.limits.max_validity, kid);
+                keyring.validate(&terms, user, now, self.limits.clock_skew)?;
+                let holder = self.users.get(user)?;
+                let live = LiveEnvelope::mask(terms, holder, &opened.shares, hash, application)?;
+                live.check_keys(&keyring, application, || now)?;
                 self.live.insert(live, now)?
             }
         };
@@ -122,13 +140,8 @@ impl Shares {
 
     /// Opens a burst: no key is rebuilt before the first cell asks for one.
     pub fn burst<'a>(&self, live: &'a LiveEnvelope, application: &'a ApplicationShare) -> Burst<'a> {
-        Burst::new(self.store.load_full(), live, application)
+        Burst::new(self.keyring.load_full(), live, application)
     }
-}
-
-/// Whether the three shares give TK, in each keyspace of the envelope.
-fn check_keys(store: &Store, live: &LiveEnvelope, application: &ApplicationShare) -> Result<(), Rejection> {
-    live.keyspaces().try_for_each(|keyspace| store.rebuild(live, keyspace, application).map(drop))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Every rejection beside its success.
 
 use super::*;
-use crate::error::sqlstate;
+use crate::error::{Code, sqlstate};
 use crate::policy::{Policy, ProtectedColumn};
 use std::sync::LazyLock;
-use trefoil_keys::bundle::{IssuedShare, PrivateKeyPem, Version};
+use trefoil_keys::bundle::{IssuedShare, PrivateKeyPem, ProxyBundle, Version};
 use trefoil_keys::check;
 use trefoil_keys::envelope::{EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
 use trefoil_keys::secret::TenantKey;
@@ -58,7 +58,7 @@ impl Tenant {
     }
 
     fn shares(&self) -> Shares {
-        Shares::new(self.bundle(), LIMITS).unwrap()
+        Shares::from_bundle(self.bundle(), LIMITS).unwrap()
     }
 
     fn application(&self) -> ApplicationShare {
@@ -196,7 +196,7 @@ fn only_this_proxys_intact_envelopes_open() {
     assert_eq!(check(&foreign), Err(Rejection::Envelope(Reason::Kid)));
     let mut bundle = tenant.bundle();
     bundle.envelope_keys.insert(0, PrivateKeyPem::new(KEYS[1].clone()));
-    let both = Shares::new(bundle, LIMITS).unwrap();
+    let both = Shares::from_bundle(bundle, LIMITS).unwrap();
     assert!(both.checked("alice", &foreign, &application, NOW).is_ok());
     assert!(both.checked("alice", &envelope, &application, NOW).is_ok());
 
@@ -321,4 +321,82 @@ fn a_bundle_without_usable_key_is_refused() {
     bundle.envelope_keys = vec![PrivateKeyPem::new(Zeroizing::new("no key".to_owned()))];
     assert!(matches!(shares.replace(bundle), Err(SharesError::Key(_))));
     assert!(shares.checked("alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_ok());
+}
+
+#[test]
+fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
+    let mut tenant = Tenant::new();
+    let (shares, before) = (tenant.shares(), tenant.application());
+    let envelope = seal(&UserEnvelope { max_uses: Some(3), ..tenant.claims() });
+    let live = shares.admit("alice", &envelope, &before, at(NOW)).unwrap();
+
+    // TKa ⊕ TKp stays the same, so TKu and TK do.
+    let flip = |share: &Share| Share::from_bytes(share.as_bytes().map(|byte| byte ^ 0x55));
+    for triple in [&mut tenant.main, &mut tenant.billing] {
+        (triple.application, triple.proxy) = (flip(&triple.application), flip(&triple.proxy));
+    }
+    shares.set_user("alice", tenant.bundle().users.remove("alice"));
+    let after = tenant.application();
+    let check = |share: &ApplicationShare| shares.checked("alice", &envelope, share, NOW).map(drop);
+    assert_eq!(check(&before), Err(Rejection::CheckValue));
+    let error = shares.burst(&live, &before).seal(&columns()[0], b"x", &mut Vec::new()).err().unwrap();
+    assert_eq!(error, ClientError::from(Rejection::CheckValue));
+    // One use was before the renewal.
+    assert_eq!((check(&after), check(&after), check(&after)), (Ok(()), Ok(()), Err(Rejection::Used)));
+}
+
+#[test]
+fn a_retired_key_opens_nothing_any_more() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&tenant.claims());
+    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let keyring = |retires| {
+        let key = |pem| Arc::new(EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap());
+        let former = EnvelopeKey { key: key(&KEYS[0]), retires };
+        let keys = vec![EnvelopeKey { key: key(&KEYS[1]), retires: None }, former];
+        let ProxyBundle { applications, check_values, .. } = tenant.bundle();
+        Keyring { closed: None, applications, keys, check_values }
+    };
+    shares.set_keyring(keyring(Some(NOW + 1)));
+    assert!(shares.checked("alice", &envelope, &application, NOW).is_ok());
+    let again = seal(&UserEnvelope { jti: "2".to_owned(), ..tenant.claims() });
+    for late in [&envelope, &again] {
+        let late = shares.checked("alice", late, &application, NOW + 1).err();
+        assert_eq!(late, Some(Rejection::Envelope(Reason::Kid)));
+    }
+    // A burst goes by the real clock.
+    shares.set_keyring(keyring(Some(u64::MAX)));
+    assert!(shares.burst(&live, &application).seal(&columns()[0], b"x", &mut Vec::new()).is_ok());
+    shares.set_keyring(keyring(Some(1)));
+    let error = shares.burst(&live, &application).seal(&columns()[0], b"x", &mut Vec::new()).err().unwrap();
+    assert_eq!(error, ClientError::from(Rejection::Envelope(Reason::Kid)));
+}
+
+#[test]
+fn a_user_that_is_added_is_served_and_one_that_is_withdrawn_leaves_nothing_live() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    shares.set_user("bob", tenant.bundle().users.remove("alice"));
+    let envelope = seal(&UserEnvelope { sub: "bob".to_owned(), ..tenant.claims() });
+    assert!(shares.checked("bob", &envelope, &application, NOW).is_ok());
+    assert!(shares.live.get(&envelope::hash(&envelope)).is_some());
+    shares.set_user("bob", None);
+    assert!(shares.live.get(&envelope::hash(&envelope)).is_none());
+    assert_eq!(shares.checked("bob", &envelope, &application, NOW).err(), Some(Rejection::User));
+    assert!(shares.checked("alice", &seal(&tenant.claims()), &application, NOW).is_ok());
+}
+
+#[test]
+fn without_a_tenant_key_nothing_is_open() {
+    let tenant = Tenant::new();
+    for (closed, code) in
+        [(Closed::NotBootstrapped, Code::NotBootstrapped), (Closed::Burnt, Code::BootstrapBurnt)]
+    {
+        let shares = tenant.shares();
+        assert_eq!(shares.check_open(), Ok(()));
+        shares.set_keyring(Keyring::closed(closed));
+        assert_eq!(shares.check_open().err().and_then(|error| error.code), Some(code));
+        assert!(shares.checked("alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_err());
+    }
 }

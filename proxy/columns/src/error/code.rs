@@ -139,6 +139,12 @@ codes! {
     ShareRejected = "TF607", state::INVALID_AUTHORIZATION;
     /// A share whose envelope has expired.
     ShareExpired = "TF608", state::INVALID_AUTHORIZATION;
+    /// The bootstrap is not finished: there is no tenant key.
+    NotBootstrapped = "TF609", state::INVALID_AUTHORIZATION;
+    /// The bootstrap was burnt: there is no tenant key.
+    BootstrapBurnt = "TF610", state::INVALID_AUTHORIZATION;
+    /// The check value of a database that had one is gone.
+    CheckValueMissing = "TF611", state::INVALID_AUTHORIZATION;
 
     /// A setting that decides how values are read changed, and is not reported yet.
     FormChanged = "TF701", state::FEATURE_NOT_SUPPORTED;
