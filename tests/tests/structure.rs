@@ -10,7 +10,7 @@ use trefoil_tests::programs::source;
 /// Which of our crates a crate may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("keys", &[]),
-    ("https", &[]),
+    ("keys/https", &[]),
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
     ("tenant-admin", &["trefoil-https", "trefoil-keys"]),
