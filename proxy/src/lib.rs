@@ -10,4 +10,4 @@ pub mod sql;
 pub mod upstream;
 pub mod wire;
 
-pub use trefoil_columns::{copy, error, policy, value};
+pub use trefoil_columns::{copy, error, lex, policy, value};

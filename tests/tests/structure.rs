@@ -19,8 +19,13 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Which of its modules a module of the columns' crate may use.
-const COLUMNS: &[(&str, &[&str])] =
-    &[("copy", &["error"]), ("error", &[]), ("policy", &["trefoil_keys"]), ("value", &["error", "policy"])];
+const COLUMNS: &[(&str, &[&str])] = &[
+    ("copy", &["error"]),
+    ("error", &[]),
+    ("lex", &[]),
+    ("policy", &["trefoil_keys"]),
+    ("value", &["error", "policy"]),
+];
 
 /// Which modules of the proxy, and of the columns' crate that it shows as its own, a module of the
 /// proxy may use.
@@ -28,7 +33,7 @@ const PROXY: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
     ("config", &["explain", "policy", "trefoil_keys"]),
-    ("sql", &["copy", "error", "policy", "trefoil_keys"]),
+    ("sql", &["copy", "error", "lex", "policy", "trefoil_keys"]),
     ("shares", &["error", "policy", "trefoil_keys"]),
     // What a view's columns hold follows from its definition, which is analysed like a statement.
     ("upstream", &["error", "policy", "shares", "sql", "trefoil_keys"]),

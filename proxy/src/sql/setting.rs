@@ -2,9 +2,9 @@
 //! the text; `set` goes upstream in its place, so that the server keeps track of transactions.
 
 use super::class::string;
-use super::lex::Tokens;
 use super::plan::{Edit, Parameter, SettingChange};
 use super::{Refusal, children, offset, refusal};
+use crate::lex::Tokens;
 use crate::policy::catalog::Catalog;
 use pg_raw_parse::nodes::{self, VariableSetKind};
 use pg_raw_parse::{ConstValue, Node};

@@ -22,13 +22,13 @@ mod view;
 pub(super) use insert::quoted;
 
 use super::class::{Class, Leaf, Value};
-use super::lex::Tokens;
 use super::plan::{CopyPlan, Edit, Parameter, Plan, ResultColumn};
 use super::resolve::{Names, Unresolved};
 use super::scope::{Out, Scope};
 use super::uses::Uses;
 use super::{Refusal, refusal};
 use crate::error::ClientError;
+use crate::lex::Tokens;
 use crate::policy::catalog::Column;
 use pg_raw_parse::Node;
 use slot::Slot;

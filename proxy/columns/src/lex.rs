@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What a token is, as far as edits need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// An identifier or keyword without quotes.
     Word,
     /// A quoted identifier, `U&"…"` included.
@@ -24,21 +24,21 @@ pub(super) enum Kind {
 
 /// One token.
 #[derive(Clone, Debug)]
-pub(super) struct Token {
+pub struct Token {
     /// What it is.
-    pub(super) kind: Kind,
+    pub kind: Kind,
     /// Its bytes.
-    pub(super) range: Range<usize>,
+    pub range: Range<usize>,
 }
 
 /// The tokens of a text, comments and white space left out.
-pub(super) struct Tokens {
+pub struct Tokens {
     tokens: Vec<Token>,
 }
 
 impl Tokens {
     /// Reads all tokens of `text`, which the grammar has accepted.
-    pub(super) fn of(text: &str) -> Self {
+    pub fn of(text: &str) -> Self {
         let mut lexer = Lexer { text: text.as_bytes(), at: 0 };
         let mut tokens: Vec<Token> = Vec::new();
         while let Some(token) = lexer.next_token() {
@@ -48,24 +48,24 @@ impl Tokens {
     }
 
     /// The highest `$n`; 0 if there is none.
-    pub(super) fn highest_parameter(&self, text: &str) -> usize {
+    pub fn highest_parameter(&self, text: &str) -> usize {
         let parameters = self.tokens.iter().filter(|token| token.kind == Kind::Parameter);
         let numbers = parameters.filter_map(|t| text.get(t.range.clone())?.get(1..)?.parse().ok());
         numbers.max().unwrap_or(0)
     }
 
     /// The index of the token that begins at byte `at`.
-    pub(super) fn index_at(&self, at: usize) -> Option<usize> {
+    pub fn index_at(&self, at: usize) -> Option<usize> {
         self.tokens.binary_search_by(|t| t.range.start.cmp(&at)).ok()
     }
 
     /// The token with this index.
-    pub(super) fn get(&self, index: usize) -> Option<&Token> {
+    pub fn get(&self, index: usize) -> Option<&Token> {
         self.tokens.get(index)
     }
 
     /// From the first to the last token in `range`, semicolons left out.
-    pub(super) fn span(&self, text: &str, range: Range<usize>) -> Option<Range<usize>> {
+    pub fn span(&self, text: &str, range: Range<usize>) -> Option<Range<usize>> {
         let mut inside = self
             .tokens
             .iter()
@@ -76,21 +76,21 @@ impl Tokens {
     }
 
     /// Whether the token is this word, whatever its case.
-    pub(super) fn is_word(&self, text: &str, index: usize, word: &str) -> bool {
+    pub fn is_word(&self, text: &str, index: usize, word: &str) -> bool {
         self.get(index).is_some_and(|t| {
             t.kind == Kind::Word && text.get(t.range.clone()).is_some_and(|s| s.eq_ignore_ascii_case(word))
         })
     }
 
     /// Whether the token is exactly this text.
-    pub(super) fn is(&self, text: &str, index: usize, what: &str) -> bool {
+    pub fn is(&self, text: &str, index: usize, what: &str) -> bool {
         self.get(index).is_some_and(|t| text.get(t.range.clone()) == Some(what))
     }
 
     /// The end of the type name whose first token has this index: words that belong to it,
     /// qualification, modifiers in parentheses, array bounds. Returns the byte past its end and the
     /// index of the token after it.
-    pub(super) fn type_name(&self, text: &str, first: usize) -> Option<(usize, usize)> {
+    pub fn type_name(&self, text: &str, first: usize) -> Option<(usize, usize)> {
         let mut index = first + 1;
         while self.is(text, index, ".") {
             index += 2;
