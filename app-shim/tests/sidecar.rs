@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 use trefoil_keys::bundle::{self, ApplicationBundle, IssuedShare, Shares, UserBundle, Version};
-use trefoil_keys::envelope::{EnvelopePrivateKey, Scope};
+use trefoil_keys::envelope::{EnvelopePrivateKey, Scope, UserEnvelope};
 use trefoil_keys::secret::Share;
 
 /// 32 bytes of 7 in base64url.
@@ -410,7 +410,7 @@ fn acting_for_one_user() {
         envelope
     };
     let first = request(&mut session);
-    let opened = key.open(&first).unwrap();
+    let opened: UserEnvelope = key.open(&first).unwrap();
     assert_eq!((opened.sub.as_str(), opened.aud.as_str(), opened.exp - opened.iat), ("alice", "app", 2));
     assert!(opened.scope == Scope::Write && opened.shares["main"].share.as_bytes() == &[7; 32]);
     // Renewed before it runs out.
@@ -421,7 +421,7 @@ fn acting_for_one_user() {
         }
         std::thread::sleep(Duration::from_millis(50));
     };
-    let renewed = key.open(&renewed).unwrap();
+    let renewed: UserEnvelope = key.open(&renewed).unwrap();
     assert!(renewed.iat > opened.iat && renewed.iat <= opened.exp && renewed.jti != opened.jti);
     // Another user has to bring an envelope: this one is not lent.
     let bob = query("SELECT 1/*trefoil_user='bob'*/");
@@ -443,10 +443,10 @@ fn envelope_command() {
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
     };
-    let opened =
+    let opened: UserEnvelope =
         key.open(run(&["--scope", "read", "--issued-at", "1000", "--lifetime", "7"]).trim()).unwrap();
     assert!(opened.scope == Scope::Read && (opened.iat, opened.exp) == (1000, 1007));
-    assert!(key.open(run(&[]).trim()).unwrap().scope == Scope::Write);
+    assert!(key.open::<UserEnvelope>(run(&[]).trim()).unwrap().scope == Scope::Write);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::fs::read_to_string;
 use std::process::ExitCode;
-use trefoil_keys::envelope::{self, EnvelopePrivateKey, EnvelopePublicKey, UserEnvelope};
+use trefoil_keys::envelope::{self, EnvelopePrivateKey, EnvelopePublicKey, Sealed, UserEnvelope};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,7 +34,7 @@ fn run(arguments: &[&str]) -> Result<String, Box<dyn Error>> {
             envelope::seal(&UserEnvelope::from_claims(read_to_string(claims)?.as_bytes())?, &key)?
         }
         ["open", private, jwe] => {
-            let opened = private_key(private)?.open(read_to_string(jwe)?.trim_end())?;
+            let opened = private_key(private)?.open::<UserEnvelope>(read_to_string(jwe)?.trim_end())?;
             String::from_utf8(opened.to_claims()?.to_vec())?
         }
         _ => {

@@ -6,7 +6,7 @@ use aes_siv::siv::Aes128Siv;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use serde_json::Value;
 use trefoil_keys::cell::{ColumnKey, Mode};
-use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, Scope};
+use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, Scope, Sealed, UserEnvelope};
 use trefoil_keys::secret::{Share, TenantKey};
 use trefoil_keys::{check, share};
 
@@ -116,7 +116,7 @@ fn an_envelope_made_by_jwcrypto() {
     let key = EnvelopePrivateKey::from_pkcs8_pem(include_str!("vectors/proxy-key.pem")).unwrap();
     assert_eq!(key.public_key().kid(), text(&vector["kid"]));
 
-    let envelope = key.open(text(&vector["envelope"])).unwrap();
+    let envelope: UserEnvelope = key.open(text(&vector["envelope"])).unwrap();
     assert_eq!((envelope.sub.as_str(), envelope.aud.as_str()), ("alice", "clinic"));
     assert_eq!((envelope.iat, envelope.exp), (1_700_000_000, 1_700_000_060));
     assert_eq!((envelope.scope, envelope.max_uses), (Scope::Read, Some(3)));

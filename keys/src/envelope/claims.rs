@@ -3,21 +3,20 @@
 //! Complete or rejected: a missing, doubled, empty or unknown claim is an error, since an unknown one
 //! could be a restriction. The text of a share is read in place and never copied.
 
-use super::{EnvelopeError, EpochShare, MAX_LENGTH, Reason, Scope, UserEnvelope};
+use super::{EnvelopeError, EpochShare, MAX_LENGTH, Reason, Scope, Sealed, UserEnvelope};
+use crate::json::unique_map;
 use crate::secret::Share;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt;
 use zeroize::Zeroizing;
 
-impl UserEnvelope {
-    /// The claims as JSON: what [`super::seal`] encrypts.
-    ///
-    /// # Errors
-    /// [`EnvelopeError::Unsealable`] if a claim is empty or out of range, or all are longer than an envelope.
-    pub fn to_claims(&self) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
+impl Sealed for UserEnvelope {
+    const TYP: &'static str = "tku+jwe";
+    const MAX_LENGTH: usize = MAX_LENGTH;
+
+    fn to_claims(&self) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
         if !self.is_complete() {
             return Err(EnvelopeError::Unsealable);
         }
@@ -35,26 +34,26 @@ impl UserEnvelope {
                 .collect(),
         };
         // Of fixed size: a buffer that grew would leave copies of shares behind.
-        let mut json = Zeroizing::new(vec![0; MAX_LENGTH]);
+        let mut json = Zeroizing::new(vec![0; Self::MAX_LENGTH]);
         let mut rest = json.as_mut_slice();
         serde_json::to_writer(&mut rest, &claims).map_err(|_| EnvelopeError::Unsealable)?;
         let unused = rest.len();
-        json.truncate(MAX_LENGTH - unused);
+        json.truncate(Self::MAX_LENGTH - unused);
         Ok(json)
     }
 
-    /// Reads claims.
-    ///
-    /// # Errors
-    /// [`EnvelopeError::Rejected`] if they are not complete, or not exactly the known ones.
-    pub fn from_claims(json: &[u8]) -> Result<Self, EnvelopeError> {
+    fn from_claims(json: &[u8]) -> Result<Self, EnvelopeError> {
         let rejected = EnvelopeError::Rejected(Reason::Claims);
         let claims: ClaimsIn = serde_json::from_slice(json).map_err(|_| rejected)?;
         let ClaimsIn { sub, iat, exp, jti, aud, scope, max_uses, tku } = claims;
-        let envelope = Self { sub, iat, exp, jti, aud, scope, max_uses, shares: tku.0 };
+        let shares =
+            tku.into_iter().map(|(name, ShareIn { epoch, share })| (name, EpochShare { epoch, share }));
+        let envelope = Self { sub, iat, exp, jti, aud, scope, max_uses, shares: shares.collect() };
         if envelope.is_complete() { Ok(envelope) } else { Err(rejected) }
     }
+}
 
+impl UserEnvelope {
     fn is_complete(&self) -> bool {
         let texts = [&self.sub, &self.jti, &self.aud];
         texts.into_iter().chain(self.shares.keys()).all(|text| !text.is_empty())
@@ -98,7 +97,8 @@ struct ClaimsIn {
     aud: String,
     scope: Scope,
     max_uses: Option<u32>,
-    tku: Shares,
+    #[serde(deserialize_with = "unique_map::deserialize")]
+    tku: BTreeMap<String, ShareIn>,
 }
 
 #[derive(Deserialize)]
@@ -114,38 +114,9 @@ fn from_base64url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Share, D
     Share::from_base64url(<&str>::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// A map that rejects a keyspace named twice, of which serde's own would keep the last.
-struct Shares(BTreeMap<String, EpochShare>);
-
-impl<'de> Deserialize<'de> for Shares {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Keyspaces;
-
-        impl<'de> Visitor<'de> for Keyspaces {
-            type Value = Shares;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("shares by keyspace")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Shares, A::Error> {
-                let mut shares = BTreeMap::new();
-                while let Some((keyspace, ShareIn { epoch, share })) = map.next_entry()? {
-                    if shares.insert(keyspace, EpochShare { epoch, share }).is_some() {
-                        return Err(A::Error::custom("keyspace named twice"));
-                    }
-                }
-                Ok(Shares(shares))
-            }
-        }
-
-        deserializer.deserialize_map(Keyspaces)
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use super::{EnvelopeError, EpochShare, Reason, Scope, Share, UserEnvelope};
+    use super::{EnvelopeError, EpochShare, Reason, Scope, Sealed, Share, UserEnvelope};
 
     pub(in crate::envelope) fn envelope() -> UserEnvelope {
         let share = Share::from_bytes([7; 32]);

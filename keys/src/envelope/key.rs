@@ -12,8 +12,11 @@ use rsa::pkcs8::{DecodePublicKey, EncodePrivateKey, LineEnding, SecretDocument};
 use rsa::rand_core::OsRng;
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Oaep, RsaPrivateKey, RsaPublicKey};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest;
+use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::RangeInclusive;
 use zeroize::Zeroizing;
 
@@ -21,7 +24,7 @@ const BITS: RangeInclusive<usize> = 2048..=4096;
 const NEW_BITS: usize = 3072;
 const PEM_LABEL: &str = "PRIVATE KEY";
 
-/// The public half: seals ([`super::seal`]).
+/// The public half: seals ([`super::seal`]). In JSON, a JWK.
 #[derive(Clone)]
 pub struct EnvelopePublicKey {
     key: RsaPublicKey,
@@ -35,9 +38,11 @@ struct Jwk {
     kty: String,
     n: String,
     e: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<String>,
-    #[serde(rename = "use")]
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     usage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kid: Option<String>,
 }
 
@@ -47,7 +52,10 @@ impl EnvelopePublicKey {
     /// # Errors
     /// [`EnvelopeError::Key`].
     pub fn from_jwk(jwk: &str) -> Result<Self, EnvelopeError> {
-        let jwk: Jwk = serde_json::from_str(jwk).map_err(|_| EnvelopeError::Key)?;
+        serde_json::from_str(jwk).map_err(|_| EnvelopeError::Key)
+    }
+
+    fn from_members(jwk: &Jwk) -> Result<Self, EnvelopeError> {
         let number = |text: &str| Base64UrlUnpadded::decode_vec(text).map(|b| BigUint::from_bytes_be(&b));
         let (Ok(n), Ok(e)) = (number(&jwk.n), number(&jwk.e)) else { return Err(EnvelopeError::Key) };
         let public = Self::new(RsaPublicKey::new(n, e).map_err(|_| EnvelopeError::Key)?)?;
@@ -91,6 +99,41 @@ impl EnvelopePublicKey {
     pub(super) fn wrap(&self, cek: &[u8; 32]) -> Result<Vec<u8>, EnvelopeError> {
         let padding = Oaep::new::<rsa::sha2::Sha256>();
         self.key.encrypt(&mut OsRng, padding, cek).map_err(|_| EnvelopeError::Unsealable)
+    }
+}
+
+/// Whether no key is among them twice.
+pub(crate) fn all_different(keys: &[EnvelopePublicKey]) -> bool {
+    let kids: BTreeSet<_> = keys.iter().map(EnvelopePublicKey::kid).collect();
+    kids.len() == keys.len()
+}
+
+impl PartialEq for EnvelopePublicKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.kid == other.kid
+    }
+}
+
+impl Eq for EnvelopePublicKey {}
+
+impl fmt::Debug for EnvelopePublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EnvelopePublicKey").field(&self.kid).finish()
+    }
+}
+
+impl Serialize for EnvelopePublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let [n, e] = self.numbers();
+        let text = |text: &str| text.to_owned();
+        let (alg, usage, kid) = (Some(text("RSA-OAEP-256")), Some(text("enc")), Some(self.kid.clone()));
+        Jwk { kty: text("RSA"), n, e, alg, usage, kid }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvelopePublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_members(&Jwk::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

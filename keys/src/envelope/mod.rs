@@ -11,12 +11,34 @@ mod key;
 use crate::secret::Share;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
-pub use compact::seal;
+pub use compact::{kid_of, seal};
+pub(crate) use key::all_different;
 pub use key::{EnvelopePrivateKey, EnvelopePublicKey};
 
-/// Longest envelope in bytes.
+/// Longest user envelope in bytes.
 pub const MAX_LENGTH: usize = 16 * 1024;
+
+/// What can be sealed to an RSA key: one kind of claims, all of them known, with secrets among them.
+pub trait Sealed: Sized {
+    /// Header parameter `typ`, of this kind alone.
+    const TYP: &'static str;
+    /// Longest JWE in bytes.
+    const MAX_LENGTH: usize;
+
+    /// The claims as JSON.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Unsealable`] if a claim is empty or out of range.
+    fn to_claims(&self) -> Result<Zeroizing<Vec<u8>>, EnvelopeError>;
+
+    /// Reads claims.
+    ///
+    /// # Errors
+    /// [`EnvelopeError::Rejected`] if they are not complete, or not exactly the known ones.
+    fn from_claims(json: &[u8]) -> Result<Self, EnvelopeError>;
+}
 
 /// What an envelope allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,7 +81,7 @@ pub struct UserEnvelope {
 /// Why an envelope was rejected, for the operator's log only. Holds no data of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Longer than [`MAX_LENGTH`].
+    /// Longer than its kind may be.
     #[error("too large")]
     Size,
     /// Not five parts of base64url of the right lengths.

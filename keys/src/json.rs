@@ -1,0 +1,89 @@
+//! Parts of JSON documents that serde's own types read too leniently, for `#[serde(with = …)]`.
+
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// A map that rejects a name given twice, of which serde's own would keep the last.
+pub(crate) mod unique_map {
+    use super::{BTreeMap, Deserialize, Deserializer, Error, MapAccess, PhantomData, Visitor, fmt};
+    use serde::{Serialize, Serializer};
+
+    struct Unique<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Unique<V> {
+        type Value = BTreeMap<String, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut values = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry()? {
+                if values.insert(name, value).is_some() {
+                    return Err(A::Error::custom("named twice"));
+                }
+            }
+            Ok(values)
+        }
+    }
+
+    pub(crate) fn serialize<V: Serialize, S: Serializer>(
+        map: &BTreeMap<String, V>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        map.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, V>, D::Error> {
+        deserializer.deserialize_map(Unique(PhantomData))
+    }
+}
+
+/// A public SHA-256 as base64url without padding.
+pub(crate) mod digest {
+    use super::{Deserialize, Deserializer, Error};
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use serde::Serializer;
+
+    pub(crate) fn serialize<S: Serializer>(digest: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Base64UrlUnpadded::encode_string(digest))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut digest = [0; 32];
+        match Base64UrlUnpadded::decode(&text, &mut digest) {
+            Ok(bytes) if bytes.len() == 32 => Ok(digest),
+            _ => Err(D::Error::custom("not a SHA-256")),
+        }
+    }
+}
+
+/// The same where it may be absent; to be used with `#[serde(default)]`.
+pub(crate) mod optional_digest {
+    use super::{Deserialize, Deserializer, digest};
+    use serde::{Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Digest(#[serde(with = "digest")] [u8; 32]);
+
+    pub(crate) fn serialize<S: Serializer>(
+        digest: &Option<[u8; 32]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        digest.map(Digest).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 32]>, D::Error> {
+        // Present means present: `null` is no digest.
+        Digest::deserialize(deserializer).map(|digest| Some(digest.0))
+    }
+}
