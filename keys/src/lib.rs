@@ -7,6 +7,7 @@ pub mod cell;
 pub mod check;
 pub mod command;
 pub mod envelope;
+pub mod handover;
 mod json;
 mod kdf;
 mod kill_point;
@@ -17,5 +18,6 @@ pub mod secret;
 pub mod share;
 pub mod signing;
 pub mod status;
+pub mod tls;
 
 pub use kill_point::kill_point;
