@@ -53,6 +53,7 @@ fn write_user_bundle(path: &Path, audience: &str) -> EnvelopePrivateKey {
         user: "alice".to_owned(),
         audience: audience.to_owned(),
         envelope_key: key.public_key().to_jwk(),
+        announcement_key: None,
         shares: shares(),
     };
     bundle::write(path, &bundle).unwrap();

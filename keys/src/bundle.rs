@@ -6,6 +6,7 @@
 
 use crate::private_file::{self, FileError};
 use crate::secret::Share;
+use crate::signing::VerifyingKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,9 @@ pub struct UserBundle {
     /// JWK (JSON text) of the proxy's public key, to which envelopes are sealed.
     #[serde(with = "json_text")]
     pub envelope_key: String,
+    /// What announcements of the proxy's next keys are verified with; without it none is accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement_key: Option<VerifyingKey>,
     /// The user's TKu's.
     pub shares: Shares,
 }
@@ -117,7 +121,7 @@ pub enum BundleError {
     File(#[from] FileError),
     /// Not JSON, or not a bundle of the kind that was asked for.
     #[error(
-        "{path} is not a valid {kind} (line {line}, column {column}); have it issued again by trefoil-admin bundle"
+        "{path} is not a valid {kind} (line {line}, column {column}); have it issued again by trefoil-admin"
     )]
     Malformed {
         /// The file.
@@ -328,6 +332,7 @@ mod tests {
             user: "alice".to_owned(),
             audience: "app".to_owned(),
             envelope_key: r#"{"kty":"RSA","n":"AQ","e":"AQAB"}"#.to_owned(),
+            announcement_key: Some(VerifyingKey::from_bytes([5; 32])),
             shares: shares(9),
         }
     }
@@ -357,6 +362,8 @@ mod tests {
         assert_eq!(json["shares"]["main"]["epoch"], 1);
         let read: UserBundle = read(&path).unwrap();
         assert!(read.envelope_key.contains(r#""n":"AQ""#));
+        assert_eq!(json["announcement_key"]["kty"], "OKP");
+        assert_eq!(read.announcement_key, Some(VerifyingKey::from_bytes([5; 32])));
     }
 
     fn error_for(change: impl FnOnce(&mut serde_json::Value)) -> String {
@@ -371,12 +378,13 @@ mod tests {
     #[test]
     fn what_is_not_a_bundle_is_refused_without_being_repeated() {
         let marker = "ZEBRA";
-        let cases: [fn(&mut serde_json::Value); 6] = [
+        let cases: [fn(&mut serde_json::Value); 7] = [
             |json| json["extra"] = "ZEBRA".into(),
             |json| json["shares"] = "ZEBRA".into(),
             |json| json["shares"]["main"]["share"] = "ZEBRA".into(),
             |json| json["shares"]["main"]["share"] = "ZEBRA\n".into(),
             |json| json["envelope_key"] = "ZEBRA".into(),
+            |json| json["announcement_key"]["x"] = "ZEBRA".into(),
             |json| drop(json.as_object_mut().unwrap().remove("user")),
         ];
         for change in cases {

@@ -227,6 +227,7 @@ impl Tenant {
             user: uid.to_owned(),
             audience: self.application.clone(),
             envelope_key: self.open_envelope_key()?.public_key().to_jwk(),
+            announcement_key: None,
             shares: user.parts(|triple| &triple.user),
         };
         self.record_issue(BundleKind::User, [uid.to_owned()].into(), now);
