@@ -131,7 +131,12 @@ impl Drop for ColumnKey {
 pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Box<Aes256Siv> {
     let mut key = Zeroizing::new([0; 64]);
     kdf::derive(tk.as_bytes(), keyspace, context, purpose, key.as_mut_slice());
-    Box::new(Aes256Siv::new((&*key).into()))
+    siv(&key)
+}
+
+/// AES-256-SIV under this key.
+pub(crate) fn siv(key: &[u8; 64]) -> Box<Aes256Siv> {
+    Box::new(Aes256Siv::new(key.into()))
 }
 
 /// Appends `V ‖ C` (RFC 5297, section 2.6).
@@ -156,7 +161,7 @@ pub(crate) fn seal_siv(
 }
 
 /// Appends the plaintext of `V ‖ C` (RFC 5297, section 2.7), or nothing.
-fn open_siv(
+pub(crate) fn open_siv(
     siv: &mut Aes256Siv,
     associated_data: &[&[u8]],
     sealed: &[u8],

@@ -15,6 +15,10 @@ pub(crate) enum Purpose {
     DeterministicCells,
     CheckValue,
     ShareMask,
+    StoreLockCheck,
+    StoreNames,
+    StoreRecords,
+    StoreSet,
 }
 
 impl Purpose {
@@ -24,12 +28,17 @@ impl Purpose {
             Purpose::DeterministicCells => b"deterministic cells",
             Purpose::CheckValue => b"check value",
             Purpose::ShareMask => b"share mask",
+            Purpose::StoreLockCheck => b"store lock check",
+            Purpose::StoreNames => b"store names",
+            Purpose::StoreRecords => b"store records",
+            Purpose::StoreSet => b"store set",
         }
     }
 }
 
 /// Fills `out` (at most 8160 bytes) with the key that `key` derives for this purpose. `context` is the
-/// key domain of cells, the envelope's hash of a mask, empty for a check value.
+/// key domain of cells, the envelope's hash of a mask, the id of a store, empty for a check value; a
+/// store is of no keyspace.
 pub(crate) fn derive(key: &[u8; 32], keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
     let fields = [VERSION, keyspace.as_bytes(), context, purpose.name()];
     let [version, space, ctx, name] = fields.map(|field| (field.len() as u64).to_be_bytes());
@@ -71,6 +80,10 @@ mod tests {
                 Purpose::DeterministicCells,
                 Purpose::CheckValue,
                 Purpose::ShareMask,
+                Purpose::StoreLockCheck,
+                Purpose::StoreNames,
+                Purpose::StoreRecords,
+                Purpose::StoreSet,
             ] {
                 let mut out = [0; 64];
                 derive(&[1; 32], keyspace, context.as_bytes(), purpose, &mut out);

@@ -1,4 +1,5 @@
-//! The whole cryptography of Trefoil: no network, no async, no `unsafe`.
+//! The whole cryptography of Trefoil: no network and no async (but for the optional lock by AWS KMS), no
+//! `unsafe`.
 
 pub mod announcement;
 pub mod bundle;
@@ -11,6 +12,8 @@ pub mod handover;
 mod json;
 mod kdf;
 mod kill_point;
+pub mod lock;
+pub mod password;
 pub mod private_file;
 pub mod proxy_share;
 pub mod receipt;
@@ -18,6 +21,7 @@ pub mod secret;
 pub mod share;
 pub mod signing;
 pub mod status;
+pub mod store;
 pub mod tls;
 
 pub use kill_point::kill_point;

@@ -52,6 +52,11 @@ impl FileError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Whether there is a file where [`create`] should have made one.
+    pub fn is_already_there(&self) -> bool {
+        matches!(self, Self::Io { reason, .. } if reason.kind() == io::ErrorKind::AlreadyExists)
+    }
 }
 
 /// The whole content of the file at `path`, which must be a regular file without any permission for
@@ -80,6 +85,19 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
 /// Puts `content` at `path` with mode 0600: after a crash there is the old file or the new one, and
 /// once this returns, the new one.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    place(path, content, |temporary| fs::rename(temporary, path))
+}
+
+/// Puts `content` at `path` with mode 0600 unless something is there: after a crash there is nothing or
+/// the whole file, and of two processes at the same time one fails.
+pub fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    place(path, content, |temporary| {
+        fs::hard_link(temporary, path)?;
+        fs::remove_file(temporary)
+    })
+}
+
+fn place(path: &Path, content: &[u8], put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FileError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -92,7 +110,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
     temporary.push(format!(".{:016x}", rand::rng().next_u64()));
     let temporary = directory.join(temporary);
 
-    let result = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    let result = write_new(&temporary, content).and_then(|()| put(&temporary));
     if let Err(reason) = result {
         // The first failure is the one worth telling.
         let _ = fs::remove_file(&temporary);
@@ -112,6 +130,15 @@ pub fn to_json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, serde_json
     let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(4096)));
     serde_json::to_writer_pretty(&mut buffer, value)?;
     buffer.append(b"\n");
+    Ok(buffer.0)
+}
+
+/// `value` as JSON in one line, leaving no copy of any part behind.
+pub(crate) fn to_compact_json<T: Serialize + ?Sized>(
+    value: &T,
+) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(512)));
+    serde_json::to_writer(&mut buffer, value)?;
     Ok(buffer.0)
 }
 
