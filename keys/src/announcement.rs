@@ -43,3 +43,72 @@ impl Claims for Announcement {
             && self.retires.keys().all(|kid| former.iter().any(|key| key.kid() == kid))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Announcement, Claims, EnvelopePublicKey};
+    use crate::envelope::EnvelopePrivateKey;
+    use crate::signing::{SigningKey, compact};
+    use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
+
+    fn keys() -> [EnvelopePublicKey; 2] {
+        [include_str!("../tests/vectors/proxy-key.pem"), include_str!("../tests/vectors/key-2048.pem")]
+            .map(|pem| EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap().public_key().clone())
+    }
+
+    fn announcement() -> Announcement {
+        let retires = [(keys()[1].kid().to_owned(), 2000)].into();
+        let tenant = "clinic".to_owned();
+        Announcement { tenant, serial: 2, iat: 1000, envelope_keys: keys().to_vec(), retires }
+    }
+
+    #[test]
+    fn the_first_key_is_the_current_one() {
+        assert!(announcement().is_complete());
+        assert_eq!(announcement().current(), Some(&keys()[0]));
+    }
+
+    #[test]
+    fn only_complete_announcements_are_read() {
+        let json = serde_json::to_string(&announcement()).unwrap();
+        assert_eq!(compact::read(json.as_bytes()), Ok(announcement()));
+        let [current, former] = keys();
+        let retires = format!(r#""{}":2000"#, former.kid());
+        for (from, to) in [
+            (r#""clinic""#, r#""""#),
+            (r#""serial":2"#, r#""serial":0"#),
+            (r#""serial":2"#, r#""serial":2,"serial":3"#),
+            (r#""serial":2"#, r#""serial":2,"more":1"#),
+            (r#""iat":1000,"#, ""),
+            (&retires, &format!("{retires},{retires}")),
+            (&retires, &format!(r#""{}":2000"#, current.kid())),
+            (&retires, r#""x":2000"#),
+            ("2000", "2000.5"),
+        ] {
+            let altered = json.replacen(from, to, 1);
+            assert_ne!(altered, json);
+            assert!(compact::read::<Announcement>(altered.as_bytes()).is_err(), "{from} -> {to}");
+        }
+        let twice = vec![current.clone(), former, current];
+        assert!(!Announcement { envelope_keys: twice, ..announcement() }.is_complete());
+        let none = Announcement { envelope_keys: vec![], retires: [].into(), ..announcement() };
+        assert!(!none.is_complete());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn announcements_there_and_back(
+            tenant in "\\PC{1,40}",
+            serial in 1..=u64::MAX,
+            iat in any::<u64>(),
+            retires_at in any::<Option<u64>>(),
+        ) {
+            let retires = retires_at.map(|at| (keys()[1].kid().to_owned(), at)).into_iter().collect();
+            let announcement = Announcement { tenant, serial, iat, retires, ..announcement() };
+            let key = SigningKey::generate().unwrap();
+            prop_assert_eq!(key.verifying_key().verify(&key.sign(&announcement).unwrap()), Ok(announcement));
+        }
+    }
+}

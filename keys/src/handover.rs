@@ -129,3 +129,104 @@ mod secret_text {
         share_text::deserialize(deserializer).map(|secret| Zeroizing::new(*secret.as_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Handover, KeyspaceKey, TenantKey, Version};
+    use crate::envelope::{EnvelopeError, EnvelopePrivateKey, Reason, Sealed, seal};
+    use crate::signing::SigningKey;
+    use proptest::prelude::{ProptestConfig, any, prop, proptest};
+    use zeroize::Zeroizing;
+
+    fn private_key() -> EnvelopePrivateKey {
+        EnvelopePrivateKey::from_pkcs8_pem(include_str!("../tests/vectors/proxy-key.pem")).unwrap()
+    }
+
+    fn handover() -> Handover {
+        let key = TenantKey::from_bytes(Zeroizing::new([7; 32]));
+        Handover {
+            version: Version,
+            tenant: "clinic".to_owned(),
+            application: "clinic-app".to_owned(),
+            keyspaces: [("main".to_owned(), KeyspaceKey { epoch: 1, key })].into(),
+            signing_key: SigningKey::from_seed(Zeroizing::new([9; 32])).unwrap(),
+            receipt_key: SigningKey::from_seed(Zeroizing::new([3; 32])).unwrap().verifying_key().clone(),
+            envelope_keys: vec![private_key().public_key().clone()],
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_sealed_opens(
+            names in prop::array::uniform2("\\PC{1,40}"),
+            keys in prop::collection::btree_map("\\PC{1,40}", any::<(u8, [u8; 32])>(), 1..5),
+            seed in any::<[u8; 32]>(),
+        ) {
+            let [tenant, application] = names;
+            let keyspace = |(epoch, bytes)| {
+                KeyspaceKey { epoch, key: TenantKey::from_bytes(Zeroizing::new(bytes)) }
+            };
+            let sealed = Handover {
+                tenant,
+                application,
+                keyspaces: keys.into_iter().map(|(name, key)| (name, keyspace(key))).collect(),
+                signing_key: SigningKey::from_seed(Zeroizing::new(seed)).unwrap(),
+                ..handover()
+            };
+            let key = private_key();
+            let opened: Handover = key.open(&seal(&sealed, key.public_key()).unwrap()).unwrap();
+            assert!(opened.to_claims().unwrap() == sealed.to_claims().unwrap());
+            assert!(opened.keyspaces.values().zip(sealed.keyspaces.values()).all(|(a, b)| a.key == b.key));
+            assert_eq!(opened.signing_key.verifying_key(), sealed.signing_key.verifying_key());
+        }
+    }
+
+    #[test]
+    fn only_complete_hand_overs_are_read() {
+        let json = handover().to_claims().unwrap();
+        let json = std::str::from_utf8(&json).unwrap();
+        assert!(Handover::from_claims(json.as_bytes()).is_ok());
+        let key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+        let escaped = key.replacen('B', "\\u0042", 1);
+        let again = format!(r#""main": {{"epoch":1,"key":"{key}"}}, "main""#);
+        for (from, to) in [
+            (r#""version": 1"#, r#""version": 2"#),
+            (r#""clinic""#, r#""""#),
+            (r#""clinic-app""#, r#""""#),
+            (r#""application""#, r#""applications""#),
+            (r#""main""#, r#""""#),
+            (r#""main""#, &again),
+            (r#""epoch": 1"#, r#""epoch": 0.5"#),
+            (key, "AAAA"),
+            (key, &escaped),
+            (r#""signing_seed""#, r#""signing_key""#),
+            ("CQkJ", "CQk"),
+            (r#""OKP""#, r#""EC""#),
+            (r#""AQAB""#, r#""AQAC""#),
+            ("{", r#"{"more":1,"#),
+        ] {
+            let altered = json.replacen(from, to, 1);
+            assert_ne!(altered, json);
+            let read = Handover::from_claims(altered.as_bytes()).err();
+            assert_eq!(read, Some(EnvelopeError::Rejected(Reason::Claims)), "{from} -> {to}");
+        }
+        let large = Handover::from_claims(&vec![b' '; Handover::MAX_LENGTH + 1]).err();
+        assert_eq!(large, Some(EnvelopeError::Rejected(Reason::Size)));
+    }
+
+    #[test]
+    fn only_complete_hand_overs_are_made() {
+        let twice = vec![private_key().public_key().clone(); 2];
+        for incomplete in [
+            Handover { tenant: String::new(), ..handover() },
+            Handover { keyspaces: [].into(), ..handover() },
+            Handover { envelope_keys: vec![], ..handover() },
+            Handover { envelope_keys: twice, ..handover() },
+            Handover { tenant: "a".repeat(Handover::MAX_LENGTH), ..handover() },
+        ] {
+            assert_eq!(incomplete.to_claims().err(), Some(EnvelopeError::Unsealable));
+        }
+    }
+}

@@ -87,3 +87,26 @@ pub(crate) mod optional_digest {
         Digest::deserialize(deserializer).map(|digest| Some(digest.0))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use std::collections::BTreeMap;
+
+    pub(crate) fn base64url(bytes: &[u8]) -> String {
+        Base64UrlUnpadded::encode_string(bytes)
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Document(#[serde(with = "super::unique_map")] BTreeMap<String, u8>);
+
+    #[test]
+    fn a_name_given_twice_is_an_error() {
+        let read = |json| serde_json::from_str::<Document>(json).map(|document| document.0.len());
+        assert_eq!(read(r#"{"a":1,"b":2}"#).unwrap(), 2);
+        assert_eq!(read("{}").unwrap(), 0);
+        assert!(read(r#"{"a":1,"a":1}"#).is_err());
+        assert!(read(r#"{"a":1,"\u0061":1}"#).is_err());
+        assert!(read("[]").is_err());
+    }
+}

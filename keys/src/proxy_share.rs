@@ -102,3 +102,132 @@ struct ClaimsIn {
 #[derive(Deserialize)]
 #[serde(bound = "V: Deserialize<'de>")]
 struct Unique<V>(#[serde(with = "unique_map")] BTreeMap<String, V>);
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_BATCH, ProxyShares, Recipients, Shares};
+    use crate::bundle::IssuedShare;
+    use crate::envelope::{EnvelopeError, EnvelopePrivateKey, Reason, Sealed, UserEnvelope, kid_of, seal};
+    use crate::secret::Share;
+    use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+    use std::collections::BTreeMap;
+
+    fn private_key() -> EnvelopePrivateKey {
+        EnvelopePrivateKey::from_pkcs8_pem(include_str!("../tests/vectors/proxy-key.pem")).unwrap()
+    }
+
+    type Parts = BTreeMap<String, (u8, [u8; 32])>;
+
+    fn shares(parts: Parts) -> Shares {
+        let issued = |(epoch, bytes)| IssuedShare { epoch, share: Share::from_bytes(bytes) };
+        parts.into_iter().map(|(keyspace, part)| (keyspace, issued(part))).collect()
+    }
+
+    fn main() -> Shares {
+        shares([("main".to_owned(), (1, [7; 32]))].into())
+    }
+
+    fn single(sub: &str, tkp: Shares) -> ProxyShares {
+        ProxyShares { iat: 1000, recipients: Recipients::User { sub: sub.to_owned(), tkp } }
+    }
+
+    fn batch<const N: usize>(users: [(&str, Shares); N]) -> ProxyShares {
+        let users = users.into_iter().map(|(sub, tkp)| (sub.to_owned(), tkp)).collect();
+        ProxyShares { iat: 1000, recipients: Recipients::Batch(users) }
+    }
+
+    fn recipients() -> impl Strategy<Value = Result<(String, Parts), BTreeMap<String, Parts>>> {
+        let name = || "\\PC{1,40}";
+        let parts = || prop::collection::btree_map(name(), any::<(u8, [u8; 32])>(), 1..4);
+        prop_oneof![
+            (name(), parts()).prop_map(Ok),
+            prop::collection::btree_map(name(), parts(), 1..20).prop_map(Err),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_sealed_opens(recipients in recipients(), iat in any::<u64>()) {
+            let recipients = match recipients {
+                Ok((sub, parts)) => Recipients::User { sub, tkp: shares(parts) },
+                Err(users) => {
+                    Recipients::Batch(users.into_iter().map(|(sub, parts)| (sub, shares(parts))).collect())
+                }
+            };
+            let sealed = ProxyShares { iat, recipients };
+            let key = private_key();
+            let jwe = seal(&sealed, key.public_key()).unwrap();
+            assert_eq!(kid_of(&jwe).as_deref(), Some(key.public_key().kid()));
+            let opened: ProxyShares = key.open(&jwe).unwrap();
+            assert!(opened.to_claims().unwrap() == sealed.to_claims().unwrap());
+        }
+    }
+
+    /// Both are sealed to the same key: a proxy share that passed for a user's would let whoever holds it
+    /// act as that user.
+    #[test]
+    fn it_passes_for_no_user_envelope() {
+        let key = private_key();
+        let jwe = seal(&single("alice", main()), key.public_key()).unwrap();
+        assert_eq!(key.open::<UserEnvelope>(&jwe).err(), Some(EnvelopeError::Rejected(Reason::Header)));
+    }
+
+    const SHARE: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+
+    #[test]
+    fn only_complete_claims_are_read() {
+        let shares = format!(r#"{{"main":{{"epoch":1,"share":"{SHARE}"}}}}"#);
+        let single = format!(r#"{{"sub":"alice","iat":1000,"tkp":{shares}}}"#);
+        let batch = format!(r#"{{"iat":1000,"users":{{"alice":{shares},"bob":{shares}}}}}"#);
+        let read = |json: &str| ProxyShares::from_claims(json.as_bytes()).err();
+        assert_eq!(read(&single), None);
+        assert_eq!(read(&batch), None);
+        let escaped = SHARE.replacen('B', "\\u0042", 1);
+        for (json, from, to) in [
+            (&single, r#""sub":"alice","#, ""),
+            (&single, r#""alice""#, r#""""#),
+            (&single, r#""iat":1000,"#, ""),
+            (&single, "1000", "1000.5"),
+            (&single, "1000", "1000,\"exp\":2000"),
+            (&single, "1000", "1000,\"iat\":1000"),
+            (&single, &shares, "{}"),
+            (&single, "tkp", "tku"),
+            (&single, r#""main""#, r#""""#),
+            (&single, r#""epoch":1"#, r#""epoch":256"#),
+            (&single, SHARE, "AAAA"),
+            (&single, SHARE, &escaped),
+            (&single, r#"{"main":"#, &format!(r#"{{"main":{{"epoch":1,"share":"{SHARE}"}},"main":"#)),
+            (&single, r#""tkp":"#, r#""users":{},"tkp":"#),
+            (&batch, r#""iat""#, r#""sub":"alice","iat""#),
+            (&batch, "bob", "alice"),
+            (&batch, "bob", ""),
+            (&batch, &shares, "{}"),
+            (&batch, r#""users""#, r#""tkp""#),
+        ] {
+            let altered = json.replacen(from, to, 1);
+            assert_ne!(&altered, json);
+            assert_eq!(read(&altered), Some(EnvelopeError::Rejected(Reason::Claims)), "{from} -> {to}");
+        }
+        assert!(read(r#"{"iat":1000,"users":{}}"#).is_some());
+        assert!(read(r#"{"iat":1000}"#).is_some());
+    }
+
+    #[test]
+    fn only_complete_claims_are_sealed() {
+        let key = private_key();
+        let many = (0..=MAX_BATCH).map(|n| (n.to_string(), main())).collect();
+        for incomplete in [
+            single("", main()),
+            single("alice", Shares::new()),
+            batch([]),
+            batch([("alice", main()), ("bob", Shares::new())]),
+            batch([("", main())]),
+            ProxyShares { iat: 1000, recipients: Recipients::Batch(many) },
+            single(&"a".repeat(ProxyShares::MAX_LENGTH), main()),
+        ] {
+            assert_eq!(seal(&incomplete, key.public_key()), Err(EnvelopeError::Unsealable));
+        }
+    }
+}

@@ -66,3 +66,105 @@ impl Claims for Receipt {
             && self.envelope_keys.as_deref().is_none_or(|keys| !keys.is_empty() && all_different(keys))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Claims, EnvelopePublicKey, Outcome, Receipt};
+    use crate::command::{Command, Operation};
+    use crate::envelope::EnvelopePrivateKey;
+    use crate::signing::{SigningKey, compact, hash};
+    use proptest::prelude::{
+        Just, ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest,
+    };
+
+    fn public_key() -> EnvelopePublicKey {
+        let pem = include_str!("../tests/vectors/proxy-key.pem");
+        EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap().public_key().clone()
+    }
+
+    fn refused() -> Outcome {
+        Outcome::Refused { code: "seq".into(), message: "expected is command 4".into() }
+    }
+
+    fn receipt(outcome: Outcome) -> Receipt {
+        let (tenant, command_sha256) = ("clinic".to_owned(), [9; 32]);
+        Receipt { tenant, seq: 3, command_sha256, at: 1000, outcome, envelope_keys: None }
+    }
+
+    #[test]
+    fn it_answers_one_command() {
+        let key = SigningKey::generate().unwrap();
+        let op = Operation::Withdraw { sub: "alice".into() };
+        let tenant = || "clinic".to_owned();
+        let command = Command { tenant: tenant(), seq: 3, iat: 1, exp: 2, op, tka_sha256: None, tkp: None };
+        let jws = key.sign(&command).unwrap();
+        let right = Receipt { command_sha256: hash(&jws), ..receipt(refused()) };
+        assert!(right.answers(&command, &jws));
+        assert!(!receipt(Outcome::Applied).answers(&command, &jws));
+        assert!(!Receipt { seq: 4, ..right.clone() }.answers(&command, &jws));
+        assert!(!Receipt { tenant: "other".into(), ..right }.answers(&command, &jws));
+    }
+
+    #[test]
+    fn as_json() {
+        let start = r#"{"tenant":"clinic","seq":3,"command_sha256":"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk","at":1000,"outcome":"#;
+        let applied = serde_json::to_string(&receipt(Outcome::Applied)).unwrap();
+        assert_eq!(applied, format!(r#"{start}"applied"}}"#));
+        let json = serde_json::to_string(&receipt(refused())).unwrap();
+        let outcome = r#"{"refused":{"code":"seq","message":"expected is command 4"}}"#;
+        assert_eq!(json, format!("{start}{outcome}}}"));
+        for (from, to) in [
+            (r#""seq":3"#, r#""seq":0"#),
+            (r#""clinic""#, r#""""#),
+            ("CQkJ", "CQk"),
+            (r#""at":1000,"#, ""),
+            (r#""refused":"#, r#""applied":"#),
+            (r#""refused":"#, r#""postponed":"#),
+            (r#""code":"seq","#, ""),
+            (r#""code":"seq""#, r#""code":"""#),
+            (r#""code":"seq""#, r#""code":"seq","more":1"#),
+            (r#""code":"seq""#, r#""code":"seq","code":"seq""#),
+            (r#""at":1000"#, r#""at":1000,"at":1000"#),
+            (r#""at":1000"#, r#""at":1000,"more":1"#),
+            (r#""at":1000"#, r#""at":1000,"envelope_keys":[]"#),
+        ] {
+            let altered = json.replacen(from, to, 1);
+            assert_ne!(altered, json);
+            assert!(compact::read::<Receipt>(altered.as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_applied_names_keys() {
+        let with_keys = |outcome, keys| Receipt { envelope_keys: Some(keys), ..receipt(outcome) };
+        assert!(with_keys(Outcome::Applied, vec![public_key()]).is_complete());
+        assert!(!with_keys(refused(), vec![public_key()]).is_complete());
+        assert!(!with_keys(Outcome::Applied, vec![]).is_complete());
+        assert!(!with_keys(Outcome::Applied, vec![public_key(), public_key()]).is_complete());
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        let refused =
+            ["[a-z-]{1,20}", "\\PC{1,200}"].prop_map(|[code, message]| Outcome::Refused { code, message });
+        prop_oneof![Just(Outcome::Applied), refused]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn receipts_there_and_back(
+            tenant in "\\PC{1,40}",
+            seq in 1..=u64::MAX,
+            command_sha256 in any::<[u8; 32]>(),
+            at in any::<u64>(),
+            outcome in outcome(),
+            keys in prop::bool::ANY,
+        ) {
+            let envelope_keys = (keys && outcome == Outcome::Applied).then(|| vec![public_key()]);
+            let receipt = Receipt { tenant, seq, command_sha256, at, outcome, envelope_keys };
+            let key = SigningKey::generate().unwrap();
+            prop_assert_eq!(key.verifying_key().verify(&key.sign(&receipt).unwrap()), Ok(receipt));
+        }
+    }
+}

@@ -210,6 +210,13 @@ mod tests {
     assert_not_impl!(crate::share::MaskedShare: std::fmt::Debug);
     assert_not_impl!(crate::envelope::UserEnvelope: std::fmt::Debug);
     assert_not_impl!(crate::envelope::EnvelopePrivateKey: std::fmt::Debug);
+    assert_not_impl!(crate::signing::SigningKey: Clone);
+    assert_not_impl!(crate::signing::SigningKey: std::fmt::Debug);
+    assert_not_impl!(crate::signing::SigningKey: serde::Serialize);
+    assert_not_impl!(crate::proxy_share::ProxyShares: std::fmt::Debug);
+    assert_not_impl!(crate::command::Delivery: std::fmt::Debug);
+    assert_not_impl!(crate::handover::Handover: std::fmt::Debug);
+    assert_not_impl!(crate::handover::Handover: Send);
 
     proptest! {
         #[test]

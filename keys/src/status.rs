@@ -81,3 +81,107 @@ impl Claims for Status {
             && all_different(&self.envelope_keys)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BTreeMap, Claims, EnvelopePublicKey, MAX_NONCE, SigningError, State, Status};
+    use crate::envelope::EnvelopePrivateKey;
+    use crate::signing::{Reason, SigningKey, compact};
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
+    use zeroize::Zeroizing;
+
+    fn key() -> SigningKey {
+        SigningKey::from_seed(Zeroizing::new([3; 32])).unwrap()
+    }
+
+    fn public_key() -> EnvelopePublicKey {
+        let pem = include_str!("../tests/vectors/proxy-key.pem");
+        EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap().public_key().clone()
+    }
+
+    fn status() -> Status {
+        Status {
+            tenant: "clinic".into(),
+            application: "clinic-app".into(),
+            nonce: "n".into(),
+            at: 1000,
+            state: State::Open,
+            claim_sha256: None,
+            seq: 0,
+            last_command_sha256: None,
+            envelope_keys: vec![public_key()],
+            receipt_key: key().verifying_key().clone(),
+            tenant_key: None,
+            keyspaces: BTreeMap::from([("main".to_owned(), 1)]),
+        }
+    }
+
+    #[test]
+    fn a_proxy_introduces_itself_with_its_own_key() {
+        let jws = key().sign(&status()).unwrap();
+        assert_eq!(Status::introduce(&jws), Ok(status()));
+        // One key named and another one used.
+        let other = SigningKey::generate().unwrap();
+        let forged = other.sign(&status()).unwrap();
+        assert_eq!(Status::introduce(&forged), Err(SigningError::Rejected(Reason::Kid)));
+        let (message, _) = jws.rsplit_once('.').unwrap();
+        let (_, signature) = forged.rsplit_once('.').unwrap();
+        let forged = format!("{message}.{signature}");
+        assert_eq!(Status::introduce(&forged), Err(SigningError::Rejected(Reason::Signature)));
+        assert_eq!(Status::introduce("a.b"), Err(SigningError::Rejected(Reason::Form)));
+    }
+
+    #[test]
+    fn only_complete_status_is_read() {
+        let ready = Status { seq: 2, last_command_sha256: Some([9; 32]), state: State::Ready, ..status() };
+        let json = serde_json::to_string(&ready).unwrap();
+        assert_eq!(compact::read::<Status>(json.as_bytes()), Ok(ready));
+        let long = format!(r#""nonce":"{}""#, "n".repeat(MAX_NONCE + 1));
+        for (from, to) in [
+            (r#""clinic""#, r#""""#),
+            (r#""clinic-app""#, r#""""#),
+            (r#""nonce":"n""#, r#""nonce":"""#),
+            (r#""nonce":"n""#, &long),
+            (r#""nonce":"n","#, ""),
+            (r#""ready""#, r#""Ready""#),
+            (r#""seq":2"#, r#""seq":0"#),
+            (r#""last_command_sha256""#, r#""claim_sha256""#),
+            (r#""main":1"#, r#""main":1,"main":2"#),
+            (r#""main":1"#, r#""":1"#),
+            (r#""main":1"#, r#""main":256"#),
+            (r#""receipt_key""#, r#""tenant_key""#),
+            (r#""at":1000"#, r#""at":1000,"more":1"#),
+        ] {
+            let altered = json.replacen(from, to, 1);
+            assert_ne!(altered, json);
+            assert!(compact::read::<Status>(altered.as_bytes()).is_err(), "{from} -> {to}");
+        }
+        assert!(!Status { envelope_keys: vec![], ..status() }.is_complete());
+        assert!(!Status { envelope_keys: vec![public_key(), public_key()], ..status() }.is_complete());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn status_there_and_back(
+            names in prop::array::uniform2("\\PC{1,40}"),
+            nonce in "[A-Za-z0-9_-]{1,64}",
+            state in prop::sample::select(vec![State::Open, State::Claimed, State::Ready, State::Burnt]),
+            claim_sha256 in any::<Option<[u8; 32]>>(),
+            last in any::<Option<([u8; 32], u32)>>(),
+            tenant_key in any::<bool>(),
+            keyspaces in prop::collection::btree_map("\\PC{1,40}", any::<u8>(), 0..5),
+        ) {
+            let [tenant, application] = names;
+            let status = Status {
+                tenant, application, nonce, state, claim_sha256, keyspaces,
+                seq: last.map_or(0, |(_, seq)| u64::from(seq) + 1),
+                last_command_sha256: last.map(|(hash, _)| hash),
+                tenant_key: tenant_key.then(|| SigningKey::generate().unwrap().verifying_key().clone()),
+                ..status()
+            };
+            prop_assert_eq!(key().verifying_key().verify(&key().sign(&status).unwrap()), Ok(status));
+        }
+    }
+}

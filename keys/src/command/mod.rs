@@ -221,3 +221,185 @@ pub fn tka_digest(tka: &BTreeMap<String, Shares>) -> [u8; 32] {
     }
     hash.finalize().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, DAY, MAX_OVERLAP, MAX_VALIDITY, Operation, Shares, tka_digest};
+    use crate::bundle::IssuedShare;
+    use crate::secret::Share;
+    use crate::signing::{SigningError, SigningKey, compact};
+    use proptest::prelude::{
+        Just, ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest,
+    };
+    use std::collections::BTreeMap;
+
+    pub(super) fn shares(names: &[&str], byte: u8) -> Shares {
+        let share = |name: &&str| {
+            ((*name).to_owned(), IssuedShare { epoch: 1, share: Share::from_bytes([byte; 32]) })
+        };
+        names.iter().map(share).collect()
+    }
+
+    pub(super) fn command(op: Operation) -> Command {
+        let carries = op.carries_shares();
+        let tka_sha256 = carries.then(|| tka_digest(&[("alice".to_owned(), shares(&["main"], 7))].into()));
+        let tkp = carries.then(|| "e30.sealed".to_owned());
+        Command { tenant: "clinic".into(), seq: 3, iat: 1000, exp: 1000 + DAY, op, tka_sha256, tkp }
+    }
+
+    fn add() -> Operation {
+        Operation::Add { sub: "alice".into() }
+    }
+
+    const DIGEST: &str = "fPYPtDTu_IvUbAi33qkgahkSVuo_31yO7tHNbUM8ZvU";
+
+    fn json() -> String {
+        format!(
+            r#"{{"tenant":"clinic","seq":3,"iat":1000,"exp":87400,"op":"add","sub":"alice","tka_sha256":"{DIGEST}","tkp":"e30.sealed"}}"#
+        )
+    }
+
+    #[test]
+    fn as_json() {
+        assert_eq!(serde_json::to_string(&command(add())).unwrap(), json());
+        let others = [
+            (Operation::Withdraw { sub: "alice".into() }, r#""op":"withdraw","sub":"alice"}"#),
+            (Operation::RotateKey { overlap: 60 }, r#""op":"rotate-key","overlap":60}"#),
+        ];
+        for (op, end) in others {
+            let json = serde_json::to_string(&command(op)).unwrap();
+            assert!(json.ends_with(end), "{json}");
+        }
+    }
+
+    #[test]
+    fn only_complete_commands_are_read() {
+        assert!(compact::read::<Command>(json().as_bytes()).unwrap() == command(add()));
+        let late = format!(r#""exp":{}"#, 1000 + MAX_VALIDITY + 1);
+        for (from, to) in [
+            (r#""tenant":"clinic","#, ""),
+            (r#""clinic""#, r#""""#),
+            (r#""seq":3,"#, ""),
+            (r#""seq":3"#, r#""seq":0"#),
+            (r#""seq":3"#, r#""seq":-3"#),
+            (r#""seq":3"#, r#""seq":3.0"#),
+            (r#""seq":3"#, r#""seq":"3""#),
+            (r#""seq":3"#, r#""seq":18446744073709551616"#),
+            (r#""seq":3"#, r#""seq":3,"seq":4"#),
+            (r#""iat":1000,"#, ""),
+            (r#""exp":87400,"#, ""),
+            (r#""exp":87400"#, r#""exp":1000"#),
+            (r#""exp":87400"#, r#""exp":999"#),
+            (r#""exp":87400"#, &late),
+            (r#""op":"add","#, ""),
+            (r#""op":"add""#, r#""op":"Add""#),
+            (r#""op":"add""#, r#""op":"withdraw""#),
+            (r#""op":"add""#, r#""op":"renew""#),
+            (r#""op":"add""#, r#""op":"rotate-key""#),
+            (r#""op":"add""#, r#""op":"delete""#),
+            (r#""op":"add""#, r#""op":"add","overlap":60"#),
+            (r#""sub":"alice","#, ""),
+            (r#""sub":"alice""#, r#""sub":"""#),
+            (r#""sub":"alice""#, r#""sub":"alice","sub":"bob""#),
+            (r#""sub":"alice""#, r#""sub":"alice","more":1"#),
+            (r#""tka_sha256":"#, r#""tka":"#),
+            (DIGEST, "AAAA"),
+            (DIGEST, ""),
+            (&format!(r#""{DIGEST}""#), "null"),
+            (r#","tkp":"e30.sealed""#, ""),
+            (r#""e30.sealed""#, r#""""#),
+            (r#""e30.sealed""#, "null"),
+            ("}", "} {}"),
+            ("}", ""),
+        ] {
+            let altered = json().replacen(from, to, 1);
+            assert_ne!(altered, json());
+            assert!(compact::read::<Command>(altered.as_bytes()).is_err(), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn only_complete_commands_are_signed() {
+        let key = SigningKey::generate().unwrap();
+        assert!(key.sign(&command(add())).is_ok());
+        let withdraw = || command(Operation::Withdraw { sub: "alice".into() });
+        let rotate = |overlap| command(Operation::RotateKey { overlap });
+        assert!(key.sign(&withdraw()).is_ok());
+        assert!(key.sign(&rotate(0)).is_ok());
+        assert!(key.sign(&rotate(MAX_OVERLAP)).is_ok());
+        for incomplete in [
+            Command { tkp: None, ..command(add()) },
+            Command { tka_sha256: None, ..command(Operation::Renew) },
+            Command { tkp: Some("x".into()), ..withdraw() },
+            Command { tka_sha256: Some([1; 32]), ..rotate(60) },
+            Command { exp: 1000, ..withdraw() },
+            command(Operation::Withdraw { sub: String::new() }),
+            rotate(MAX_OVERLAP + 1),
+        ] {
+            assert_eq!(key.sign(&incomplete), Err(SigningError::Unsignable));
+        }
+    }
+
+    /// A whole batch, as large as base64 of base64 makes it, still fits.
+    #[test]
+    fn the_largest_sealed_batch_fits_into_a_command() {
+        use crate::envelope::Sealed;
+        let tkp = Some("A".repeat(crate::proxy_share::ProxyShares::MAX_LENGTH));
+        let jws = SigningKey::generate().unwrap().sign(&Command { tkp, ..command(Operation::Renew) });
+        assert!(jws.unwrap().len() < super::Delivery::MAX_LENGTH);
+    }
+
+    #[test]
+    fn the_digest_is_over_every_part() {
+        // DIGEST was computed from the documented bytes by Python's hashlib.
+        let all = BTreeMap::from([("alice".to_owned(), shares(&["main"], 7))]);
+        assert_eq!(crate::json::tests::base64url(&tka_digest(&all)), DIGEST);
+        let mut epoch = shares(&["main"], 7);
+        epoch.get_mut("main").unwrap().epoch = 2;
+        let others = [
+            BTreeMap::new(),
+            [("alicf".to_owned(), shares(&["main"], 7))].into(),
+            [("alice".to_owned(), shares(&["maim"], 7))].into(),
+            [("alice".to_owned(), shares(&["main"], 8))].into(),
+            [("alice".to_owned(), epoch)].into(),
+            [("alice".to_owned(), shares(&["main", "more"], 7))].into(),
+            [("alice".to_owned(), shares(&["main"], 7)), ("bob".to_owned(), shares(&[], 7))].into(),
+            [("alicemain".to_owned(), shares(&[""], 7))].into(),
+        ];
+        let digests: std::collections::BTreeSet<_> = others.iter().chain([&all]).map(tka_digest).collect();
+        assert_eq!(digests.len(), others.len() + 1);
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let sub = || "\\PC{1,40}";
+        prop_oneof![
+            sub().prop_map(|sub| Operation::Add { sub }),
+            sub().prop_map(|sub| Operation::Change { sub }),
+            sub().prop_map(|sub| Operation::Withdraw { sub }),
+            Just(Operation::Renew),
+            (0..=MAX_OVERLAP).prop_map(|overlap| Operation::RotateKey { overlap }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn commands_there_and_back(
+            op in operation(),
+            tenant in "\\PC{1,40}",
+            seq in 1..=u64::MAX,
+            iat in 0..u64::MAX - MAX_VALIDITY,
+            validity in 1..=MAX_VALIDITY,
+            digest in any::<[u8; 32]>(),
+            tkp in prop::string::string_regex("[A-Za-z0-9_.-]{1,200}").unwrap(),
+        ) {
+            let carries = op.carries_shares();
+            let (tka_sha256, tkp) = (carries.then_some(digest), carries.then_some(tkp));
+            let command = Command { tenant, seq, iat, exp: iat + validity, op, tka_sha256, tkp };
+            let key = SigningKey::generate().unwrap();
+            let read: Command = key.verifying_key().verify(&key.sign(&command).unwrap()).unwrap();
+            prop_assert_eq!(read == command, true);
+        }
+    }
+}

@@ -157,3 +157,75 @@ impl<'de> Deserialize<'de> for VerifyingKey {
         if right { Ok(key) } else { Err(D::Error::custom("not an Ed25519 key")) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{SigningError, SigningKey, VerifyingKey};
+    use proptest::prelude::{any, proptest};
+    use zeroize::Zeroizing;
+
+    proptest! {
+        #[test]
+        fn jwk_there_and_back(bytes in any::<[u8; 32]>()) {
+            let key = VerifyingKey::from_bytes(bytes);
+            assert_eq!(VerifyingKey::from_jwk(&key.to_jwk()), Ok(key.clone()));
+            assert_eq!(VerifyingKey::from_jwk(&serde_json::to_string(&key).unwrap()), Ok(key));
+        }
+
+        #[test]
+        fn a_signature_holds_for_its_key_and_message(seed in any::<[u8; 32]>(), message in any::<Vec<u8>>()) {
+            let key = SigningKey::from_seed(Zeroizing::new(seed)).unwrap();
+            assert_eq!(key.seed(), &seed);
+            let signature = key.signature(&message).unwrap();
+            assert!(key.verifying_key().signed(&message, &signature));
+            assert!(!key.verifying_key().signed(&[&message[..], &[0]].concat(), &signature));
+            assert!(!SigningKey::generate().unwrap().verifying_key().signed(&message, &signature));
+        }
+    }
+
+    /// `S + L` in place of `S` (RFC 8032, section 5.1.7): a second signature that nobody made.
+    #[test]
+    fn a_signature_has_one_form() {
+        let order = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10_u16,
+        ];
+        let key = SigningKey::from_seed(Zeroizing::new([3; 32])).unwrap();
+        let mut signature = key.signature(b"x").unwrap();
+        assert!(key.verifying_key().signed(b"x", &signature));
+        let mut carry = 0;
+        for (byte, add) in signature[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + add + carry;
+            (carry, *byte) = (sum >> 8, u8::try_from(sum & 0xff).unwrap());
+        }
+        assert!(!key.verifying_key().signed(b"x", &signature));
+    }
+
+    #[test]
+    fn new_keys_differ() {
+        let [one, other] = [(), ()].map(|()| SigningKey::generate().unwrap());
+        assert_ne!(one.verifying_key(), other.verifying_key());
+    }
+
+    #[test]
+    fn what_is_not_a_public_key() {
+        let jwk = VerifyingKey::from_bytes([5; 32]).to_jwk();
+        for (from, to) in [
+            ("OKP", "EC"),
+            ("Ed25519\"", "Ed448\""),
+            ("Ed25519\"", "X25519\""),
+            ("EdDSA", "ES256"),
+            ("\"sig\"", "\"enc\""),
+            ("\"kid\":\"", "\"kid\":\"x"),
+            ("\"x\":\"", "\"x\":\"AAAA"),
+            ("\"x\":\"BQ", "\"x\":\""),
+            ("\"x\":", "\"d\":\"AQAB\",\"x\":"),
+            ("\"crv\":", "\"kty\":\"OKP\",\"crv\":"),
+        ] {
+            let altered = jwk.replacen(from, to, 1);
+            assert_ne!(altered, jwk);
+            assert_eq!(VerifyingKey::from_jwk(&altered), Err(SigningError::Key), "{from} -> {to}");
+        }
+        assert_eq!(VerifyingKey::from_jwk(""), Err(SigningError::Key));
+    }
+}

@@ -127,3 +127,6 @@ pub fn client_authority(certificates: Vec<CertificateDer<'static>>) -> Result<Ro
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
+
+#[cfg(test)]
+mod tests;
