@@ -1,11 +1,17 @@
-//! Configuration of `sidecar`: a TOML file, then `TREFOIL_…` environment variables, then flags;
-//! checked once into [`Config`]. Unknown keys are errors.
+//! Configuration of `sidecar` and `init`: a TOML file, then `TREFOIL_…` environment variables, then
+//! flags; checked once into [`Config`]. Unknown keys are errors.
+
+mod managed;
+
+pub(crate) use managed::{Admin, Managed, ProxyAdmin};
 
 use clap::Args;
+use managed::{RawAdmin, RawProxyAdmin};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use trefoil_keys::lock::Lock;
 
 /// Flags of `sidecar`.
 #[derive(Debug, Default, Args)]
@@ -43,8 +49,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The proxy, `host:port`.
     pub(crate) proxy: String,
-    /// The application's bundle.
-    pub(crate) shares: PathBuf,
+    /// Where the application's shares are.
+    pub(crate) source: Source,
     /// The bundle of the user to act for.
     pub(crate) act_for: Option<PathBuf>,
     /// For how many seconds envelopes of the shim's own making hold.
@@ -55,6 +61,15 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Least severe event that is logged.
     pub(crate) log_level: LogLevel,
+}
+
+/// Where the application's shares are.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// In a bundle that the tenant admin wrote.
+    Bundle(PathBuf),
+    /// In a store of the sidecar's own, which the tenant admin changes by commands.
+    Managed(Box<Managed>),
 }
 
 /// Form of the log.
@@ -120,7 +135,11 @@ pub(crate) enum ConfigError {
 struct Raw {
     listen: String,
     proxy: String,
-    shares: PathBuf,
+    shares: Option<PathBuf>,
+    state: Option<PathBuf>,
+    lock: Option<Lock>,
+    admin: Option<RawAdmin>,
+    proxy_admin: Option<RawProxyAdmin>,
     act_for: Option<PathBuf>,
     envelope_lifetime: u64,
     max_message: u64,
@@ -128,9 +147,29 @@ struct Raw {
     log_level: LogLevel,
 }
 
-/// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`.
-const KEYS: [&str; 8] =
-    ["listen", "proxy", "shares", "act_for", "envelope_lifetime", "max_message", "log_format", "log_level"];
+/// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
+/// `TREFOIL_LOCK_KEY_FILE`.
+const KEYS: [&str; 19] = [
+    "listen",
+    "proxy",
+    "shares",
+    "state",
+    "lock.key_file",
+    "lock.aws_kms",
+    "lock.endpoint",
+    "lock.region",
+    "admin.listen",
+    "admin.client_ca",
+    "admin.certificate",
+    "admin.key",
+    "proxy_admin.url",
+    "proxy_admin.fingerprint",
+    "act_for",
+    "envelope_lifetime",
+    "max_message",
+    "log_format",
+    "log_level",
+];
 const DEFAULTS: [(&str, &str); 6] = [
     ("listen", "127.0.0.1:6433"),
     ("proxy", "127.0.0.1:6432"),
@@ -142,6 +181,13 @@ const DEFAULTS: [(&str, &str); 6] = [
 const LIFETIME: RangeInclusive<u64> = 2..=24 * 60 * 60;
 /// PostgreSQL's own bound on a message is 1 GiB.
 const MESSAGE_BYTES: RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
+
+impl Arguments {
+    /// A configuration file and no flags.
+    pub(crate) fn of_file(config: Option<PathBuf>) -> Self {
+        Self { config, ..Self::default() }
+    }
+}
 
 impl Config {
     /// Reads file, environment (by `variable`) and flags.
@@ -158,10 +204,23 @@ impl Config {
     }
 
     fn check(raw: Raw) -> Result<Self, ConfigError> {
+        let managed =
+            raw.state.is_some() || raw.lock.is_some() || raw.admin.is_some() || raw.proxy_admin.is_some();
+        let source = match raw.shares {
+            Some(bundle) if !managed => Source::Bundle(bundle),
+            None => Source::Managed(Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?.into()),
+            Some(_) => {
+                return Err(ConfigError::Value {
+                    key: "shares",
+                    problem: "it stands beside `state` or one of its sections".to_owned(),
+                    remedy: "leave it away: the shares are in the state directory",
+                });
+            }
+        };
         Ok(Self {
             listen: loopback(&raw.listen)?,
             proxy: host_and_port(raw.proxy)?,
-            shares: raw.shares,
+            source,
             act_for: raw.act_for,
             envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -186,7 +245,7 @@ fn merge(
         builder = builder.add_source(config::File::from_str(text, config::FileFormat::Toml));
     }
     for key in KEYS {
-        let name = format!("TREFOIL_{}", key.to_ascii_uppercase());
+        let name = format!("TREFOIL_{}", key.replace('.', "_").to_ascii_uppercase());
         builder = builder.set_override_option(key, variable(&name))?;
     }
     for (key, value) in [
@@ -207,12 +266,16 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         .map_err(|reason| ConfigError::Unreadable { path: path.display().to_string(), reason })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr = text.parse().map_err(|_| ConfigError::Value {
-        key: "listen",
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Value {
+        key,
         problem: format!("`{text}` is not an address with a port"),
         remedy: "write it like 127.0.0.1:6433 or [::1]:6433",
-    })?;
+    })
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address = address("listen", text)?;
     if !address.ip().is_loopback() {
         return Err(ConfigError::Value {
             key: "listen",
@@ -305,7 +368,8 @@ mod tests {
             (FILE.replace("127.0.0.1:0", "here"), "not an address"),
             (FILE.replace("= 30", "= 1"), "between"),
             (FILE.replace("act_for", "act_four"), "act_four"),
-            (FILE.replace("shares = 'a.json'", ""), "shares"),
+            (FILE.replace("shares = 'a.json'", ""), "`state`"),
+            (format!("{FILE}state = 's'\n"), "beside `state`"),
             (FILE.replace("shares = 'a.json'", "shares = 'a'\nproxy = 'x'"), "not a host"),
             (FILE.replace("shares = 'a.json'", "shares = 'a'\nlog_format = 'xml'"), "xml"),
         ] {

@@ -1,23 +1,30 @@
 //! `trefoil-shim`: stands beside the application, attaches user, envelope and the application's
 //! shares to its requests, and relays the rest to the proxy byte for byte.
 
+mod act_for;
+mod admin;
 mod backend;
+mod bundle_file;
 mod config;
 mod envelope;
 mod frontend;
+mod init;
+mod proxy;
 mod server;
 mod session;
 mod set_statement;
 mod settings;
 mod shares;
 mod startup;
+mod state;
+mod tenant_key;
+mod tka;
+mod two_phase;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use config::{Arguments, Config, LogFormat, LogLevel};
-use shares::Shares;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 use trefoil_keys::bundle::{self, UserBundle};
 use trefoil_keys::envelope::EnvelopePublicKey;
@@ -31,6 +38,8 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Action {
+    /// Makes what a sidecar needs that the tenant admin manages: state directory, certificate, password
+    Init(init::Arguments),
     /// Stands between the application and the proxy
     Sidecar(Arguments),
     /// Prints one envelope made from a user bundle
@@ -60,6 +69,7 @@ enum Scope {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse().action {
+        Action::Init(arguments) => init::run(&arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
         Action::Envelope { bundle, scope, issued_at, lifetime } => {
             print_envelope(&bundle, scope, issued_at.unwrap_or_else(envelope::now), lifetime)
@@ -76,14 +86,14 @@ fn main() -> ExitCode {
 
 fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(arguments, |name| std::env::var(name).ok())?;
-    let shares = Shares::open(&config.shares, config.act_for.as_deref(), config.envelope_lifetime)?;
+    let sidecar = server::Sidecar::open(&config)?;
     if arguments.check {
-        println!("configuration and bundles are valid");
+        println!("configuration and shares are valid");
         return Ok(());
     }
     log(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(server::run(config, Arc::new(shares)))
+    runtime.block_on(sidecar.run(config))
 }
 
 fn log(config: &Config) {

@@ -1,51 +1,151 @@
-//! `sidecar`: listens, serves each connection in a task of its own, and heeds signals.
+//! `sidecar`: listens, serves each connection in a task of its own, and heeds signals; beside it, where
+//! the tenant admin manages the shares, the interface for that.
 
-use crate::config::Config;
+use crate::act_for::ActFor;
+use crate::admin::Interface;
+use crate::bundle_file;
+use crate::config::{Admin, Config, Managed, Source};
+use crate::proxy::Proxy;
 use crate::session::{Shared, serve};
 use crate::shares::Shares;
-use anyhow::Context as _;
+use crate::state::State;
+use crate::tka::ApplicationShares;
+use crate::two_phase::{Coordinator, Order, Worker};
+use anyhow::{Context as _, ensure};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-/// Runs until SIGTERM or SIGINT; open connections are cut. SIGHUP reads the application's bundle
-/// again.
-pub(crate) async fn run(config: Config, shares: Arc<Shares>) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address by `listen`", config.listen))?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let shared =
-        Arc::new(Shared { proxy: config.proxy, shares: shares.clone(), max_message: config.max_message });
-    tracing::info!("listening on {}", listener.local_addr()?);
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    let shared = shared.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = serve(client, &shared).await {
-                            tracing::debug!(kind = %error.kind(), "connection broke off");
-                        }
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    // Out of descriptors: let some connections end.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-            _ = hangup.recv() => match shares.reload() {
-                Ok(()) => tracing::info!("application bundle read again"),
-                Err(error) => tracing::error!("application bundle not read again, the old one stays: {error:#}"),
-            },
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+/// A sidecar with its shares, before it listens.
+pub(crate) struct Sidecar {
+    shares: Arc<Shares>,
+    from: From,
+}
+
+enum From {
+    Bundle(PathBuf),
+    Managed(Box<Management>),
+}
+
+struct Management {
+    interface: Interface,
+    worker: Worker,
+    orders: mpsc::Receiver<Order>,
+    admin: Admin,
+}
+
+impl Sidecar {
+    /// Reads the application's shares, and the bundle of the user to act for.
+    pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
+        let act_for = config.act_for.as_deref();
+        let act_for = act_for.map(|path| ActFor::read(path, config.envelope_lifetime)).transpose()?;
+        match &config.source {
+            Source::Bundle(path) => {
+                let (application, users) = bundle_file::read(path)?;
+                check_audience(act_for.as_ref(), &application)?;
+                let shares = Shares { application: ApplicationShares::new(users), act_for };
+                Ok(Self { shares: Arc::new(shares), from: From::Bundle(path.clone()) })
+            }
+            Source::Managed(config) => Self::managed(config, act_for),
         }
     }
-    tracing::info!("stopped");
+
+    fn managed(config: &Managed, act_for: Option<ActFor>) -> anyhow::Result<Self> {
+        let state = Arc::new(State::open(&config.state, &config.lock)?);
+        check_audience(act_for.as_ref(), &state.proxy()?.application)?;
+        if let (Some(act_for), Some(announcement)) = (&act_for, state.announcement()?) {
+            act_for.heed(&announcement).context("the announcement of the proxy's keys")?;
+        }
+        let shares = Arc::new(Shares { application: ApplicationShares::new(state.shares()?), act_for });
+        let proxy = Arc::new(Proxy::new(&config.proxy_admin)?);
+        let (tell, in_doubt) = watch::channel(None);
+        let worker = Worker::new(state.clone(), shares.clone(), proxy.clone(), tell)?;
+        let (coordinator, orders) = Coordinator::new();
+        let interface = Interface { state, shares: shares.clone(), proxy, coordinator, in_doubt };
+        let management = Management { interface, worker, orders, admin: config.admin.clone() };
+        Ok(Self { shares, from: From::Managed(Box::new(management)) })
+    }
+
+    /// Runs until SIGTERM or SIGINT; open connections are cut.
+    pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(config.listen).await.with_context(|| {
+            format!("cannot listen on {}; choose another address by `listen`", config.listen)
+        })?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let Self { shares, from } = self;
+        let keep_up = keep_up(from, shares.clone());
+        let shared = Shared { proxy: config.proxy, shares, max_message: config.max_message };
+        tokio::select! {
+            outcome = accept(listener, Arc::new(shared)) => outcome?,
+            outcome = keep_up => outcome?,
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Takes up what changes in the shares, for ever.
+async fn keep_up(from: From, shares: Arc<Shares>) -> anyhow::Result<()> {
+    match from {
+        From::Bundle(path) => reload(&path, &shares).await,
+        From::Managed(management) => {
+            let Management { interface, worker, orders, admin } = *management;
+            tokio::spawn(worker.run(orders));
+            interface.serve(&admin).await
+        }
+    }
+}
+
+/// Reads the bundle again on SIGHUP; on an error the old one stays.
+async fn reload(path: &Path, shares: &Shares) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        hangup.recv().await;
+        match bundle_file::read(path) {
+            Ok((_, users)) => {
+                shares.application.replace(users);
+                tracing::info!("application bundle read again");
+            }
+            Err(error) => {
+                tracing::error!("application bundle not read again, the old one stays: {error:#}");
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result<()> {
+    tracing::info!("listening on {}", listener.local_addr()?);
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve(client, &shared).await {
+                        tracing::debug!(kind = %error.kind(), "connection broke off");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                // Out of descriptors: let some connections end.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn check_audience(act_for: Option<&ActFor>, application: &str) -> anyhow::Result<()> {
+    let audience = act_for.map_or(application, ActFor::audience);
+    ensure!(
+        audience == application,
+        "the user bundle is for application {audience}, the shares are those of {application}; have both \
+         issued for the same one",
+    );
     Ok(())
 }

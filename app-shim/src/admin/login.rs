@@ -1,0 +1,151 @@
+//! The tenant admin's login: HTTP Basic (RFC 7617), the user being the tenant's name.
+//!
+//! The password is compared with its slow hash until it has come once; then with an HMAC under a key
+//! that lasts as long as the process. Comparisons take the same time whatever differs, and guesses are
+//! limited ([`super::limit`]).
+
+use super::limit::Limit;
+use aws_lc_rs::hmac;
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64ct::{Base64, Encoding as _};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::block_in_place;
+use trefoil_https::Problem;
+use trefoil_https::server::Peer;
+use trefoil_keys::password::PasswordHash;
+use zeroize::Zeroizing;
+
+/// Longest header that is looked at.
+const MAX_HEADER: usize = 1024;
+
+const UNAUTHORIZED: Problem = Problem::new(
+    StatusCode::UNAUTHORIZED,
+    "login",
+    "no login, or the wrong one",
+    "log in with the tenant's name and the password that trefoil-shim init has printed",
+);
+const TOO_MANY: Problem = Problem::new(
+    StatusCode::TOO_MANY_REQUESTS,
+    "too-many-failures",
+    "too many wrong passwords have come from this address",
+    "wait as long as Retry-After says",
+);
+
+/// Who may log in.
+pub(super) struct Login {
+    tenant: String,
+    password: PasswordHash,
+    key: hmac::Key,
+    /// HMAC of the credentials, once they have come.
+    known: OnceLock<hmac::Tag>,
+    limit: Mutex<Limit>,
+    /// Held over the slow hash, so that many requests at once are no more guesses than one by one.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Why a request is not heard.
+enum Refused {
+    Wrong,
+    /// For this long.
+    Wait(Duration),
+}
+
+impl Login {
+    /// The tenant with this name and password.
+    pub(super) fn new(password: PasswordHash, tenant: String) -> Self {
+        let key = Zeroizing::new(rand::random::<[u8; 32]>());
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_slice());
+        Self {
+            tenant,
+            password,
+            key,
+            known: OnceLock::new(),
+            limit: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether these credentials, `user:password`, are right.
+    async fn check(&self, credentials: &[u8], address: IpAddr) -> Result<(), Refused> {
+        if self.known.get().is_none() {
+            let _turn = self.turn.lock().await;
+            return self.judge(address, || block_in_place(|| self.is_right(credentials)));
+        }
+        self.judge(address, || self.is_right(credentials))
+    }
+
+    fn judge(&self, address: IpAddr, is_right: impl FnOnce() -> bool) -> Result<(), Refused> {
+        let wait = self.limit().wait(address, Instant::now());
+        if !wait.is_zero() {
+            return Err(Refused::Wait(wait));
+        }
+        if is_right() {
+            self.limit().succeeded(address);
+            return Ok(());
+        }
+        self.limit().failed(address, Instant::now());
+        Err(Refused::Wrong)
+    }
+
+    fn is_right(&self, credentials: &[u8]) -> bool {
+        if let Some(known) = self.known.get() {
+            return hmac::verify(&self.key, credentials, known.as_ref()).is_ok();
+        }
+        let text = std::str::from_utf8(credentials).unwrap_or_default();
+        let (user, password) = text.split_once(':').unwrap_or_default();
+        // The password in any case: the time tells nothing of the user.
+        let right = self.password.verify(password) & (user == self.tenant);
+        if right {
+            self.known.get_or_init(|| hmac::sign(&self.key, credentials));
+        }
+        right
+    }
+
+    fn limit(&self) -> MutexGuard<'_, Limit> {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets requests with the right login pass.
+pub(super) async fn require(
+    State(login): State<Arc<Login>>,
+    Extension(Peer(peer)): Extension<Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let header = request.headers_mut().remove(AUTHORIZATION);
+    let Some(header) = header else { return unauthorized() };
+    let credentials = decode(&header).unwrap_or_default();
+    drop(header);
+    match login.check(&credentials, peer.ip()).await {
+        Ok(()) => next.run(request).await,
+        Err(Refused::Wrong) => unauthorized(),
+        Err(Refused::Wait(wait)) => {
+            let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
+            ([(RETRY_AFTER, seconds)], TOO_MANY).into_response()
+        }
+    }
+}
+
+fn unauthorized() -> Response {
+    let challenge = HeaderValue::from_static("Basic realm=\"trefoil\", charset=\"UTF-8\"");
+    ([(WWW_AUTHENTICATE, challenge)], UNAUTHORIZED).into_response()
+}
+
+fn decode(header: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
+    let (scheme, token) = header.as_bytes().split_first_chunk::<6>()?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") || token.len() > MAX_HEADER {
+        return None;
+    }
+    let mut buffer = Zeroizing::new(vec![0; token.len()]);
+    let length = Base64::decode(token, &mut buffer).ok()?.len();
+    buffer.truncate(length);
+    Some(buffer)
+}

@@ -1,0 +1,159 @@
+//! `init`: makes the state of a sidecar that the tenant admin manages, and pins the proxy's keys. Later
+//! it changes what the tenant admin does not: the password, and which proxy it is.
+
+use crate::config::{self, Config, Managed, Source};
+use crate::proxy::Proxy;
+use crate::state::{KnownProxy, State};
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde::{Serialize, Serializer};
+use std::path::PathBuf;
+use trefoil_keys::password::{PasswordHash, one_time_password};
+use trefoil_keys::store::Store;
+use trefoil_keys::tls::{self, Fingerprint, SelfSigned};
+use zeroize::Zeroizing;
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Configuration file of the sidecar (TOML)
+    #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
+    config: Option<PathBuf>,
+    /// Names and addresses by which the tenant admin reaches the interface, for the certificate
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1")]
+    names: Vec<String>,
+    /// Hash of the tenant admin's password (pbkdf2-sha256$…), in place of a new password
+    #[arg(long, value_name = "HASH")]
+    password_hash: Option<String>,
+    /// Make the state anew, and forget all users' shares in the one that there is
+    #[arg(long, conflicts_with_all = ["new_password", "new_proxy"])]
+    anew: bool,
+    /// Keep the state, and give the tenant admin another password
+    #[arg(long)]
+    new_password: bool,
+    /// Keep the state, and take the proxy's keys as they are now in place of those known: for a proxy
+    /// that was made anew. A command that is in doubt is forgotten
+    #[arg(long)]
+    new_proxy: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the tenant admin has to know.
+#[derive(Serialize)]
+struct Made {
+    tenant: String,
+    application: String,
+    fingerprint: Fingerprint,
+    /// Absent if the hash was given.
+    #[serde(serialize_with = "as_text")]
+    password: Option<Zeroizing<String>>,
+    /// Whether the proxy's bootstrap is done.
+    bootstrapped: bool,
+}
+
+fn as_text<S: Serializer>(password: &Option<Zeroizing<String>>, serializer: S) -> Result<S::Ok, S::Error> {
+    password.as_deref().map(String::as_str).serialize(serializer)
+}
+
+/// Makes the state and prints what the tenant admin has to know.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let file = config::Arguments::of_file(arguments.config.clone());
+    let config = Config::load(&file, |name| std::env::var(name).ok())?;
+    let Source::Managed(managed) = config.source else {
+        bail!(
+            "the configuration names a bundle by `shares`; for init it must have `state`, [lock] and [proxy_admin]"
+        );
+    };
+    let made = if arguments.new_password || arguments.new_proxy {
+        change(&managed, arguments)?
+    } else if Store::exists(&managed.state) && !arguments.anew {
+        bail!(
+            "{} has a store already; nothing was changed. To forget it, with all users' shares, add --anew",
+            managed.state.display()
+        );
+    } else {
+        make(&managed, arguments)?
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&made)?);
+        return Ok(());
+    }
+    println!("tenant:       {}", made.tenant);
+    println!("application:  {}", made.application);
+    println!("fingerprint:  {}", made.fingerprint);
+    if let Some(password) = &made.password {
+        println!("password:     {}", password.as_str());
+        println!("Give the tenant admin fingerprint and password. The password is not shown again.");
+    }
+    if !made.bootstrapped {
+        println!("The proxy's bootstrap is not done yet; until then commands are refused.");
+    }
+    Ok(())
+}
+
+fn make(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
+    let (password, hash) = password(arguments)?;
+    let known = introduce(managed)?;
+    let identity = SelfSigned::generate(&arguments.names)?;
+    let fingerprint = fingerprint(managed, &identity)?;
+    managed.lock.create_if_missing()?;
+    State::create(&managed.state, &managed.lock, arguments.anew, &identity, &hash, &known)?;
+    Ok(Made::new(known, fingerprint, password))
+}
+
+fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
+    let state = State::open(&managed.state, &managed.lock)?;
+    let fingerprint = fingerprint(managed, &state.identity()?)?;
+    let mut known = state.proxy()?;
+    if arguments.new_proxy {
+        let found = introduce(managed)?;
+        ensure!(
+            (&found.tenant, &found.application) == (&known.tenant, &known.application),
+            "the proxy is of tenant {} and application {}, the state of {} and {}; make the state anew by --anew",
+            found.tenant,
+            found.application,
+            known.tenant,
+            known.application,
+        );
+        state.replace_proxy(&found)?;
+        known = found;
+    }
+    if !arguments.new_password {
+        return Ok(Made::new(known, fingerprint, None));
+    }
+    let (password, hash) = password(arguments)?;
+    state.put_password(&hash)?;
+    Ok(Made::new(known, fingerprint, password))
+}
+
+impl Made {
+    fn new(known: KnownProxy, fingerprint: Fingerprint, password: Option<Zeroizing<String>>) -> Self {
+        let KnownProxy { tenant, application, tenant_key, .. } = known;
+        Self { tenant, application, fingerprint, password, bootstrapped: tenant_key.is_some() }
+    }
+}
+
+fn password(arguments: &Arguments) -> anyhow::Result<(Option<Zeroizing<String>>, PasswordHash)> {
+    if let Some(hash) = &arguments.password_hash {
+        return Ok((None, PasswordHash::parse(hash)?));
+    }
+    let password = one_time_password();
+    let hash = PasswordHash::new(&password);
+    Ok((Some(password), hash))
+}
+
+fn introduce(managed: &Managed) -> anyhow::Result<KnownProxy> {
+    let proxy = Proxy::new(&managed.proxy_admin)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(proxy.introduce(None)).context("init asks the proxy for its keys")
+}
+
+/// Of the certificate that the interface shows.
+fn fingerprint(managed: &Managed, identity: &SelfSigned) -> anyhow::Result<Fingerprint> {
+    let Some((path, _)) = &managed.admin.certificate else { return Ok(identity.fingerprint()) };
+    let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let chain = tls::certificates_from_pem(&pem)?;
+    Ok(Fingerprint::of(chain.first().context("there is no certificate in `admin.certificate`")?))
+}

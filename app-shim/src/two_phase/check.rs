@@ -1,0 +1,124 @@
+//! What a delivery must be before it is prepared, and what it is answered with if it is not.
+
+use crate::envelope::now;
+use crate::state::{KnownProxy, State, internal};
+use crate::tenant_key::NO_BOOTSTRAP;
+use crate::tka;
+use axum::http::StatusCode;
+use trefoil_https::Problem;
+use trefoil_keys::command::{Command, Delivery};
+use trefoil_keys::receipt::Receipt;
+use trefoil_keys::signing::{Reason, SigningError};
+
+/// How far the tenant admin's clock may be ahead, in seconds. The proxy's own bound holds as well.
+const SKEW: u64 = 60;
+
+pub(super) const BUSY: Problem = Problem::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "busy",
+    "too many deliveries wait for their turn",
+    "send one after the other",
+);
+pub(super) const OTHER_IN_DOUBT: Problem = Problem::new(
+    StatusCode::CONFLICT,
+    "in-doubt",
+    "another command waits for the proxy's answer",
+    "send this one when that one is settled: GET /v1/pending shows it, the log says what it waits for",
+);
+const SIGNATURE: Problem = Problem::new(
+    StatusCode::FORBIDDEN,
+    "signature",
+    "the command is not signed by the tenant admin, or not one",
+    "sign it with the vault of this tenant",
+);
+const SHARES: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "shares",
+    "the shares are not those that the command was signed for",
+    "send the delivery as trefoil-admin wrote it",
+);
+const OPERATION: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "operation",
+    "the command is another operation than this path is for",
+    "send it to the path of its operation",
+);
+const TENANT: Problem = Problem::new(
+    StatusCode::FORBIDDEN,
+    "tenant",
+    "the command is of another tenant",
+    "send it to that tenant's sidecar",
+);
+const KEYSPACE: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "keyspace",
+    "the shares cannot go with a request: too many keyspaces, or one whose name cannot stand there",
+    "use keyspaces without comma, colon and control characters in their names",
+);
+const FUTURE: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "future",
+    "the command is from the future",
+    "set the clocks of both machines right",
+);
+const EXPIRED: Problem =
+    Problem::new(StatusCode::BAD_REQUEST, "expired", "the command has expired", "have it signed anew");
+const SEQUENCE: Problem = Problem::new(
+    StatusCode::CONFLICT,
+    "seq",
+    "",
+    "compare with the proxy by trefoil-admin status, and send only commands that are not confirmed yet",
+);
+
+/// The command, if the tenant admin signed it for this tenant, operation and these shares.
+pub(super) fn open(delivery: &Delivery, operation: &str, known: &KnownProxy) -> Result<Command, Problem> {
+    let key = known.tenant_key.as_ref().ok_or(NO_BOOTSTRAP)?;
+    let command = delivery.open(key).map_err(|error| match error {
+        SigningError::Rejected(Reason::Shares) => SHARES,
+        _ => SIGNATURE,
+    })?;
+    if command.tenant != known.tenant {
+        return Err(TENANT);
+    }
+    if command.op.name() != operation {
+        return Err(OPERATION);
+    }
+    if delivery.tka.values().any(|shares| tka::text(shares).is_err()) {
+        return Err(KEYSPACE);
+    }
+    Ok(command)
+}
+
+/// Whether the command holds now.
+pub(super) fn in_time(command: &Command) -> Result<(), Problem> {
+    let now = now();
+    if command.iat > now + SKEW {
+        return Err(FUTURE);
+    }
+    if command.exp <= now { Err(EXPIRED) } else { Ok(()) }
+}
+
+/// The proxy's receipt, if this very command was applied. Others that are not newer than what was applied
+/// are refused: of two commands about one user the later holds.
+pub(super) fn receipt_of(
+    state: &State,
+    known: &KnownProxy,
+    command: &Command,
+    jws: &str,
+) -> Result<Option<String>, Problem> {
+    let last = state.last().map_err(internal)?;
+    if command.seq > last {
+        return Ok(None);
+    }
+    let receipt = state.receipt(command.seq).map_err(internal)?;
+    let answers = |receipt: &String| {
+        known.receipt_key.verify::<Receipt>(receipt).is_ok_and(|receipt| receipt.answers(command, jws))
+    };
+    match receipt.filter(answers) {
+        Some(receipt) => Ok(Some(receipt)),
+        None => Err(SEQUENCE.saying(format!(
+            "command {} is not newer than command {last}, the last one that was applied",
+            command.seq
+        ))),
+    }
+}
