@@ -1,12 +1,15 @@
 //! Configuration: a TOML file, then `TREFOIL_…` environment variables, then flags; checked once into
 //! [`Config`]. Unknown keys are errors. Relative paths start at the working directory.
 
+use crate::bootstrap::InitArguments;
 use crate::explain::ExplainArguments;
+use crate::upstream::WriteCheckValueArguments;
 use clap::{Parser, Subcommand};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trefoil_keys::lock::Lock;
 use zeroize::Zeroizing;
 
 /// The command line.
@@ -56,6 +59,10 @@ pub struct Arguments {
 pub enum Command {
     /// Show what would become of statements: what is encrypted and decrypted, or why they are refused
     Explain(ExplainArguments),
+    /// Make the proxy's store, keys and certificate, and the one-time password of its bootstrap
+    Init(InitArguments),
+    /// Write the tenant key's check value into a database that lost it (while no proxy runs)
+    WriteCheckValue(WriteCheckValueArguments),
 }
 
 /// The checked configuration.
@@ -68,8 +75,8 @@ pub struct Config {
     pub catalog: CatalogLogin,
     /// The policy file.
     pub policy: PathBuf,
-    /// The proxy's bundle.
-    pub shares: PathBuf,
+    /// Where the proxy's shares come from.
+    pub source: Source,
     /// The longest time from an envelope's `iat` to its expiry that is honoured.
     pub max_validity: Duration,
     /// How far an envelope's `iat` may lie in the future.
@@ -84,6 +91,28 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Least severe event that is logged.
     pub log_level: LogLevel,
+}
+
+/// Where the proxy's shares come from.
+pub enum Source {
+    /// A bundle file, as trefoil-admin issued it.
+    Bundle(PathBuf),
+    /// A store of the proxy's own, which the tenant admin changes by commands.
+    Store(StoreConfig),
+}
+
+/// The proxy's own store, and where commands for it arrive.
+pub struct StoreConfig {
+    /// The store's directory.
+    pub directory: PathBuf,
+    /// What it is locked by.
+    pub lock: Lock,
+    /// Where the admin port listens.
+    pub listen: SocketAddr,
+    /// A certificate chain (PEM) other than the self-signed one; its fingerprint is the pinned one then.
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM), where it is not the store's.
+    pub key: Option<PathBuf>,
 }
 
 /// Where PostgreSQL is.
@@ -181,7 +210,10 @@ struct Raw {
     upstream: RawUpstream,
     catalog: RawCatalog,
     policy: PathBuf,
-    shares: PathBuf,
+    shares: Option<PathBuf>,
+    state: Option<PathBuf>,
+    lock: Option<Lock>,
+    admin: RawAdmin,
     max_validity: u64,
     clock_skew: u64,
     max_message: u64,
@@ -207,8 +239,16 @@ struct RawCatalog {
     password: Option<String>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAdmin {
+    listen: String,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 22] = [
     "listen",
     "upstream.host",
     "upstream.port",
@@ -216,6 +256,14 @@ const KEYS: [&str; 14] = [
     "catalog.password",
     "policy",
     "shares",
+    "state",
+    "lock.key_file",
+    "lock.aws_kms",
+    "lock.endpoint",
+    "lock.region",
+    "admin.listen",
+    "admin.certificate",
+    "admin.key",
     "max_validity",
     "clock_skew",
     "max_message",
@@ -224,8 +272,9 @@ const KEYS: [&str; 14] = [
     "log_format",
     "log_level",
 ];
-const DEFAULTS: [(&str, &str); 8] = [
+const DEFAULTS: [(&str, &str); 9] = [
     ("listen", "127.0.0.1:6432"),
+    ("admin.listen", "127.0.0.1:6434"),
     ("upstream.host", "127.0.0.1"),
     ("upstream.port", "5432"),
     ("max_validity", "60"),
@@ -254,6 +303,18 @@ impl Config {
         Self::check(raw)
     }
 
+    /// The store, where there is one.
+    pub fn store(&self) -> Result<&StoreConfig, ConfigError> {
+        match &self.source {
+            Source::Store(store) => Ok(store),
+            Source::Bundle(_) => Err(ConfigError::Value {
+                key: "state",
+                problem: "it is not set".to_owned(),
+                remedy: "name the directory of the proxy's store, and its lock in section [lock]",
+            }),
+        }
+    }
+
     /// How the proxy's own connections reach the server; the database is still to be named.
     pub fn catalog_login(&self) -> tokio_postgres::Config {
         let mut login = tokio_postgres::Config::new();
@@ -273,7 +334,7 @@ impl Config {
                 password: raw.catalog.password.map(Zeroizing::new),
             },
             policy: raw.policy,
-            shares: raw.shares,
+            source: source(raw.shares, raw.state, raw.lock, raw.admin)?,
             max_validity: seconds("max_validity", raw.max_validity, 1..=MAX_VALIDITY)?,
             clock_skew: seconds("clock_skew", raw.clock_skew, 0..=MAX_SKEW)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -337,12 +398,46 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address: SocketAddr = text.parse().map_err(|_| ConfigError::Value {
-        key: "listen",
+fn source(
+    shares: Option<PathBuf>,
+    state: Option<PathBuf>,
+    lock: Option<Lock>,
+    admin: RawAdmin,
+) -> Result<Source, ConfigError> {
+    let wrong =
+        |key, problem: &str, remedy| Err(ConfigError::Value { key, problem: problem.to_owned(), remedy });
+    const EITHER: &str = "set one of `state` and `shares`";
+    match (shares, state, lock) {
+        (Some(bundle), None, None) => Ok(Source::Bundle(bundle)),
+        (None, Some(directory), Some(lock)) => {
+            let RawAdmin { listen, certificate, key } = admin;
+            if key.is_some() && certificate.is_none() {
+                return wrong("admin.key", "there is no certificate for it", "set `admin.certificate` too");
+            }
+            let listen = address("admin.listen", &listen)?;
+            Ok(Source::Store(StoreConfig { directory, lock, listen, certificate, key }))
+        }
+        (None, None, _) => wrong("state", "neither it nor `shares` is set", EITHER),
+        (Some(_), Some(_), _) => wrong("state", "`shares` is set as well", EITHER),
+        (Some(_), None, Some(_)) => wrong("lock", "a bundle has no lock", "take the section [lock] out"),
+        (None, Some(_), None) => wrong(
+            "lock",
+            "the store in `state` must be locked by something",
+            "set `key_file` or `aws_kms` in section [lock]",
+        ),
+    }
+}
+
+fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| ConfigError::Value {
+        key,
         problem: format!("`{text}` is not an address with a port"),
         remedy: "write it like 127.0.0.1:6432 or [::1]:6432",
-    })?;
+    })
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
+    let address = address("listen", text)?;
     if !address.ip().is_loopback() {
         return Err(ConfigError::Value {
             key: "listen",
@@ -395,6 +490,20 @@ mod tests {
         password = "0123"
     "#;
 
+    fn stored(lock: &str) -> String {
+        format!("{}\n[lock]\n{lock}", FILE.replace("shares = \"proxy.bundle.json\"", "state = \"state\""))
+    }
+
+    #[test]
+    fn a_store_has_a_lock_and_an_admin_port() {
+        let config =
+            load(&stored("key_file = \"lock\"\n[admin]\nlisten = \"0.0.0.0:1\""), &[], None).unwrap();
+        let store = config.store().unwrap();
+        assert_eq!((store.directory.to_str(), store.listen.port()), (Some("state"), 1));
+        assert_eq!(store.lock, Lock::KeyFile("lock".into()));
+        assert!(load(FILE, &[], None).unwrap().store().is_err());
+    }
+
     fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Config, String> {
         let mut on_disk = tempfile::NamedTempFile::new().unwrap();
         on_disk.write_all(file.as_bytes()).unwrap();
@@ -439,7 +548,9 @@ mod tests {
             let name = variable_name(key);
             assert!(is_known_variable(&name));
             let result = load(FILE, &[(&name, value)], None);
-            assert!(matches!(key, "policy" | "shares" | "catalog.password") || result.is_err(), "{key}");
+            // Of the admin port nothing is looked at beside a bundle.
+            let taken = ["policy", "shares", "catalog.password"].contains(&key) || key.starts_with("admin.");
+            assert!(taken || result.is_err(), "{key}");
         }
         assert!(!is_known_variable("TREFOIL_LISTNE"));
     }
@@ -480,6 +591,13 @@ mod tests {
             (FILE.replace("policy = ", "shares = "), "duplicate key"),
             (FILE.replace("policy = \"policy.toml\"", ""), "policy"),
             (FILE.replace("max_validity = 30", "log_format = \"xml\""), "xml"),
+            (FILE.replace("shares = \"proxy.bundle.json\"", ""), "neither it nor `shares`"),
+            (FILE.replace("shares = ", "state = \"state\"\nshares = "), "`shares` is set as well"),
+            (FILE.replace("shares = \"proxy.bundle.json\"", "state = \"state\""), "must be locked"),
+            (format!("{FILE}\n[lock]\nkey_file = \"lock\""), "a bundle has no lock"),
+            (stored("aws_kms = \"k\"\nkey_file = \"lock\""), "not both"),
+            (stored("key_file = \"lock\"\n[admin]\nlisten = \"here\""), "not an address with a port"),
+            (stored("key_file = \"lock\"\n[admin]\nkey = \"key.pem\""), "no certificate"),
         ] {
             let error = load(&file, &[], None).err().unwrap();
             assert!(error.contains(reason), "{error}");

@@ -1,12 +1,15 @@
 //! The library behind `trefoil-proxy`: a PostgreSQL relay that encrypts and decrypts the columns
 //! named in a policy. The table of allowed arrows between these modules is held by a test.
 
+pub mod admin;
+pub mod bootstrap;
 pub mod config;
 pub mod explain;
 pub mod server;
 pub mod session;
 pub mod shares;
 pub mod sql;
+pub mod state;
 pub mod upstream;
 pub mod wire;
 

@@ -1,25 +1,36 @@
 //! `trefoil-proxy`: reads configuration, policy and shares, and serves until SIGTERM or SIGINT. SIGHUP
-//! reads the shares and the databases' catalogs anew. The log holds no SQL text, no value and no share, not even of a panic.
+//! reads the databases' catalogs, and a bundle of shares, anew. The log holds no SQL text, no value and
+//! no share, not even of a panic.
 
 use anyhow::Context;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustls::ServerConfig;
+use std::net::SocketAddr;
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use trefoil_proxy::config::{Arguments, Command, Config, LogFormat, LogLevel, is_known_variable};
+use trefoil_https::server::Bounds;
+use trefoil_keys::tls::Fingerprint;
+use trefoil_proxy::bootstrap::InitArguments;
+use trefoil_proxy::config::{
+    Arguments, Command, Config, LogFormat, LogLevel, Source, StoreConfig, is_known_variable,
+};
 use trefoil_proxy::explain::{self, ExplainArguments};
 use trefoil_proxy::policy::Policy;
-use trefoil_proxy::server;
 use trefoil_proxy::shares::{Limits, Shares};
-use trefoil_proxy::upstream::Catalogs;
+use trefoil_proxy::state::State;
+use trefoil_proxy::upstream::{Catalogs, WriteCheckValueArguments, write_check_value};
+use trefoil_proxy::{admin, bootstrap, server};
 
 /// Statements are parsed and analysed on worker threads, by recursion as deep as they are nested.
 const WORKER_STACK: usize = 64 * 1024 * 1024;
@@ -28,6 +39,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::Explain(arguments)) => explain(arguments),
+        Some(Command::Init(arguments)) => init(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::WriteCheckValue(arguments)) => repair(&arguments).map(|()| ExitCode::SUCCESS),
         None => run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
@@ -50,21 +63,79 @@ fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+fn load(arguments: &Arguments) -> anyhow::Result<Config> {
+    Config::load(arguments, |name| std::env::var(name).ok()).context("configuration")
+}
+
+/// The configuration for a subcommand, which has no other flags of it.
+fn load_file(config: Option<&PathBuf>) -> anyhow::Result<Config> {
+    load(&Arguments { config: config.cloned(), ..Arguments::default() })
+}
+
+fn init(arguments: &InitArguments) -> anyhow::Result<()> {
+    let config = load_file(arguments.config.as_ref())?;
+    let StoreConfig { directory, lock, listen, .. } = config.store()?;
+    keep_memory_private()?;
+    Ok(bootstrap::init(arguments, directory, lock, *listen)?)
+}
+
+fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
+    let config = load_file(arguments.config.as_ref())?;
+    let store = config.store()?;
+    keep_memory_private()?;
+    let state = State::open(&store.directory, &store.lock, limits(&config))?;
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(write_check_value(
+        arguments,
+        config.catalog_login(),
+        &state,
+    ))
+}
+
+/// The proxy's own state, and by what its admin port is known.
+struct Stateful {
+    state: Arc<State>,
+    listen: SocketAddr,
+    tls: Arc<ServerConfig>,
+    fingerprint: Fingerprint,
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits { max_validity: config.max_validity, clock_skew: config.clock_skew }
+}
+
+fn stateful(config: &Config, store: &StoreConfig) -> anyhow::Result<Stateful> {
+    let state = State::open(&store.directory, &store.lock, limits(config))?;
+    let (tls, fingerprint) =
+        admin::server_config(&state, store.certificate.as_deref(), store.key.as_deref())?;
+    Ok(Stateful { state: Arc::new(state), listen: store.listen, tls: Arc::new(tls), fingerprint })
+}
+
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = Config::load(arguments, |name| std::env::var(name).ok()).context("configuration")?;
+    let config = load(arguments)?;
     let policy = std::fs::read_to_string(&config.policy)
         .with_context(|| format!("policy {}", config.policy.display()))?;
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
-    let limits = Limits { max_validity: config.max_validity, clock_skew: config.clock_skew };
-    let shares = Shares::read(&config.shares, limits)?;
-    check_keyspaces(&policy, &shares)
-        .with_context(|| format!("policy {}, shares {}", config.policy.display(), config.shares.display()))?;
+    keep_memory_private()?;
+    let (shares, stateful) = match &config.source {
+        Source::Bundle(path) => {
+            let shares = Shares::read(path, limits(&config))?;
+            let known = shares.check_values();
+            check_keyspaces(&policy, known.keys())
+                .with_context(|| format!("policy {}, shares {}", config.policy.display(), path.display()))?;
+            (Arc::new(shares), None)
+        }
+        Source::Store(store) => {
+            let stateful = stateful(&config, store)?;
+            check_keyspaces(&policy, stateful.state.identity().keyspaces.keys())
+                .with_context(|| format!("policy {}", config.policy.display()))?;
+            (Arc::clone(stateful.state.shares()), Some(stateful))
+        }
+    };
     if arguments.check {
         println!("configuration, policy and shares are valid");
         return Ok(());
     }
 
-    keep_memory_private()?;
     start_log(config.log_format, config.log_level);
     std::panic::set_hook(Box::new(log_panic));
     warn_of_unknown_variables();
@@ -73,7 +144,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start worker threads")?
-        .block_on(serve(config, policy, shares))
+        .block_on(serve(config, policy, shares, stateful))
 }
 
 /// No core dumps, and no other process of the same user may look into this one.
@@ -83,13 +154,26 @@ fn keep_memory_private() -> anyhow::Result<()> {
     setrlimit(Resource::Core, none).context("cannot switch core dumps off")
 }
 
-async fn serve(config: Config, policy: Policy, shares: Shares) -> anyhow::Result<()> {
-    let (policy, shares) = (Arc::new(policy), Arc::new(shares));
-    let catalogs = Catalogs::new(config.catalog_login(), Arc::clone(&policy), Arc::clone(&shares));
+async fn serve(
+    config: Config,
+    policy: Policy,
+    shares: Arc<Shares>,
+    stateful: Option<Stateful>,
+) -> anyhow::Result<()> {
+    let policy = Arc::new(policy);
+    let state = stateful.as_ref().map(|stateful| Arc::clone(&stateful.state));
+    let catalogs = Catalogs::new(config.catalog_login(), Arc::clone(&policy), Arc::clone(&shares), state);
     let catalogs = Arc::new(catalogs);
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
-    tokio::spawn(reread(hang_up, Arc::clone(&shares), config.shares.clone(), Arc::clone(&catalogs)));
+    if let Some(stateful) = stateful {
+        open_admin_port(stateful, Arc::clone(&catalogs)).await?;
+    }
+    let bundle = match &config.source {
+        Source::Bundle(path) => Some((Arc::clone(&shares), path.clone())),
+        Source::Store(_) => None,
+    };
+    tokio::spawn(reread(hang_up, bundle, Arc::clone(&catalogs)));
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -101,15 +185,41 @@ async fn serve(config: Config, policy: Policy, shares: Shares) -> anyhow::Result
     Ok(())
 }
 
+async fn open_admin_port(stateful: Stateful, catalogs: Arc<Catalogs>) -> anyhow::Result<()> {
+    let Stateful { state, listen, tls, fingerprint } = stateful;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("admin port {listen}"))?;
+    tracing::info!("admin port at {}, certificate {fingerprint}", listener.local_addr()?);
+    let router = admin::router(Arc::clone(&state), catalogs);
+    tokio::spawn(trefoil_https::server::serve(listener, tls, router, Bounds::default()));
+    tokio::spawn(watch(state));
+    Ok(())
+}
+
+/// What becomes due with time: retired keys, an expired one-time password.
+async fn watch(state: Arc<State>) {
+    const EVERY: Duration = Duration::from_secs(60);
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        let state = Arc::clone(&state);
+        let due = move || bootstrap::settle(&state).and_then(|()| state.forget_retired_keys());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(due).await {
+            tracing::error!(%error, "the store could not be brought up to date");
+        }
+    }
+}
+
 fn on(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot receive signals")
 }
 
-async fn reread(mut hang_up: Signal, shares: Arc<Shares>, path: PathBuf, catalogs: Arc<Catalogs>) {
+async fn reread(mut hang_up: Signal, bundle: Option<(Arc<Shares>, PathBuf)>, catalogs: Arc<Catalogs>) {
     while hang_up.recv().await.is_some() {
-        match shares.reread(&path) {
-            Ok(()) => tracing::info!("shares read anew"),
-            Err(error) => tracing::error!(%error, "shares not read anew: the ones before stay in use"),
+        if let Some((shares, path)) = &bundle {
+            match shares.reread(path) {
+                Ok(()) => tracing::info!("shares read anew"),
+                Err(error) => tracing::error!(%error, "shares not read anew: the ones before stay in use"),
+            }
         }
         catalogs.reload_all().await;
     }
@@ -129,7 +239,9 @@ fn start_log(format: LogFormat, level: LogLevel) {
         LogFormat::Json => lines.json().boxed(),
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(Targets::new().with_target("trefoil_proxy", level)))
+        .with(lines.with_filter(
+            Targets::new().with_target("trefoil_proxy", level).with_target("trefoil_https", level),
+        ))
         .init();
 }
 
@@ -148,17 +260,16 @@ fn warn_of_unknown_variables() {
 }
 
 /// A column whose keyspace has no check value could be neither written nor read.
-fn check_keyspaces(policy: &Policy, shares: &Shares) -> anyhow::Result<()> {
-    let known = shares.check_values();
-    match policy.columns().iter().find(|column| !known.contains_key(&column.keyspace)) {
+fn check_keyspaces<'k>(policy: &Policy, known: impl Iterator<Item = &'k String>) -> anyhow::Result<()> {
+    let known: Vec<&String> = known.collect();
+    match policy.columns().iter().find(|column| !known.contains(&&column.keyspace)) {
         None => Ok(()),
         Some(column) => anyhow::bail!(
-            "{}.{}: the shares have no keyspace `{}`, only {}; name one of these in the policy, or have the \
-             proxy's bundle issued anew once the tenant has it",
+            "{}.{}: the proxy has no keyspace `{}`, only {}; name one of these in the policy",
             column.table,
             column.name,
             column.keyspace,
-            known.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ),
     }
 }

@@ -32,11 +32,14 @@ const COLUMNS: &[(&str, &[&str])] = &[
 const PROXY: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
-    ("config", &["explain", "policy", "trefoil_keys"]),
+    ("config", &["bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
     ("sql", &["copy", "error", "lex", "policy", "trefoil_keys"]),
     ("shares", &["error", "policy", "trefoil_keys"]),
+    ("state", &["shares", "trefoil_keys"]),
+    ("bootstrap", &["state", "trefoil_keys"]),
+    ("admin", &["bootstrap", "shares", "state", "trefoil_keys", "upstream"]),
     // What a view's columns hold follows from its definition, which is analysed like a statement.
-    ("upstream", &["error", "policy", "shares", "sql", "trefoil_keys"]),
+    ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
     ("session", &["copy", "error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
     ("server", &["config", "error", "policy", "session", "shares", "upstream"]),
 ];

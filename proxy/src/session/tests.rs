@@ -71,7 +71,7 @@ fn state() -> State {
     let environment = Environment {
         plans: Plans::with_analysis(Arc::clone(&policy), 1 << 20, analyze),
         shares: Arc::clone(&shares),
-        catalogs: Arc::new(Catalogs::new(login, policy, shares)),
+        catalogs: Arc::new(Catalogs::new(login, policy, shares, None)),
         address: Address::new("/nowhere", 1),
         max_message: 1 << 20,
     };

@@ -1,15 +1,21 @@
 //! `trefoil.key_check` in the database: by which tenant key its cells are encrypted. The first proxy
-//! that meets a protected table writes it; every later one compares, so that a database never gets
-//! cells of two keys unnoticed.
+//! that meets a protected table writes it, and remembers that it did; from then on the check value must
+//! be there and the same, so that a database never gets cells of two keys unnoticed.
 
+mod command;
+
+pub use command::{WriteCheckValueArguments, run as write_check_value};
+
+use crate::state::{SeenDatabase, State};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 use trefoil_keys::bundle::CheckValue;
 
-const EXISTS: &str = "
-    SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE n.nspname = 'trefoil' AND c.relname = 'key_check')";
+const DATABASE: &str = "
+    SELECT oid, datname::text, pg_catalog.to_regclass('trefoil.key_check') IS NOT NULL
+      FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
 
 const CREATE: [&str; 2] = [
     "CREATE SCHEMA IF NOT EXISTS trefoil",
@@ -20,66 +26,115 @@ const CREATE: [&str; 2] = [
 const WRITE: &str =
     "INSERT INTO trefoil.key_check (keyspace, epoch, value) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
 
-const READ: &str = "SELECT value FROM trefoil.key_check WHERE keyspace = $1 AND epoch = $2";
+const READ: &str = "SELECT keyspace, epoch, value FROM trefoil.key_check";
 
 /// What the database says about the tenant keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The same as the proxy's bundle, as far as it says anything.
+    /// The same as the proxy, as far as it has to say anything.
     Agrees,
     /// It was encrypted under another tenant key.
     Differs,
+    /// It had a check value and has it no longer.
+    Missing,
 }
 
-/// Compares with the database's check values, and writes those that are missing if `write`.
+/// Check values by keyspace and epoch.
+type Found = BTreeMap<(String, i32), Vec<u8>>;
+
+/// Compares with the database's check values, and writes those that were never there if `write`.
 pub(super) async fn verify(
     client: &Client,
     own: &BTreeMap<String, CheckValue>,
+    state: Option<&Arc<State>>,
     write: bool,
 ) -> Result<Verdict, Error> {
-    let exists: bool = client.query_one(EXISTS, &[]).await?.try_get(0)?;
-    if !exists && !write {
+    if own.is_empty() {
         return Ok(Verdict::Agrees);
     }
-    let outcome = compare(client, own, exists, write).await;
-    match outcome {
+    let row = client.query_one(DATABASE, &[]).await?;
+    let (oid, name, exists): (u32, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    // What cannot be remembered might have been seen.
+    let Ok(seen) = state.map_or(Ok(None), |state| state.seen(oid)) else { return Ok(Verdict::Missing) };
+    let seen = seen.map(|seen| seen.epochs).unwrap_or_default();
+    let outcome = compare(client, own, &seen, exists, write).await;
+    let found = match outcome {
         Err(error) if is_withheld(&error) => {
             tracing::warn!(
                 sqlstate = error.code().map(SqlState::code),
-                "trefoil.key_check cannot be read or written: allow the catalog user CREATE on the database; \
-                 going by the bundle's check values alone"
+                "trefoil.key_check cannot be read or written: allow the catalog user CREATE on the database"
             );
-            Ok(Verdict::Agrees)
+            return Ok(if seen.is_empty() { Verdict::Agrees } else { Verdict::Missing });
         }
-        outcome => outcome,
+        outcome => outcome?,
+    };
+    let mut met = seen.clone();
+    for (keyspace, check) in own {
+        match found.get(&(keyspace.clone(), i32::from(check.epoch))) {
+            Some(value) if *value == check.value => {
+                met.insert(keyspace.clone(), check.epoch);
+            }
+            Some(_) => return Ok(Verdict::Differs),
+            None if seen.get(keyspace) == Some(&check.epoch) => return Ok(Verdict::Missing),
+            None => {}
+        }
     }
+    if met != seen
+        && let Some(state) = state
+    {
+        remember(state, oid, SeenDatabase { name, epochs: met }).await;
+    }
+    Ok(Verdict::Agrees)
 }
 
 async fn compare(
     client: &Client,
     own: &BTreeMap<String, CheckValue>,
+    seen: &BTreeMap<String, u8>,
     exists: bool,
     write: bool,
-) -> Result<Verdict, Error> {
-    if !exists {
-        for statement in CREATE {
-            create(client, statement).await?;
-        }
+) -> Result<Found, Error> {
+    let found = if exists { read(client).await? } else { Found::new() };
+    let never_seen: Vec<_> = own
+        .iter()
+        .filter(|(keyspace, check)| {
+            seen.get(*keyspace) != Some(&check.epoch)
+                && !found.contains_key(&((*keyspace).clone(), i32::from(check.epoch)))
+        })
+        .collect();
+    if !write || never_seen.is_empty() {
+        return Ok(found);
     }
-    for (keyspace, check) in own {
-        let epoch = i32::from(check.epoch);
-        let mut row = client.query_opt(READ, &[keyspace, &epoch]).await?;
-        if row.is_none() && write {
-            client.execute(WRITE, &[keyspace, &epoch, &check.value]).await?;
-            row = client.query_opt(READ, &[keyspace, &epoch]).await?;
-        }
-        if let Some(row) = row
-            && row.try_get::<_, &[u8]>(0)? != check.value
-        {
-            return Ok(Verdict::Differs);
-        }
+    put(client, WRITE, never_seen.into_iter()).await?;
+    read(client).await
+}
+
+async fn read(client: &Client) -> Result<Found, Error> {
+    let rows = client.query(READ, &[]).await?;
+    rows.iter().map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?))).collect()
+}
+
+async fn put<'c>(
+    client: &Client,
+    statement: &str,
+    values: impl Iterator<Item = (&'c String, &'c CheckValue)>,
+) -> Result<(), Error> {
+    for statement in CREATE {
+        create(client, statement).await?;
     }
-    Ok(Verdict::Agrees)
+    for (keyspace, check) in values {
+        client.execute(statement, &[keyspace, &i32::from(check.epoch), &check.value]).await?;
+    }
+    Ok(())
+}
+
+/// A database that is not remembered is met anew next time.
+async fn remember(state: &Arc<State>, oid: u32, seen: SeenDatabase) {
+    let state = Arc::clone(state);
+    let remembered = tokio::task::spawn_blocking(move || state.see(oid, &seen)).await;
+    if let Ok(Err(error)) = remembered {
+        tracing::error!(%error, "not remembered that a database has the tenant key's check value");
+    }
 }
 
 /// `IF NOT EXISTS` does not help two that create at once: the second sees a duplicate.

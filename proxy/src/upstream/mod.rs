@@ -7,18 +7,20 @@ mod key_check;
 mod load;
 mod reach;
 
+pub use key_check::{WriteCheckValueArguments, write_check_value};
+
 use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
 use crate::shares::Shares;
+use crate::state::State;
 use arc_swap::ArcSwap;
 use key_check::Verdict;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, NoTls};
-use trefoil_keys::bundle::CheckValue;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,6 +55,8 @@ pub struct Catalogs {
     login: tokio_postgres::Config,
     policy: Arc<Policy>,
     shares: Arc<Shares>,
+    /// Remembers databases, where the proxy has a store.
+    state: Option<Arc<State>>,
     databases: Mutex<HashMap<String, Arc<CatalogCell>>>,
 }
 
@@ -61,7 +65,7 @@ pub struct CatalogCell {
     database: String,
     /// The snapshot that new plans are made for.
     pub current: ArcSwap<Catalog>,
-    foreign_keys: AtomicBool,
+    key_check: ArcSwap<Verdict>,
     /// Loads are numbered when asked for, so that one load serves all who asked before it began.
     asked: AtomicU64,
     loader: Arc<tokio::sync::Mutex<Loader>>,
@@ -75,29 +79,48 @@ struct Loader {
     loaded_at: Option<Instant>,
     /// The fingerprint of what was loaded, or of something older.
     fingerprint: Option<String>,
-    /// The check values that were compared last, and whether missing ones were written.
-    compared: Option<(BTreeMap<String, CheckValue>, bool)>,
 }
 
 impl CatalogCell {
-    /// Refuses what needs keys where the database was encrypted under another tenant key.
+    /// Refuses what needs keys where the database's check value is missing or another one.
     pub fn check_keys(&self) -> Result<(), ClientError> {
-        if !self.foreign_keys.load(Ordering::Acquire) {
-            return Ok(());
+        match **self.key_check.load() {
+            Verdict::Agrees => Ok(()),
+            Verdict::Differs => Err(ClientError::refused(
+                Code::ForeignKeys,
+                "this database was encrypted under another tenant key than this proxy's",
+                "Connect to the tenant's own database, or through the proxy of that database's tenant.",
+            )),
+            Verdict::Missing => Err(ClientError::refused(
+                Code::CheckValueMissing,
+                "this database had the tenant key's check value, and has it no longer",
+                "Find out why; then stop the proxy, and run trefoil-proxy write-check-value.",
+            )),
         }
-        Err(ClientError::refused(
-            Code::ForeignKeys,
-            "this database was encrypted under another tenant key than this proxy's",
-            "Connect to the tenant's own database, or give the proxy the bundle of that database's tenant.",
-        ))
     }
 }
 
 impl Catalogs {
     /// For the server that `login` names; its database is replaced by each session's own.
-    pub fn new(mut login: tokio_postgres::Config, policy: Arc<Policy>, shares: Arc<Shares>) -> Self {
+    pub fn new(
+        mut login: tokio_postgres::Config,
+        policy: Arc<Policy>,
+        shares: Arc<Shares>,
+        state: Option<Arc<State>>,
+    ) -> Self {
         login.connect_timeout(CONNECT_TIMEOUT).application_name("trefoil-proxy");
-        Self { login, policy, shares, databases: Mutex::default() }
+        Self { login, policy, shares, state, databases: Mutex::default() }
+    }
+
+    /// What keeps databases from being served, in words.
+    pub fn key_faults(&self) -> Vec<String> {
+        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let fault = |cell: &Arc<CatalogCell>| {
+            cell.check_keys().err().map(|error| format!("database {:?}: {}", cell.database, error.message))
+        };
+        let mut faults: Vec<String> = databases.values().filter_map(fault).collect();
+        faults.sort();
+        faults
     }
 
     /// The catalog of a database, for a session that begins: loaded if it is not fresh.
@@ -152,9 +175,10 @@ impl Catalogs {
                 Some(client) if !client.is_closed() => client,
                 _ => self.connect(&cell.database).await?,
             };
-            let found = fingerprint::read(&client).await;
-            loader.client = Some(client);
-            Ok::<_, UpstreamError>(found?)
+            let client = loader.client.insert(client);
+            let found = fingerprint::read(client).await?;
+            self.compare_keys(cell, client, &cell.current.load_full()).await?;
+            Ok::<_, UpstreamError>(found)
         };
         match tokio::time::timeout(LOAD_TIMEOUT, looked).await {
             Ok(Ok(found)) if loader.fingerprint.as_ref() == Some(&found) => {
@@ -183,7 +207,7 @@ impl Catalogs {
             Arc::new(CatalogCell {
                 database: database.to_owned(),
                 current: ArcSwap::from_pointee(Catalog::empty()),
-                foreign_keys: AtomicBool::new(false),
+                key_check: ArcSwap::from_pointee(Verdict::Agrees),
                 asked: AtomicU64::new(0),
                 loader: Arc::default(),
             })
@@ -237,7 +261,7 @@ impl Catalogs {
             let client = loader.client.insert(client);
             let (fingerprint, catalog) = loaded?;
             loader.fingerprint = Some(fingerprint);
-            self.compare_keys(cell, client, &mut loader.compared, &catalog).await?;
+            self.compare_keys(cell, client, &catalog).await?;
             Ok::<_, UpstreamError>(catalog)
         };
         let catalog = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
@@ -261,28 +285,31 @@ impl Catalogs {
         Ok(client)
     }
 
+    /// At each load, and each look whether one is due: whoever changes the check value changes no catalog.
     async fn compare_keys(
         &self,
         cell: &CatalogCell,
         client: &Client,
-        compared: &mut Option<(BTreeMap<String, CheckValue>, bool)>,
         catalog: &Catalog,
     ) -> Result<(), UpstreamError> {
         let own = self.shares.check_values();
         let write = self.policy.tables().any(|(name, _)| catalog.relation(name).is_some());
-        if compared.as_ref().is_some_and(|(last, written)| *last == own && *written >= write) {
-            return Ok(());
-        }
-        let verdict = key_check::verify(client, &own, write).await?;
-        if verdict == Verdict::Differs {
-            tracing::error!(
+        let verdict = key_check::verify(client, &own, self.state.as_ref(), write).await?;
+        let before = cell.key_check.swap(Arc::new(verdict));
+        match verdict {
+            Verdict::Agrees => {}
+            _ if verdict == *before => {}
+            Verdict::Differs => tracing::error!(
                 database = ?cell.database,
-                "trefoil.key_check differs from the proxy's bundle: this database belongs to another tenant key; \
-                 every request that needs keys is refused"
-            );
+                "trefoil.key_check is not this tenant key's: the database belongs to another one, or the value \
+                 was altered; every request that needs keys is refused"
+            ),
+            Verdict::Missing => tracing::error!(
+                database = ?cell.database,
+                "trefoil.key_check has lost the check value that was there, or cannot be read any more; every \
+                 request that needs keys is refused"
+            ),
         }
-        cell.foreign_keys.store(verdict == Verdict::Differs, Ordering::Release);
-        *compared = Some((own, write));
         Ok(())
     }
 
