@@ -37,7 +37,7 @@ fn an_envelope_made_by_jwcrypto_is_accepted() {
 }
 
 #[test]
-fn envelopes_pass_between_keys_and_jwcrypto_both_ways() {
-    let example = program("examples/envelope").unwrap();
+fn what_is_sealed_and_signed_passes_between_keys_and_jwcrypto_both_ways() {
+    let example = program("examples/jose").unwrap();
     output(python("keys/tests/jose/interop.py").arg(example), &[]);
 }
