@@ -98,10 +98,7 @@ pub fn create(path: &Path, content: &[u8]) -> Result<(), FileError> {
 }
 
 fn place(path: &Path, content: &[u8], put: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FileError> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let Some(name) = path.file_name() else {
         return Err(FileError::NotRegular(path.to_owned()));
     };
@@ -117,6 +114,14 @@ fn place(path: &Path, content: &[u8], put: impl FnOnce(&Path) -> io::Result<()>)
         return Err(FileError::io("write", path)(reason));
     }
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(FileError::io("sync", directory))
+}
+
+/// Where `path` is an entry.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What can be wrong with a store, each with what to do about it.
 
-use super::STORE;
+use super::directory::STORE;
 use crate::lock::LockError;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +41,11 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("the store in {0} is in use by another process; one program at a time can have it open")]
     InUse(PathBuf),
+    /// The file of an open store lies there no more.
+    #[error(
+        "the store in {0} was removed or replaced while this program had it open; nothing was written: end the program, and start it with the right store"
+    )]
+    Replaced(PathBuf),
     /// The lock does not give its key.
     #[error("the store in {directory} stays closed: {reason}")]
     Lock {
@@ -170,6 +175,10 @@ impl StoreError {
         Self::Tampered { directory: directory.to_owned(), what }
     }
 
+    pub(super) fn closed(directory: &Path) -> impl FnOnce(LockError) -> Self {
+        move |reason| Self::Lock { directory: directory.to_owned(), reason }
+    }
+
     /// Tells what the database reports apart by who has to do something about it.
     pub(super) fn database<E: Into<redb::Error>>(
         action: &'static str,
@@ -179,9 +188,8 @@ impl StoreError {
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
                 Self::InUse(directory.to_owned())
             }
-            redb::Error::UpgradeRequired(version) => {
-                Self::Version { directory: directory.to_owned(), found: version.into() }
-            }
+            // No version of ours has written another format of redb's.
+            redb::Error::UpgradeRequired(_) => Self::tampered(directory, Tampering::NotADatabase),
             redb::Error::Io(error)
                 if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
             {

@@ -203,7 +203,8 @@ impl<'a> Transaction<'a> {
         let former = records.remove(&place).map_err(StoreError::database("write", directory))?;
         let Some(former) = former else { return Ok(false) };
         self.head.digest.toggle(keys.member(&place, former.value()));
-        self.head.count -= 1;
+        // Below zero only if the file was changed under us, which the next open finds.
+        self.head.count = self.head.count.saturating_sub(1);
         self.changed = true;
         Ok(true)
     }
