@@ -2,13 +2,18 @@
 //! not ours to wipe.
 
 use crate::Problem;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::Frame;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::time::Duration;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-/// How much of a body that is too large is read on, so that its sender gets to read why it is refused.
-const DRAINED: usize = 16;
+/// How much of a body that is refused is read on, and for how long, so that its sender gets to read why:
+/// a connection that is closed over unread data is reset.
+const DRAINED: usize = 64 << 20;
+const DRAINING: Duration = Duration::from_secs(5);
 const FIRST: usize = 16 * 1024;
 
 /// The whole body, of at most `limit` bytes.
@@ -18,17 +23,34 @@ const FIRST: usize = 16 * 1024;
 pub async fn read(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut whole = Zeroizing::new(Vec::with_capacity(announced.clamp(FIRST.min(limit), limit)));
-    let mut length = 0_usize;
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+    while let Some(frame) = next(&mut body).await {
         let Ok(data) = frame.map_err(|_| Problem::BROKEN_BODY)?.into_data() else { continue };
-        length = length.saturating_add(data.len());
-        if length <= limit {
-            append(&mut whole, &data, limit);
-        } else if length > limit.saturating_mul(DRAINED) {
-            break;
+        if whole.len().saturating_add(data.len()) > limit {
+            drop(whole);
+            discard(body).await;
+            return Err(Problem::TOO_LARGE);
         }
+        append(&mut whole, &data, limit);
     }
-    if length > limit { Err(Problem::TOO_LARGE) } else { Ok(whole) }
+    Ok(whole)
+}
+
+/// Reads a body to its end, within bounds, for an answer that does not depend on it.
+pub async fn discard(mut body: Body) {
+    let mut length = 0_usize;
+    let drain = async {
+        while let Some(Ok(frame)) = next(&mut body).await
+            && length < DRAINED
+        {
+            length += frame.into_data().map_or(0, |data| data.len());
+        }
+    };
+    // Whoever takes longer gets no answer.
+    drop(timeout(DRAINING, drain).await);
+}
+
+async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, axum::Error>> {
+    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
 /// Appends; where the buffer must grow, the place that it leaves is wiped.
@@ -45,10 +67,9 @@ fn append(whole: &mut Zeroizing<Vec<u8>>, data: &[u8], limit: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Bytes;
 
     fn run<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
     }
 
     /// A body that arrives in pieces, without an announced length.
@@ -61,8 +82,8 @@ mod tests {
         fn poll_frame(
             mut self: Pin<&mut Self>,
             _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-            std::task::Poll::Ready(self.0.pop().map(|piece| Ok(http_body::Frame::data(piece))))
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            std::task::Poll::Ready(self.0.pop().map(|piece| Ok(Frame::data(piece))))
         }
     }
 
