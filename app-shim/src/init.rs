@@ -3,12 +3,14 @@
 
 use crate::config::{self, Config, Managed, Source};
 use crate::proxy::Proxy;
-use crate::state::{KnownProxy, State};
+use crate::state::{Beginning, KnownProxy, State};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use serde::{Serialize, Serializer};
+use std::io::Write as _;
 use std::path::PathBuf;
 use trefoil_keys::password::{PasswordHash, one_time_password};
+use trefoil_keys::private_file;
 use trefoil_keys::store::Store;
 use trefoil_keys::tls::{self, Fingerprint, SelfSigned};
 use zeroize::Zeroizing;
@@ -77,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         make(&managed, arguments)?
     };
     if arguments.json {
-        println!("{}", serde_json::to_string(&made)?);
+        std::io::stdout().write_all(&private_file::to_json(&made)?)?;
         return Ok(());
     }
     println!("tenant:       {}", made.tenant);
@@ -95,12 +97,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn make(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
     let (password, hash) = password(arguments)?;
-    let known = introduce(managed)?;
+    let (proxy, last) = introduce(managed)?;
     let identity = SelfSigned::generate(&arguments.names)?;
     let fingerprint = fingerprint(managed, &identity)?;
     managed.lock.create_if_missing()?;
-    State::create(&managed.state, &managed.lock, arguments.anew, &identity, &hash, &known)?;
-    Ok(Made::new(known, fingerprint, password))
+    let beginning = Beginning { identity, password: hash, proxy, last };
+    State::create(&managed.state, &managed.lock, arguments.anew, &beginning)?;
+    Ok(Made::new(beginning.proxy, fingerprint, password))
 }
 
 fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
@@ -108,7 +111,7 @@ fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
     let fingerprint = fingerprint(managed, &state.identity()?)?;
     let mut known = state.proxy()?;
     if arguments.new_proxy {
-        let found = introduce(managed)?;
+        let (found, last) = introduce(managed)?;
         ensure!(
             (&found.tenant, &found.application) == (&known.tenant, &known.application),
             "the proxy is of tenant {} and application {}, the state of {} and {}; make the state anew by --anew",
@@ -117,7 +120,7 @@ fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
             known.tenant,
             known.application,
         );
-        state.replace_proxy(&found)?;
+        state.replace_proxy(&found, last)?;
         known = found;
     }
     if !arguments.new_password {
@@ -144,7 +147,7 @@ fn password(arguments: &Arguments) -> anyhow::Result<(Option<Zeroizing<String>>,
     Ok((Some(password), hash))
 }
 
-fn introduce(managed: &Managed) -> anyhow::Result<KnownProxy> {
+fn introduce(managed: &Managed) -> anyhow::Result<(KnownProxy, u64)> {
     let proxy = Proxy::new(&managed.proxy_admin)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(proxy.introduce(None)).context("init asks the proxy for its keys")

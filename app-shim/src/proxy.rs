@@ -64,9 +64,12 @@ impl Proxy {
         }
     }
 
-    /// What the proxy says about itself now: by the key that is known, or by the one that it names at
-    /// first contact.
-    pub(crate) async fn introduce(&self, known: Option<&KnownProxy>) -> Result<KnownProxy, ProxyError> {
+    /// What the proxy says about itself now, and the number of the last command that it has applied:
+    /// signed with the key that is known, or with the one that it names at first contact.
+    pub(crate) async fn introduce(
+        &self,
+        known: Option<&KnownProxy>,
+    ) -> Result<(KnownProxy, u64), ProxyError> {
         let nonce = format!("{:032x}", rand::random::<u128>());
         let jws = self.status(&nonce).await?;
         let status: Status = match known {
@@ -84,7 +87,7 @@ impl Proxy {
         };
         match known {
             Some(known) if !continues(known, &found) => Err(ProxyError::Mismatch),
-            _ => Ok(found),
+            _ => Ok((found, status.seq)),
         }
     }
 

@@ -12,7 +12,7 @@ use trefoil_keys::command::{Command, Delivery, Operation};
 use trefoil_keys::lock::Lock;
 use trefoil_keys::password::PasswordHash;
 use trefoil_keys::signing::VerifyingKey;
-use trefoil_keys::store::{Store, StoreError, View};
+use trefoil_keys::store::{Store, StoreError};
 use trefoil_keys::tls::SelfSigned;
 
 /// Receipts that are kept.
@@ -48,6 +48,18 @@ pub(crate) struct KnownProxy {
     pub(crate) tenant_key: Option<VerifyingKey>,
 }
 
+/// What a state begins with.
+pub(crate) struct Beginning {
+    /// Certificate and private key of the HTTPS interface.
+    pub(crate) identity: SelfSigned,
+    /// The hash of the tenant admin's password.
+    pub(crate) password: PasswordHash,
+    /// The proxy.
+    pub(crate) proxy: KnownProxy,
+    /// Number of the last command that the proxy has applied.
+    pub(crate) last: u64,
+}
+
 /// Why the state cannot be used. The messages are whole and have no source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StateError {
@@ -71,15 +83,15 @@ impl State {
         directory: &Path,
         lock: &Lock,
         anew: bool,
-        identity: &SelfSigned,
-        password: &PasswordHash,
-        proxy: &KnownProxy,
+        beginning: &Beginning,
     ) -> Result<(), StateError> {
         let store = if anew { Store::replace(directory, lock)? } else { Store::create(directory, lock)? };
+        let Beginning { identity, password, proxy, last } = beginning;
         store.write(|tx| {
             tx.put(ABOUT, CERTIFICATE, &identity.certificate)?;
             tx.put(ABOUT, PRIVATE_KEY, &identity.private_key)?;
             tx.put_json(ABOUT, PASSWORD, &password.to_string())?;
+            tx.put_json(ABOUT, LAST, last)?;
             Ok(tx.put_json(ABOUT, PROXY, proxy)?)
         })
     }
@@ -118,17 +130,19 @@ impl State {
         self.0.write(|tx| Ok(tx.put_json(ABOUT, PROXY, proxy)?))
     }
 
-    /// Puts another proxy in place of the one that was known: what that one has decided counts no more.
-    pub(crate) fn replace_proxy(&self, proxy: &KnownProxy) -> Result<(), StateError> {
+    /// Puts another proxy in place of the one that was known, which has applied commands up to `last`.
+    /// What the former one has decided counts no more.
+    pub(crate) fn replace_proxy(&self, proxy: &KnownProxy, last: u64) -> Result<(), StateError> {
         self.0.write(|tx| {
             let receipts: Result<Vec<_>, _> =
                 tx.entries(RECEIPTS)?.map(|entry| entry.map(|(number, _)| number)).collect();
             for number in receipts? {
                 tx.remove(RECEIPTS, &number)?;
             }
-            for name in [PREPARED, LAST, ANNOUNCEMENT] {
+            for name in [PREPARED, ANNOUNCEMENT] {
                 tx.remove(ABOUT, name)?;
             }
+            tx.put_json(ABOUT, LAST, &last)?;
             Ok(tx.put_json(ABOUT, PROXY, proxy)?)
         })
     }
@@ -159,7 +173,7 @@ impl State {
 
     /// Number of the last command that was applied; 0 if none was.
     pub(crate) fn last(&self) -> Result<u64, StateError> {
-        self.0.read(last)
+        self.0.read(|view| whole(view.get_json(ABOUT, LAST)))
     }
 
     /// The proxy's receipt for the command of this number, if it was applied and is not long ago.
@@ -232,10 +246,6 @@ impl State {
 pub(crate) fn internal(error: StateError) -> Problem {
     tracing::error!("{error}");
     Problem::INTERNAL
-}
-
-fn last(view: &View<'_>) -> Result<u64, StateError> {
-    Ok(view.get_json(ABOUT, LAST)?.unwrap_or_default())
 }
 
 fn whole<T>(found: Result<Option<T>, StoreError>) -> Result<T, StateError> {

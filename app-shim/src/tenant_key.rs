@@ -29,7 +29,7 @@ pub(crate) async fn with_tenant_key(state: &State, proxy: &Proxy) -> Result<Know
     if known.tenant_key.is_some() {
         return Ok(known);
     }
-    let found = proxy.introduce(Some(&known)).await.map_err(|error| {
+    let (found, _) = proxy.introduce(Some(&known)).await.map_err(|error| {
         tracing::warn!("{error}");
         NO_PROXY
     })?;

@@ -43,6 +43,8 @@ pub(crate) struct Worker {
     known: KnownProxy,
     prepared: Option<Prepared>,
     in_doubt: watch::Sender<Option<InDoubt>>,
+    /// Why it is in doubt, as it was logged: not again at each try.
+    told: String,
 }
 
 struct Prepared {
@@ -73,7 +75,7 @@ impl Worker {
             anyhow::Ok(Prepared { command: delivery.open(key)?, delivery })
         };
         let prepared = state.prepared()?.map(open).transpose().context("the command that is in doubt")?;
-        Ok(Self { state, shares, proxy, known, prepared, in_doubt })
+        Ok(Self { state, shares, proxy, known, prepared, in_doubt, told: String::new() })
     }
 
     /// Runs until there can be no more orders.
@@ -125,12 +127,17 @@ impl Worker {
         let prepared = self.prepared.take()?;
         match self.decide(&prepared).await {
             Ok(outcome) => {
+                self.told.clear();
                 self.in_doubt.send_replace(None);
                 Some(outcome)
             }
             Err(reason) => {
                 let doubt = InDoubt::of(&prepared.command, &prepared.delivery.command);
-                tracing::warn!(seq = doubt.seq, op = doubt.op, "command in doubt: {reason}");
+                let reason = reason.to_string();
+                if self.told != reason {
+                    tracing::warn!(seq = doubt.seq, op = doubt.op, "command in doubt: {reason}");
+                    self.told = reason;
+                }
                 self.in_doubt.send_replace(Some(doubt));
                 self.prepared = Some(prepared);
                 None

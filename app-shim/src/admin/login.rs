@@ -17,8 +17,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
-use trefoil_https::Problem;
 use trefoil_https::server::Peer;
+use trefoil_https::{Problem, body};
 use trefoil_keys::password::PasswordHash;
 use zeroize::Zeroizing;
 
@@ -121,13 +121,15 @@ pub(super) async fn require(
     next: Next,
 ) -> Response {
     let header = request.headers_mut().remove(AUTHORIZATION);
-    let Some(header) = header else { return unauthorized() };
-    let credentials = decode(&header).unwrap_or_default();
-    drop(header);
-    match login.check(&credentials, peer.ip()).await {
-        Ok(()) => next.run(request).await,
-        Err(Refused::Wrong) => unauthorized(),
-        Err(Refused::Wait(wait)) => {
+    let checked = match header {
+        None => Err(Refused::Wrong),
+        Some(header) => login.check(&decode(&header).unwrap_or_default(), peer.ip()).await,
+    };
+    let Err(refused) = checked else { return next.run(request).await };
+    body::discard(request.into_body()).await;
+    match refused {
+        Refused::Wrong => unauthorized(),
+        Refused::Wait(wait) => {
             let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
             ([(RETRY_AFTER, seconds)], TOO_MANY).into_response()
         }

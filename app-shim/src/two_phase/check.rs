@@ -67,7 +67,8 @@ const SEQUENCE: Problem = Problem::new(
     StatusCode::CONFLICT,
     "seq",
     "",
-    "compare with the proxy by trefoil-admin status, and send only commands that are not confirmed yet",
+    "compare with the proxy by trefoil-admin status; if the proxy was put back to an older state, run \
+     trefoil-shim init --new-proxy",
 );
 
 /// The command, if the tenant admin signed it for this tenant, operation and these shares.
@@ -99,7 +100,8 @@ pub(super) fn in_time(command: &Command) -> Result<(), Problem> {
 }
 
 /// The proxy's receipt, if this very command was applied. Others that are not newer than what was applied
-/// are refused: of two commands about one user the later holds.
+/// are refused: of two commands about one user the later holds. Where the state was made anew, there is
+/// no receipt for the last command, and the proxy is asked for it.
 pub(super) fn receipt_of(
     state: &State,
     known: &KnownProxy,
@@ -110,13 +112,13 @@ pub(super) fn receipt_of(
     if command.seq > last {
         return Ok(None);
     }
-    let receipt = state.receipt(command.seq).map_err(internal)?;
-    let answers = |receipt: &String| {
+    let answers = |receipt: &str| {
         known.receipt_key.verify::<Receipt>(receipt).is_ok_and(|receipt| receipt.answers(command, jws))
     };
-    match receipt.filter(answers) {
-        Some(receipt) => Ok(Some(receipt)),
-        None => Err(SEQUENCE.saying(format!(
+    match state.receipt(command.seq).map_err(internal)? {
+        Some(receipt) if answers(&receipt) => Ok(Some(receipt)),
+        None if command.seq == last => Ok(None),
+        _ => Err(SEQUENCE.saying(format!(
             "command {} is not newer than command {last}, the last one that was applied",
             command.seq
         ))),

@@ -1,15 +1,13 @@
 //! The interface itself: TLS, paths, limits, announcements, and that no share comes out of it.
 
-use crate::peer::{Proxy, envelope_key};
+use crate::peer::Proxy;
 use crate::sidecar::Sidecar;
-use crate::tenant::{Client, Tenant, add, now};
+use crate::tenant::{Client, Tenant, add};
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
-use trefoil_keys::announcement::Announcement;
 use trefoil_keys::status::Status;
 use trefoil_keys::tls;
 
@@ -72,44 +70,6 @@ fn no_answer_and_no_log_holds_a_share() {
     for text in [&added.text, &users.text, &client.get("/health").text, &log] {
         assert!(!text.contains(share.as_str()) && !text.contains(&sidecar.password), "{text}");
     }
-}
-
-#[test]
-fn announcements_are_of_this_tenant_and_never_older() {
-    let (tenant, _proxy, mut sidecar, client) = parties();
-    let put = |client: &Client, jws: &str| client.send(Method::PUT, "/v1/announcement", jws.as_bytes());
-    let announce = |tenant: &Tenant, serial| {
-        let announcement = Announcement {
-            tenant: tenant.name.clone(),
-            serial,
-            iat: now(),
-            envelope_keys: vec![envelope_key()],
-            retires: BTreeMap::new(),
-        };
-        tenant.key.sign(&announcement).unwrap()
-    };
-    client.get("/v1/announcement").is(404, "no-announcement");
-    let second = announce(&tenant, 2);
-    assert_eq!(put(&client, &second).status, 200);
-    // The same once more changes nothing; an older one, another one of that number, and forged ones.
-    assert_eq!(put(&client, &second).status, 200);
-    put(&client, &announce(&tenant, 1)).is(409, "serial");
-    let other = Announcement { iat: 1, ..tenant.key.verifying_key().verify(&second).unwrap() };
-    put(&client, &tenant.key.sign(&other).unwrap()).is(409, "serial");
-    put(&client, &announce(&Tenant::new(), 3)).is(403, "signature");
-    let elsewhere = Announcement { tenant: "bank".to_owned(), serial: 3, ..other };
-    put(&client, &tenant.key.sign(&elsewhere).unwrap()).is(403, "signature");
-    put(&client, "").is(403, "signature");
-    put(&client, &"a".repeat(17 << 10)).is(413, "too-large");
-
-    sidecar.restart();
-    let mut client = Client::new(&sidecar);
-    client.login = None;
-    assert_eq!(client.get("/v1/announcement").text, second);
-    client.login = Some(("clinic".to_owned(), sidecar.password.clone()));
-    let third = announce(&tenant, 3);
-    assert_eq!(put(&client, &third).status, 200);
-    assert_eq!(client.get("/v1/announcement").text, third);
 }
 
 #[test]

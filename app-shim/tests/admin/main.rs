@@ -4,6 +4,7 @@
 // Helpers outside of `#[test]` functions are tests as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod announcement;
 mod commands;
 mod interface;
 mod login;

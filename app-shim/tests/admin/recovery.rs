@@ -180,6 +180,28 @@ fn a_proxy_made_anew_is_taken_only_on_purpose() {
 }
 
 #[test]
+fn a_sidecar_made_anew_takes_up_where_the_proxy_is() {
+    let mut parties = parties();
+    let first = parties.tenant.delivery(1, add("alice"), 9);
+    let third = parties.tenant.delivery(3, change("alice"), 3);
+    assert_eq!(parties.client.deliver(&third, &change("alice")).status, 200);
+    parties.sidecar.kill();
+    let made = json(&parties.sidecar.init(&["--anew", "--json"]));
+    parties.sidecar.password = made["password"].as_str().unwrap().to_owned();
+    parties.sidecar.fingerprint = made["fingerprint"].as_str().unwrap().parse().unwrap();
+    parties.run(&[]);
+    assert_eq!(parties.shares(), [None, None]);
+    // An older command is none for it, the last one is, and so is the next one.
+    parties.client.deliver(&first, &add("alice")).is(409, "seq");
+    assert_eq!(parties.client.deliver(&third, &change("alice")).status, 200);
+    assert_eq!(parties.shares(), [Some(3), None]);
+    let all = parties.tenant.delivery(4, Operation::Renew, 4);
+    assert_eq!(parties.client.deliver(&all, &Operation::Renew).status, 200);
+    assert_eq!(parties.shares(), [Some(4), Some(4)]);
+    assert_eq!(parties.proxy.inside().applied.len(), 4);
+}
+
+#[test]
 fn a_wrong_lock_or_a_damaged_state_is_refused() {
     let mut parties = parties();
     parties.sidecar.kill();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use trefoil_keys::secret::Share;
 use trefoil_keys::tls::Fingerprint;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -44,10 +45,14 @@ impl Sidecar {
 
     /// Set up and not running.
     pub(crate) fn new(proxy: &Proxy, admin: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::new_in(tempfile::tempdir().unwrap(), proxy, "", admin)
+    }
+
+    /// In this directory, with further lines before the sections.
+    pub(crate) fn new_in(directory: TempDir, proxy: &Proxy, more: &str, admin: &str) -> Self {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
         let text = format!(
-            "listen = '127.0.0.1:0'\nproxy = '{}'\nstate = '{dir}/state'\n\
+            "listen = '127.0.0.1:0'\nproxy = '{}'\nstate = '{dir}/state'\n{more}\n\
              [lock]\nkey_file = '{dir}/lock'\n[admin]\nlisten = '127.0.0.1:0'\n{admin}\n\
              [proxy_admin]\nurl = '{}'\nfingerprint = '{}'\n",
             upstream.local_addr().unwrap(),
@@ -140,12 +145,19 @@ impl Sidecar {
 
     /// The share that goes with a request of this user, as 32 equal bytes; `None` if none goes.
     pub(crate) fn share_of(&self, user: &str) -> Option<u8> {
+        let parameters = format!("trefoil.user\0{user}\0trefoil.envelope\0e\0");
+        let [_, _, share] = self.request(&parameters);
+        let share = Share::from_base64url(share.strip_prefix("main:")?).unwrap();
+        assert!(share.as_bytes().iter().all(|byte| *byte == share.as_bytes()[0]));
+        Some(share.as_bytes()[0])
+    }
+
+    /// User, envelope and application's share that go with a request in a session of these parameters.
+    pub(crate) fn request(&self, parameters: &str) -> [String; 3] {
         let mut client = TcpStream::connect(self.listen).unwrap();
-        let parameters =
-            [b"trefoil.user\0", user.as_bytes(), b"\0trefoil.envelope\0e\0user\0app\0\0"].concat();
-        let packet = [b"\0\x03\0\0", parameters.as_slice()].concat();
+        let packet = format!("\0\x03\0\0{parameters}user\0app\0\0");
         let length = u32::try_from(packet.len() + 4).unwrap().to_be_bytes();
-        client.write_all(&[&length, packet.as_slice()].concat()).unwrap();
+        client.write_all(&[&length, packet.as_bytes()].concat()).unwrap();
         let (mut peer, _) = self.upstream.accept().unwrap();
         peer.set_read_timeout(Some(LIMIT)).unwrap();
         read(&mut peer);
@@ -155,11 +167,13 @@ impl Sidecar {
         peer.read_exact(&mut kind).unwrap();
         assert_eq!(kind, *b"K");
         let body = read(&mut peer);
-        let text = String::from_utf8_lossy(&body).into_owned();
-        let (_, share) = text.rsplit_once("main:")?;
-        let share = trefoil_keys::secret::Share::from_base64url(share).unwrap();
-        assert!(share.as_bytes().iter().all(|byte| *byte == share.as_bytes()[0]));
-        Some(share.as_bytes()[0])
+        let mut rest = body.as_slice();
+        [(); 3].map(|()| {
+            let (length, after) = rest.split_first_chunk::<2>().unwrap();
+            let (text, after) = after.split_at(u16::from_be_bytes(*length).into());
+            rest = after;
+            String::from_utf8(text.to_vec()).unwrap()
+        })
     }
 }
 
