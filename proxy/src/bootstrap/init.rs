@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use trefoil_keys::bundle::Version;
 use trefoil_keys::envelope::{self, EnvelopeError, EnvelopePrivateKey, EnvelopePublicKey};
+use trefoil_keys::kill_point;
 use trefoil_keys::lock::{Lock, LockError};
 use trefoil_keys::password::{PasswordHash, one_time_password};
 use trefoil_keys::private_file::{self, FileError};
@@ -212,7 +213,9 @@ pub fn run(
     };
     let fingerprint = certificate.fingerprint();
     let new = NewState { identity, bootstrap, envelope_key, receipt_key, certificate };
-    State::fill(&Store::replace(directory, lock)?, &new)?;
+    let store = Store::replace(directory, lock)?;
+    kill_point("init.made");
+    State::fill(&store, &new)?;
 
     let lock_file = match lock {
         Lock::KeyFile(path) if lock_created => Some(path.as_path()),

@@ -1,0 +1,8 @@
+//! The admin port of real processes over loopback: bootstrap, commands, and what a crash leaves.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+
+mod bootstrap;
+mod commands;
+mod crash;
+mod process;
+mod tenant;
