@@ -144,33 +144,38 @@ impl Stream {
         out: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
         if self.held.is_empty() {
-            let done = self.rows(bytes, false, replace, out)?;
+            let done = self.whole_rows(bytes, false, replace, out)?;
             self.held.extend_from_slice(bytes.get(done..).unwrap_or_default());
         } else {
             let mut held = std::mem::take(&mut self.held);
             held.extend_from_slice(bytes);
-            let done = self.rows(&held, false, replace, out)?;
+            let done = self.whole_rows(&held, false, replace, out)?;
             held.drain(..done);
             self.held = held;
         }
         if self.held.len() > self.limit {
             return Err(self.located(ClientError::new(
                 "54000",
-                "a row of COPY data is longer than the proxy accepts",
+                "a row of COPY data is longer than is accepted",
                 "",
             )));
         }
         Ok(())
     }
 
+    /// Rows done with (in text and CSV: lines that are whole rows, a header among them).
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// No more bytes come: appends the last row if its end was left out.
     pub fn finish(&mut self, replace: &mut Replace<'_>, out: &mut Vec<u8>) -> Result<(), ClientError> {
         let held = std::mem::take(&mut self.held);
-        self.rows(&held, true, replace, out).map(|_| ())
+        self.whole_rows(&held, true, replace, out).map(|_| ())
     }
 
     /// Treats whole rows; returns how many bytes they had.
-    fn rows(
+    fn whole_rows(
         &mut self,
         bytes: &[u8],
         last: bool,

@@ -10,7 +10,7 @@ mod type_name;
 pub mod types;
 
 pub use logical_type::{LogicalType, Precision};
-pub use parse::PolicyError;
+pub use parse::{PolicyError, own_domain};
 pub use type_name::LogicalTypeError;
 
 use std::collections::{HashMap, HashSet};
@@ -31,6 +31,12 @@ impl QualifiedName {
     /// The relation `name` in `schema`, both as PostgreSQL stores them.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self { schema: schema.into(), name: name.into() }
+    }
+
+    /// Reads `schema.name` as policies name tables: each part as PostgreSQL stores it, one with a dot in it
+    /// in double quotes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::split(text, str::to_owned)
     }
 
     /// Reads `schema.name` as SQL does: a part in double quotes is taken as it is, others in lower case.

@@ -80,7 +80,7 @@ impl<'t> Parser<'t> {
         let names = value.get_ref().as_array();
         for name in names.ok_or_else(|| self.wrong_kind(value, "`allow_functions`", "an array"))? {
             let text = self.string(name, "a function's name")?;
-            let Some(name) = qualified(text) else {
+            let Some(name) = QualifiedName::parse(text) else {
                 let problem = format!("`{text}` is not the name of a function with its schema");
                 return Err(self.error(
                     name.span().start,
@@ -95,7 +95,7 @@ impl<'t> Parser<'t> {
 
     fn protected_table(&mut self, key: &Key<'t>, value: &Value<'t>) -> Result<(), PolicyError> {
         let at = key.span().start;
-        let Some(name) = qualified(key.get_ref()) else {
+        let Some(name) = QualifiedName::parse(key.get_ref()) else {
             return Err(self.error(
                 at,
                 format!("`{}` is not the name of a table with its schema", key.get_ref()),
@@ -291,13 +291,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-/// Splits `schema.table`; a part in double quotes may hold dots, and double quotes when doubled.
-fn qualified(key: &str) -> Option<QualifiedName> {
-    QualifiedName::split(key, str::to_owned)
-}
-
-/// `schema.table.column`, with odd parts quoted so that no two columns have the same.
-fn own_domain(table: &QualifiedName, column: &str) -> String {
+/// The key domain of a column without one of its own: `schema.table.column`, with odd parts quoted so that no two columns have the same.
+pub fn own_domain(table: &QualifiedName, column: &str) -> String {
     [&table.schema, &table.name, column].map(quoted).join(".")
 }
 
