@@ -1,6 +1,7 @@
 //! The commands: each opens the vault, changes the tenant, stores the vault, and only then hands
 //! something out, so that nothing leaves that the vault does not know of.
 
+use crate::decrypt::{self, DecryptError, DecryptOptions};
 use crate::output::{HistoryView, Outcome, UserView};
 use crate::passphrase::{self, PassphraseError, Use};
 use crate::tenant::{BundleKind, Tenant, TenantError, User};
@@ -19,6 +20,8 @@ pub(crate) enum CommandError {
     Vault(#[from] VaultError),
     #[error(transparent)]
     Tenant(#[from] TenantError),
+    #[error(transparent)]
+    Decrypt(#[from] DecryptError),
     #[error("the bundle was not written, although the vault says that it was issued: {0}")]
     Bundle(#[from] BundleError),
     #[error(
@@ -29,14 +32,18 @@ pub(crate) enum CommandError {
     Clock,
 }
 
-/// Runs one command.
-pub(crate) fn run(options: Options, command: Command) -> Result<Outcome, CommandError> {
+/// Runs one command; `None` is an outcome that has told of itself.
+pub(crate) fn run(options: Options, command: Command) -> Result<Option<Outcome>, CommandError> {
     let session = Session {
         vault: VaultFile::new(options.vault, options.work_factor),
         passphrase_fd: options.passphrase_fd,
         now: SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| CommandError::Clock)?.as_secs(),
     };
-    match command {
+    let outcome = match command {
+        Command::Decrypt(decrypt) => {
+            session.decrypt(&decrypt, options.json)?;
+            return Ok(None);
+        }
         Command::Tenant(TenantCommand::Create { name, application }) => session.create(name, application),
         Command::User(UserCommand::Add { uid }) => session.add_user(uid),
         Command::User(UserCommand::Withdraw { uid }) => session.withdraw_user(uid),
@@ -53,7 +60,8 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Outcome, Command
             session.issue(&out, |tenant, now| Ok(tenant.issue_proxy_bundle(now)))?;
             Ok(Outcome::BundleWritten { kind: BundleKind::Proxy, user: None, file: out })
         }
-    }
+    };
+    outcome.map(Some)
 }
 
 /// One run of the program.
@@ -79,6 +87,13 @@ impl Session {
             envelope_key_id,
             vault: self.vault.path().to_owned(),
         })
+    }
+
+    /// Decrypts a dump by the vault's tenant keys.
+    fn decrypt(&self, options: &DecryptOptions, json: bool) -> Result<(), CommandError> {
+        self.vault.require()?;
+        let tenant = self.vault.load(&passphrase::obtain(self.passphrase_fd, Use::Existing)?)?;
+        Ok(decrypt::run(options, tenant.into_keys(), json)?)
     }
 
     fn add_user(&self, uid: String) -> Result<Outcome, CommandError> {

@@ -2,6 +2,7 @@
 //! users, and writes the bundles that user, application and proxy need. Works offline.
 
 mod commands;
+mod decrypt;
 mod output;
 mod passphrase;
 mod tenant;
@@ -53,6 +54,8 @@ enum Command {
     /// Write what one party needs to a file that only its owner may read.
     #[command(subcommand)]
     Bundle(BundleCommand),
+    /// Turn a dump of a protected database back into plaintext, without a proxy.
+    Decrypt(decrypt::DecryptOptions),
 }
 
 #[derive(Subcommand)]
@@ -133,7 +136,7 @@ fn main() -> ExitCode {
     let json = options.json;
     let result = forbid_dumps()
         .and_then(|()| Ok(commands::run(options, command)?))
-        .and_then(|outcome| Ok(output::print(&outcome, json)?));
+        .and_then(|outcome| Ok(outcome.map_or(Ok(()), |outcome| output::print(&outcome, json))?));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

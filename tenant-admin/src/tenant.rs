@@ -210,6 +210,12 @@ impl Tenant {
         Ok(self.open_envelope_key()?.public_key().kid().to_owned())
     }
 
+    /// The tenant keys alone, with their epochs.
+    pub(crate) fn into_keys(self) -> BTreeMap<String, (u8, TenantKey)> {
+        let keys = self.keyspaces.into_iter();
+        keys.map(|(name, keyspace)| (name, (keyspace.epoch, keyspace.tenant_key))).collect()
+    }
+
     /// Current epochs by keyspace.
     pub(crate) fn epochs(&self) -> BTreeMap<String, u8> {
         self.keyspaces.iter().map(|(name, keyspace)| (name.clone(), keyspace.epoch)).collect()

@@ -13,7 +13,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("keys/https", &[]),
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
-    ("tenant-admin", &["trefoil-https", "trefoil-keys"]),
+    ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("app-shim", &["trefoil-https", "trefoil-keys"]),
     ("tests", &[]),
 ];
