@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     StoreNames,
     StoreRecords,
     StoreSet,
+    Escrow,
 }
 
 impl Purpose {
@@ -32,6 +33,7 @@ impl Purpose {
             Purpose::StoreNames => b"store names",
             Purpose::StoreRecords => b"store records",
             Purpose::StoreSet => b"store set",
+            Purpose::Escrow => b"escrow",
         }
     }
 }
@@ -84,6 +86,7 @@ mod tests {
                 Purpose::StoreNames,
                 Purpose::StoreRecords,
                 Purpose::StoreSet,
+                Purpose::Escrow,
             ] {
                 let mut out = [0; 64];
                 derive(&[1; 32], keyspace, context.as_bytes(), purpose, &mut out);

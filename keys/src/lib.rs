@@ -8,6 +8,7 @@ pub mod cell;
 pub mod check;
 pub mod command;
 pub mod envelope;
+pub mod escrow;
 pub mod handover;
 mod json;
 mod kdf;
