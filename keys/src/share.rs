@@ -26,6 +26,16 @@ pub fn split(tk: &TenantKey) -> Triple {
     Triple { user, application, proxy }
 }
 
+/// A fresh TKa and `TKp = TK ⊕ TKu ⊕ TKa` beside a TKu that stays as it is.
+pub fn split_beside(tk: &TenantKey, user: &Share) -> Triple {
+    let application = Share::random();
+    let mut proxy = Share::zero();
+    for part in [tk.as_bytes(), user.as_bytes(), application.as_bytes()] {
+        xor_into(proxy.as_mut_bytes(), part);
+    }
+    Triple { user: user.duplicate(), application, proxy }
+}
+
 /// `TK = TKu ⊕ TKa ⊕ TKp`, in any order. Any three shares give a key: compare it with the check value
 /// ([`crate::check::verify`]) before use.
 pub fn combine(user: &Share, application: &Share, proxy: &Share) -> TenantKey {
@@ -70,7 +80,7 @@ fn xor_into(target: &mut [u8; LENGTH], source: &[u8; LENGTH]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MaskedShare, combine, split};
+    use super::{MaskedShare, combine, split, split_beside};
     use crate::secret::{Share, TenantKey};
     use proptest::prelude::{any, proptest};
 
@@ -81,6 +91,17 @@ mod tests {
             let triple = split(&tk);
             assert!(combine(&triple.user, &triple.application, &triple.proxy) == tk);
             assert!(combine(&triple.proxy, &triple.user, &triple.application) == tk);
+        }
+
+        #[test]
+        fn new_shares_beside_an_old_one_give_the_same_key(bytes in any::<[u8; 32]>()) {
+            let tk = TenantKey::from_bytes(bytes.into());
+            let old = split(&tk);
+            let new = split_beside(&tk, &old.user);
+            assert!(new.user == old.user && new.application != old.application && new.proxy != old.proxy);
+            assert!(combine(&new.user, &new.application, &new.proxy) == tk);
+            assert!(combine(&old.user, &new.application, &old.proxy) != tk);
+            assert!(combine(&old.user, &old.application, &new.proxy) != tk);
         }
 
         #[test]
