@@ -1,158 +1,164 @@
-//! The commands: each opens the vault, changes the tenant, stores the vault, and only then hands
+//! One run of the program: opens the vault, changes the tenant, stores the vault, and only then hands
 //! something out, so that nothing leaves that the vault does not know of.
 
-use crate::decrypt::{self, DecryptError, DecryptOptions};
-use crate::output::{HistoryView, Outcome, UserView};
-use crate::passphrase::{self, PassphraseError, Use};
-use crate::tenant::{BundleKind, Tenant, TenantError, User};
-use crate::vault::{VaultError, VaultFile};
-use crate::{BundleCommand, Command, Options, Out, TenantCommand, UserCommand};
-use std::path::{Path, PathBuf};
+use crate::answer::Answer;
+use crate::content::{Content, Stage};
+use crate::secrets::{Passphrase, SecretError, Use};
+use crate::tenant::{Tenant, TenantError};
+use crate::vault::{Lock, VaultError, VaultFile};
+use crate::{
+    Command, Options, application, bootstrap, decrypt, deliver, handover, legacy, outbox, proxy_key, push, renewal,
+    status, users,
+};
+use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
-use trefoil_keys::bundle::{self, Bundle, BundleError};
 
 /// Why a command failed: what is wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
     #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
+    Secret(#[from] SecretError),
     #[error(transparent)]
     Vault(#[from] VaultError),
     #[error(transparent)]
     Tenant(#[from] TenantError),
     #[error(transparent)]
-    Decrypt(#[from] DecryptError),
-    #[error("the bundle was not written, although the vault says that it was issued: {0}")]
-    Bundle(#[from] BundleError),
-    #[error(
-        "{path} exists and is not a {kind} that could be replaced; choose another --out, or move it away"
-    )]
-    OutTaken { path: PathBuf, kind: &'static str },
+    Bootstrap(#[from] bootstrap::BootstrapError),
+    #[error(transparent)]
+    Handover(#[from] handover::HandoverError),
+    #[error(transparent)]
+    Application(#[from] application::ApplicationError),
+    #[error(transparent)]
+    Users(#[from] users::UsersError),
+    #[error(transparent)]
+    Outbox(#[from] outbox::OutboxError),
+    #[error(transparent)]
+    ProxyKey(#[from] proxy_key::ProxyKeyError),
+    #[error(transparent)]
+    Push(#[from] push::PushError),
+    #[error(transparent)]
+    Deliver(#[from] deliver::DeliverError),
+    #[error(transparent)]
+    Status(#[from] status::StatusError),
+    #[error(transparent)]
+    Decrypt(#[from] decrypt::DecryptError),
+    #[error(transparent)]
+    Legacy(#[from] legacy::LegacyError),
+    #[error("the bootstrap of this vault is not finished; run again: trefoil-admin bootstrap")]
+    NotBootstrapped,
+    #[error("this vault waits for the proxy's hand-over; take it with: trefoil-admin handover accept FILE")]
+    AwaitsHandover,
     #[error("the system's clock is before 1970; set it")]
     Clock,
 }
 
-/// Runs one command; `None` is an outcome that has told of itself.
-pub(crate) fn run(options: Options, command: Command) -> Result<Option<Outcome>, CommandError> {
+/// Runs one command.
+pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandError> {
     let session = Session {
         vault: VaultFile::new(options.vault, options.work_factor),
-        passphrase_fd: options.passphrase_fd,
-        now: SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| CommandError::Clock)?.as_secs(),
+        passphrase: Passphrase::new(options.passphrase_fd),
     };
-    let outcome = match command {
-        Command::Decrypt(decrypt) => {
-            session.decrypt(&decrypt, options.json)?;
-            return Ok(None);
+    if legacy::takes(&session, &command)? {
+        return Ok(legacy::run(&session, command, options.work_factor)?);
+    }
+    match command {
+        Command::Bootstrap(arguments) => bootstrap::run(&session, arguments),
+        Command::Handover(command) => handover::run(&session, command),
+        Command::Application(command) => application::run(&session, command),
+        Command::User(command) => users::run(&session, command),
+        Command::RenewShares(arguments) => renewal::run(&session, &arguments),
+        Command::ProxyKey(command) => proxy_key::run(&session, command),
+        Command::Push(arguments) => push::run(&session, &arguments),
+        Command::Deliver(arguments) => deliver::run(&arguments),
+        Command::Status(arguments) => status::run(&session, &arguments),
+        Command::Decrypt(arguments) => {
+            decrypt::run(&arguments, session.read()?.into_keys(), options.json)?;
+            Ok(Answer::told())
         }
-        Command::Tenant(TenantCommand::Create { name, application }) => session.create(name, application),
-        Command::User(UserCommand::Add { uid }) => session.add_user(uid),
-        Command::User(UserCommand::Withdraw { uid }) => session.withdraw_user(uid),
-        Command::User(UserCommand::Show { uid }) => session.show(uid.as_deref()),
-        Command::Bundle(BundleCommand::User { uid, out: Out { out } }) => {
-            session.issue(&out, |tenant, now| tenant.issue_user_bundle(&uid, now))?;
-            Ok(Outcome::BundleWritten { kind: BundleKind::User, user: Some(uid), file: out })
-        }
-        Command::Bundle(BundleCommand::Application { out: Out { out } }) => {
-            session.issue(&out, |tenant, now| Ok(tenant.issue_application_bundle(now)))?;
-            Ok(Outcome::BundleWritten { kind: BundleKind::Application, user: None, file: out })
-        }
-        Command::Bundle(BundleCommand::Proxy { out: Out { out } }) => {
-            session.issue(&out, |tenant, now| Ok(tenant.issue_proxy_bundle(now)))?;
-            Ok(Outcome::BundleWritten { kind: BundleKind::Proxy, user: None, file: out })
-        }
-    };
-    outcome.map(Some)
+        Command::Outbox(arguments) => outbox::run(&session, arguments),
+        Command::Receipt(arguments) => outbox::receive(&session, &arguments),
+        Command::Tenant(_) | Command::Bundle(_) => Err(legacy::LegacyError::NewVault.into()),
+    }
 }
 
-/// One run of the program.
-struct Session {
-    vault: VaultFile,
-    passphrase_fd: Option<u32>,
-    /// Seconds since 1970.
-    now: u64,
+/// Seconds since 1970.
+pub(crate) fn now() -> Result<u64, CommandError> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| CommandError::Clock)?.as_secs())
+}
+
+/// What all commands of one run share.
+pub(crate) struct Session {
+    pub(crate) vault: VaultFile,
+    pub(crate) passphrase: Passphrase,
 }
 
 impl Session {
-    fn create(&self, name: String, application: String) -> Result<Outcome, CommandError> {
+    /// Opens the vault to change it: no other writer gets in until this is dropped.
+    pub(crate) fn open(&self) -> Result<Opened<'_>, CommandError> {
+        self.vault.require()?;
+        let lock = self.vault.lock()?;
+        let passphrase = self.passphrase.obtain(Use::Existing)?;
+        let content = self.vault.load(passphrase)?;
+        Ok(Opened { vault: &self.vault, lock, passphrase, content })
+    }
+
+    /// Makes a new vault; fails if there is one.
+    pub(crate) fn create(&self, stage: Stage) -> Result<Opened<'_>, CommandError> {
         let lock = self.vault.lock()?;
         self.vault.require_none(&lock)?;
-        let passphrase = passphrase::obtain(self.passphrase_fd, Use::New)?;
-        let tenant = Tenant::create(name, application, self.now)?;
-        let envelope_key_id = tenant.envelope_key_id()?;
-        self.vault.store(&lock, &tenant, &passphrase)?;
-        Ok(Outcome::TenantCreated {
-            keyspaces: tenant.epochs(),
-            tenant: tenant.name,
-            application: tenant.application,
-            envelope_key_id,
-            vault: self.vault.path().to_owned(),
-        })
+        let passphrase = self.passphrase.obtain(Use::New)?;
+        let content = Content::new(stage);
+        self.vault.store(&lock, &content, passphrase)?;
+        Ok(Opened { vault: &self.vault, lock, passphrase, content })
     }
 
-    /// Decrypts a dump by the vault's tenant keys.
-    fn decrypt(&self, options: &DecryptOptions, json: bool) -> Result<(), CommandError> {
+    /// The tenant as the vault has it, to look at.
+    pub(crate) fn read(&self) -> Result<Tenant, CommandError> {
         self.vault.require()?;
-        let tenant = self.vault.load(&passphrase::obtain(self.passphrase_fd, Use::Existing)?)?;
-        Ok(decrypt::run(options, tenant.into_keys(), json)?)
+        match self.vault.load(self.passphrase.obtain(Use::Existing)?)?.stage {
+            Stage::Ready(tenant) => Ok(tenant),
+            other => Err(unready(&other)),
+        }
     }
 
-    fn add_user(&self, uid: String) -> Result<Outcome, CommandError> {
-        let keyspaces = self.change(|tenant, now| tenant.add_user(&uid, now).map(User::keyspaces))?;
-        Ok(Outcome::UserAdded { user: uid, keyspaces })
-    }
-
-    fn withdraw_user(&self, uid: String) -> Result<Outcome, CommandError> {
-        self.change(|tenant, now| tenant.withdraw_user(&uid, now))?;
-        Ok(Outcome::UserWithdrawn { user: uid })
-    }
-
-    fn show(&self, uid: Option<&str>) -> Result<Outcome, CommandError> {
-        self.vault.require()?;
-        let tenant = self.vault.load(&passphrase::obtain(self.passphrase_fd, Use::Existing)?)?;
-        let view = |uid: &str, user: &User| UserView {
-            user: uid.to_owned(),
-            state: user.state,
-            keyspaces: user.keyspaces(),
-            history: tenant.history_of(uid).map(HistoryView::from).collect(),
-        };
-        let users = match uid {
-            Some(uid) => vec![view(uid, tenant.user(uid)?)],
-            None => tenant.users().map(|(uid, user)| view(uid, user)).collect(),
-        };
-        Ok(Outcome::Users { users, tenant: tenant.name, application: tenant.application })
-    }
-
-    /// Makes a bundle, enters that in the vault, and writes the bundle to `out`.
-    fn issue<B: Bundle>(
+    /// Reads, changes and writes the vault. A failed change writes nothing.
+    pub(crate) fn change<T, E: Into<CommandError>>(
         &self,
-        out: &Path,
-        make: impl FnOnce(&mut Tenant, u64) -> Result<B, TenantError>,
-    ) -> Result<(), CommandError> {
-        require_replaceable::<B>(out)?;
-        let bundle = self.change(make)?;
-        Ok(bundle::write(out, &bundle)?)
-    }
-
-    /// Reads, changes and writes the vault; no other writer gets between. A failed change writes nothing.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut Tenant, u64) -> Result<T, TenantError>,
+        change: impl FnOnce(&mut Tenant, u64) -> Result<T, E>,
     ) -> Result<T, CommandError> {
-        self.vault.require()?;
-        let lock = self.vault.lock()?;
-        let passphrase = passphrase::obtain(self.passphrase_fd, Use::Existing)?;
-        let mut tenant = self.vault.load(&passphrase)?;
-        let result = change(&mut tenant, self.now)?;
-        self.vault.store(&lock, &tenant, &passphrase)?;
+        let mut opened = self.open()?;
+        let result = change(opened.tenant()?, now()?).map_err(Into::into)?;
+        opened.store()?;
         Ok(result)
     }
 }
 
-/// A slip of the hand in `--out` must not cost a vault, or another party's bundle.
-fn require_replaceable<B: Bundle>(path: &Path) -> Result<(), CommandError> {
-    match bundle::read::<B>(path) {
-        Ok(_) => Ok(()),
-        Err(BundleError::File(error)) if error.is_not_found() => Ok(()),
-        Err(_) => Err(CommandError::OutTaken { path: path.to_owned(), kind: B::KIND }),
+/// A vault that is open for writing.
+pub(crate) struct Opened<'a> {
+    vault: &'a VaultFile,
+    lock: Lock,
+    passphrase: &'a SecretString,
+    pub(crate) content: Content,
+}
+
+impl Opened<'_> {
+    /// The tenant, once there is one.
+    pub(crate) fn tenant(&mut self) -> Result<&mut Tenant, CommandError> {
+        match &mut self.content.stage {
+            Stage::Ready(tenant) => Ok(tenant),
+            other => Err(unready(other)),
+        }
+    }
+
+    /// Makes all changes so far durable.
+    pub(crate) fn store(&self) -> Result<(), CommandError> {
+        Ok(self.vault.store(&self.lock, &self.content, self.passphrase)?)
+    }
+}
+
+fn unready(stage: &Stage) -> CommandError {
+    match stage {
+        Stage::Awaiting(_) => CommandError::AwaitsHandover,
+        _ => CommandError::NotBootstrapped,
     }
 }

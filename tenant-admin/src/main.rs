@@ -1,11 +1,24 @@
-//! `trefoil-admin`: the tenant's side of Trefoil. Keeps the tenant key in a vault, grants and withdraws
-//! users, and writes the bundles that user, application and proxy need. Works offline.
+//! `trefoil-admin`: the tenant's side of Trefoil. Keeps the tenant key in a vault, and grants, renews and
+//! withdraws users' shares by signed commands. Works offline; where it speaks to others, outbound only.
 
+mod answer;
+mod application;
+mod bootstrap;
 mod commands;
+mod content;
 mod decrypt;
-mod output;
-mod passphrase;
+mod deliver;
+mod handover;
+mod legacy;
+mod network;
+mod outbox;
+mod proxy_key;
+mod push;
+mod renewal;
+mod secrets;
+mod status;
 mod tenant;
+mod users;
 mod vault;
 
 use clap::{Args, Parser, Subcommand};
@@ -45,82 +58,40 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The tenant.
+    /// The tenant (old form, without commands to the proxy).
+    #[command(subcommand, hide = true)]
+    Tenant(legacy::TenantCommand),
+    /// Bundles (old form).
+    #[command(subcommand, hide = true)]
+    Bundle(legacy::BundleCommand),
+    /// Fetch the tenant key from a new proxy, or go on after an interruption.
+    Bootstrap(bootstrap::BootstrapArguments),
+    /// Get the tenant key from a proxy that cannot be reached, by files.
     #[command(subcommand)]
-    Tenant(TenantCommand),
+    Handover(handover::HandoverCommand),
+    /// The application, through which commands go to the proxy.
+    #[command(subcommand)]
+    Application(application::ApplicationCommand),
     /// The tenant's users.
     #[command(subcommand)]
-    User(UserCommand),
-    /// Write what one party needs to a file that only its owner may read.
+    User(users::UserCommand),
+    /// Give application and proxy new shares of all users, whose own shares stay.
+    RenewShares(renewal::RenewArguments),
+    /// The proxy's key for envelopes.
     #[command(subcommand)]
-    Bundle(BundleCommand),
+    ProxyKey(proxy_key::ProxyKeyCommand),
+    /// Send the outbox to the application, and take the proxy's receipts.
+    Push(push::PushArguments),
+    /// Commands that the proxy has not confirmed.
+    Outbox(outbox::OutboxArguments),
+    /// Hand carried commands to the application, without a vault.
+    Deliver(deliver::DeliverArguments),
+    /// Take receipts that somebody carried.
+    Receipt(outbox::ReceiptArguments),
+    /// Compare the vault with what the proxy signs about itself.
+    Status(status::StatusArguments),
     /// Turn a dump of a protected database back into plaintext, without a proxy.
     Decrypt(decrypt::DecryptOptions),
-}
-
-#[derive(Subcommand)]
-enum TenantCommand {
-    /// Make the tenant key, the proxy's envelope key, and a new vault for them.
-    Create {
-        /// The tenant's name.
-        #[arg(value_parser = tenant::parse_name)]
-        name: String,
-        /// Id of the application whose users they are; envelopes name it.
-        #[arg(long, value_name = "ID", value_parser = tenant::parse_name)]
-        application: String,
-    },
-}
-
-#[derive(Subcommand)]
-enum UserCommand {
-    /// Grant a new user access.
-    Add {
-        /// The user's id (UId).
-        #[arg(value_parser = tenant::parse_name)]
-        uid: String,
-    },
-    /// Take a user's access away, for good.
-    Withdraw {
-        /// The user's id (UId).
-        #[arg(value_parser = tenant::parse_name)]
-        uid: String,
-    },
-    /// Show one user, or all.
-    Show {
-        /// The user's id (UId).
-        #[arg(value_parser = tenant::parse_name)]
-        uid: Option<String>,
-    },
-}
-
-#[derive(Subcommand)]
-enum BundleCommand {
-    /// For one user's agent.
-    User {
-        /// The user's id (UId).
-        #[arg(value_parser = tenant::parse_name)]
-        uid: String,
-        #[command(flatten)]
-        out: Out,
-    },
-    /// For the application's shim.
-    Application {
-        #[command(flatten)]
-        out: Out,
-    },
-    /// For the proxy.
-    Proxy {
-        #[command(flatten)]
-        out: Out,
-    },
-}
-
-/// Where a bundle goes.
-#[derive(Args)]
-struct Out {
-    /// The file; an older bundle of the same kind is replaced, anything else is not.
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
 }
 
 /// No core file, and no other process of the same user, gets to see the memory.
@@ -136,11 +107,11 @@ fn main() -> ExitCode {
     let json = options.json;
     let result = forbid_dumps()
         .and_then(|()| Ok(commands::run(options, command)?))
-        .and_then(|outcome| Ok(outcome.map_or(Ok(()), |outcome| output::print(&outcome, json))?));
+        .and_then(|answer| Ok(answer.print(json)?));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
-            output::print_error(&error, json);
+            answer::print_error(&error, json);
             ExitCode::from(1)
         }
     }

@@ -1,7 +1,7 @@
-//! The vault: the tenant as JSON, encrypted under a passphrase (age v1, recipient type scrypt) in one
+//! The vault: its content as JSON, encrypted under a passphrase (age v1, recipient type scrypt) in one
 //! file. It is replaced as a whole, under a lock that keeps a second writer out.
 
-use crate::tenant::Tenant;
+use crate::content::{Content, VERSION};
 use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, Encryptor, scrypt};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,14 +15,11 @@ use zeroize::Zeroizing;
 /// The most work (scrypt's log2(N)) that opening a vault may ask for: 4 GiB of memory.
 pub(crate) const MAX_WORK_FACTOR: u8 = 22;
 
-/// Format of the content.
-const VERSION: u64 = 1;
-
 /// Why a vault cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum VaultError {
     #[error(
-        "there is no vault at {0}; make one with: trefoil-admin --vault {0} tenant create NAME --application ID"
+        "there is no vault at {0}; name another one with --vault, or make one with: trefoil-admin --vault {0} bootstrap, or handover prepare"
     )]
     Missing(PathBuf),
     #[error("{0} exists already and is left as it is; choose another --vault for a new tenant")]
@@ -39,7 +36,9 @@ pub(crate) enum VaultError {
         "opening {path} would take too much work (scrypt work factor {required}); it was not made by trefoil-admin"
     )]
     TooMuchWork { path: PathBuf, required: u8 },
-    #[error("{path} has format version {found}, this program knows version 1; use the release that wrote it")]
+    #[error(
+        "{path} has format version {found}, this program knows version 2; use the release that wrote it (version 1 was never meant for production: bootstrap the tenant anew)"
+    )]
     Version { path: PathBuf, found: u64 },
     #[error("cannot encrypt the vault: {0}")]
     Encrypt(io::Error),
@@ -105,7 +104,7 @@ impl VaultFile {
     }
 
     /// Decrypts and parses the vault.
-    pub(crate) fn load(&self, passphrase: &SecretString) -> Result<Tenant, VaultError> {
+    pub(crate) fn load(&self, passphrase: &SecretString) -> Result<Content, VaultError> {
         let sealed = private_file::read(&self.path)?;
         let content = decrypt(&sealed, passphrase, &self.path)?;
         // serde's messages may repeat what stands in the file: they go no further.
@@ -121,14 +120,14 @@ impl VaultFile {
         serde_json::from_slice(&content).map_err(damaged)
     }
 
-    /// Encrypts the tenant and replaces the vault by it.
+    /// Encrypts the content and replaces the vault by it.
     pub(crate) fn store(
         &self,
         _lock: &Lock,
-        tenant: &Tenant,
+        content: &Content,
         passphrase: &SecretString,
     ) -> Result<(), VaultError> {
-        let content = private_file::to_json(tenant).map_err(|e| VaultError::Encrypt(e.into()))?;
+        let content = private_file::to_json(content).map_err(|e| VaultError::Encrypt(e.into()))?;
         let mut recipient = scrypt::Recipient::new(passphrase.clone());
         if let Some(work_factor) = self.work_factor {
             recipient.set_work_factor(work_factor);

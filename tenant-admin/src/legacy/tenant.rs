@@ -18,8 +18,6 @@ use zeroize::Zeroizing;
 /// The keyspace that every tenant has.
 const MAIN: &str = "main";
 const FIRST_EPOCH: u8 = 1;
-/// Names travel in settings, comments and messages with short length fields.
-const MAX_NAME_BYTES: usize = 255;
 
 /// Why the tenant cannot be changed so, or a bundle not be made.
 #[derive(Debug, thiserror::Error)]
@@ -36,21 +34,6 @@ pub(crate) enum TenantError {
     AlreadyWithdrawn(String),
     #[error("the proxy's envelope key: {0}")]
     EnvelopeKey(#[from] EnvelopeError),
-}
-
-/// A name of a tenant, application or user: 1 to 255 bytes, no control characters, no white space around.
-pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() {
-        Err("a name cannot be empty")
-    } else if text.len() > MAX_NAME_BYTES {
-        Err("a name has at most 255 bytes")
-    } else if text.chars().any(char::is_control) {
-        Err("a name has no control characters")
-    } else if text.trim() != text {
-        Err("a name has no white space around it")
-    } else {
-        Ok(text.to_owned())
-    }
 }
 
 /// All that the tenant admin knows.
@@ -208,12 +191,6 @@ impl Tenant {
     /// JWK thumbprint of the proxy's envelope key.
     pub(crate) fn envelope_key_id(&self) -> Result<String, TenantError> {
         Ok(self.open_envelope_key()?.public_key().kid().to_owned())
-    }
-
-    /// The tenant keys alone, with their epochs.
-    pub(crate) fn into_keys(self) -> BTreeMap<String, (u8, TenantKey)> {
-        let keys = self.keyspaces.into_iter();
-        keys.map(|(name, keyspace)| (name, (keyspace.epoch, keyspace.tenant_key))).collect()
     }
 
     /// Current epochs by keyspace.

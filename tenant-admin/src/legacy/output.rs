@@ -1,12 +1,11 @@
 //! What the commands answer: for people, or as one JSON object for programs. No type here has room for
 //! a key or a share.
 
-use crate::tenant::{BundleKind, Entry, Event, State};
+use super::tenant::{BundleKind, Entry, Event, State};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// The result of a command.
@@ -137,25 +136,4 @@ impl fmt::Display for Keyspaces<'_> {
         }
         Ok(())
     }
-}
-
-/// Writes the outcome to standard output.
-pub(crate) fn print(outcome: &Outcome, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer(&mut out, outcome)?;
-        writeln!(out)
-    } else {
-        write!(out, "{outcome}")
-    }
-}
-
-/// Writes the error to standard error. Nothing is left to do when that fails too.
-pub(crate) fn print_error(error: &anyhow::Error, json: bool) {
-    let mut err = io::stderr().lock();
-    let _ = if json {
-        writeln!(err, "{}", serde_json::json!({ "error": error.to_string() }))
-    } else {
-        writeln!(err, "trefoil-admin: {error}")
-    };
 }

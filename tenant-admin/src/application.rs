@@ -1,0 +1,144 @@
+//! `application set`: where commands go, and how to log in there.
+
+use crate::answer::Answer;
+use crate::commands::{CommandError, Session, now};
+use crate::network::{NetworkError, Peer, parse_url};
+use crate::secrets::{self, SecretError};
+use crate::tenant::history::Event;
+use crate::tenant::{ClientCertificate, Endpoint, Password, Tenant};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use trefoil_keys::bundle::PrivateKeyPem;
+use trefoil_keys::private_file::{self, FileError};
+use trefoil_keys::tls::{self, Fingerprint, Identity, TlsError};
+use zeroize::Zeroizing;
+
+#[derive(Subcommand)]
+pub(crate) enum ApplicationCommand {
+    /// Say where the application's sidecar takes commands.
+    Set(Set),
+}
+
+#[derive(Args)]
+pub(crate) struct Set {
+    /// The sidecar's admin port.
+    #[arg(long, value_parser = parse_url)]
+    url: String,
+    /// SHA-256 of the certificate there, as trefoil-shim init has printed it.
+    #[arg(long, value_name = "HEX")]
+    fingerprint: Fingerprint,
+    #[command(flatten)]
+    login: Login,
+    /// Keep no password in the vault: it is asked for in each run that needs it.
+    #[arg(long, conflicts_with = "password_fd")]
+    ask_password: bool,
+}
+
+/// How to log in at a sidecar.
+#[derive(Args)]
+pub(crate) struct Login {
+    /// Read the sidecar's password from this file descriptor instead of asking for it.
+    #[arg(long, value_name = "N")]
+    pub(crate) password_fd: Option<u32>,
+    /// Client certificate (PEM), if the sidecar asks for one.
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// Its private key (PKCS#8 in PEM).
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    client_key: Option<PathBuf>,
+}
+
+/// Why there is no way to the application.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplicationError {
+    #[error(
+        "the vault does not know where the application's sidecar is; say it with: trefoil-admin application set --url … --fingerprint …, or carry the commands: trefoil-admin outbox write"
+    )]
+    Unknown,
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{0} is not PEM text")]
+    NotText(PathBuf),
+    #[error("the client certificate: {0}")]
+    Certificate(#[from] TlsError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+impl Login {
+    /// The client certificate, if one was named and is usable.
+    pub(crate) fn certificate(&self) -> Result<Option<ClientCertificate>, ApplicationError> {
+        let Some((chain, key)) = self.client_cert.as_deref().zip(self.client_key.as_deref()) else {
+            return Ok(None);
+        };
+        let certificate = ClientCertificate { chain: read_text(chain)?, key: read_key(key)? };
+        identity(&certificate)?;
+        Ok(Some(certificate))
+    }
+
+    /// The password, read or asked for.
+    pub(crate) fn password(&self) -> Result<Zeroizing<String>, SecretError> {
+        secrets::password(self.password_fd, "password of the application's sidecar")
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ApplicationError> {
+    fs::read_to_string(path).map_err(|source| ApplicationError::Read { path: path.to_owned(), source })
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyPem, ApplicationError> {
+    let content = private_file::read(path)?;
+    let text = std::str::from_utf8(&content).map_err(|_| ApplicationError::NotText(path.to_owned()))?;
+    Ok(PrivateKeyPem::new(Zeroizing::new(text.to_owned())))
+}
+
+/// The certificate as TLS takes it.
+pub(crate) fn identity(certificate: &ClientCertificate) -> Result<Identity, TlsError> {
+    let chain = tls::certificates_from_pem(certificate.chain.as_bytes())?;
+    Ok((chain, tls::private_key_from_pem(certificate.key.as_str().as_bytes())?))
+}
+
+/// The sidecar, with the password of the vault, or asked for now.
+pub(crate) fn peer(tenant: &Tenant, password_fd: Option<u32>) -> Result<Peer, ApplicationError> {
+    let endpoint = tenant.endpoint.as_ref().ok_or(ApplicationError::Unknown)?;
+    let identity = endpoint.client.as_ref().map(identity).transpose()?;
+    let password = match (&endpoint.password, password_fd) {
+        (Some(password), None) => Zeroizing::new(password.as_str().to_owned()),
+        _ => secrets::password(password_fd, "password of the application's sidecar")?,
+    };
+    Ok(Peer::new(&endpoint.url, endpoint.fingerprint, identity)?.with_login(&tenant.name, password))
+}
+
+pub(crate) fn run(session: &Session, command: ApplicationCommand) -> Result<Answer, CommandError> {
+    let ApplicationCommand::Set(Set { url, fingerprint, login, ask_password }) = command;
+    let mut opened = session.open()?;
+    let tenant = opened.tenant()?;
+    let client = login.certificate()?;
+    let password = if ask_password { None } else { Some(Password::new(login.password()?)) };
+    tenant.endpoint = Some(Endpoint { url: url.clone(), fingerprint, password, client });
+    tenant.record(now()?, Event::ApplicationSet { url: url.clone(), fingerprint: fingerprint.to_string() });
+    opened.store()?;
+    Ok(Answer::new(&ApplicationSet { url, fingerprint }))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "application_set")]
+struct ApplicationSet {
+    url: String,
+    fingerprint: Fingerprint,
+}
+
+impl fmt::Display for ApplicationSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Commands go to {}.", self.url)?;
+        writeln!(f, "Next: trefoil-admin status, to see whether it answers.")
+    }
+}

@@ -1,0 +1,170 @@
+//! The vault: the tenant as JSON, encrypted under a passphrase (age v1, recipient type scrypt) in one
+//! file. It is replaced as a whole, under a lock that keeps a second writer out.
+
+use super::tenant::Tenant;
+use age::secrecy::SecretString;
+use age::{DecryptError, Decryptor, Encryptor, scrypt};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::iter;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use trefoil_keys::private_file::{self, FileError};
+use zeroize::Zeroizing;
+
+use crate::vault::MAX_WORK_FACTOR;
+
+/// Format of the content.
+const VERSION: u64 = 1;
+
+/// Why a vault cannot be opened or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VaultError {
+    #[error(
+        "there is no vault at {0}; make one with: trefoil-admin --vault {0} tenant create NAME --application ID"
+    )]
+    Missing(PathBuf),
+    #[error("{0} exists already and is left as it is; choose another --vault for a new tenant")]
+    Exists(PathBuf),
+    #[error("another trefoil-admin is at work on {0}; try again when it has ended")]
+    Busy(PathBuf),
+    #[error("cannot lock {path}: {source}")]
+    Lock { path: PathBuf, source: io::Error },
+    #[error("wrong passphrase for the vault {0}")]
+    WrongPassphrase(PathBuf),
+    #[error("{0} is not a vault, or damaged; restore it from a backup")]
+    NotAVault(PathBuf),
+    #[error(
+        "opening {path} would take too much work (scrypt work factor {required}); it was not made by trefoil-admin"
+    )]
+    TooMuchWork { path: PathBuf, required: u8 },
+    #[error("{path} has format version {found}, this program knows version 1; use the release that wrote it")]
+    Version { path: PathBuf, found: u64 },
+    #[error("cannot encrypt the vault: {0}")]
+    Encrypt(io::Error),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A place for a vault, and how much work guessing its passphrase shall be.
+pub(crate) struct VaultFile {
+    path: PathBuf,
+    work_factor: Option<u8>,
+}
+
+/// Held while a vault is read, changed and written. Released by the operating system when the process
+/// ends in whatever way; the lock file stays, because removing it would let two writers in.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl VaultFile {
+    /// Where the vault is, or is to be made.
+    pub(crate) fn new(path: PathBuf, work_factor: Option<u8>) -> Self {
+        // Behind a symbolic link, the file itself is to be replaced and not the link.
+        Self { path: fs::canonicalize(&path).unwrap_or(path), work_factor }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes sure that there is a vault.
+    pub(crate) fn require(&self) -> Result<(), VaultError> {
+        if self.path.exists() { Ok(()) } else { Err(VaultError::Missing(self.path.clone())) }
+    }
+
+    /// Makes sure that nothing would be overwritten.
+    pub(crate) fn require_none(&self, _lock: &Lock) -> Result<(), VaultError> {
+        match fs::symlink_metadata(&self.path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            _ => Err(VaultError::Exists(self.path.clone())),
+        }
+    }
+
+    /// Keeps other writers out until the lock is dropped; fails at once if there is one.
+    pub(crate) fn lock(&self) -> Result<Lock, VaultError> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let failed = |source| VaultError::Lock { path: path.clone(), source };
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(VaultError::Busy(self.path.clone())),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Decrypts and parses the vault.
+    pub(crate) fn load(&self, passphrase: &SecretString) -> Result<Tenant, VaultError> {
+        let sealed = private_file::read(&self.path)?;
+        let content = decrypt(&sealed, passphrase, &self.path)?;
+        // serde's messages may repeat what stands in the file: they go no further.
+        let damaged = |_| VaultError::NotAVault(self.path.clone());
+        #[derive(serde::Deserialize)]
+        struct Header {
+            version: u64,
+        }
+        let Header { version } = serde_json::from_slice(&content).map_err(damaged)?;
+        if version != VERSION {
+            return Err(VaultError::Version { path: self.path.clone(), found: version });
+        }
+        serde_json::from_slice(&content).map_err(damaged)
+    }
+
+    /// Encrypts the tenant and replaces the vault by it.
+    pub(crate) fn store(
+        &self,
+        _lock: &Lock,
+        tenant: &Tenant,
+        passphrase: &SecretString,
+    ) -> Result<(), VaultError> {
+        let content = private_file::to_json(tenant).map_err(|e| VaultError::Encrypt(e.into()))?;
+        let mut recipient = scrypt::Recipient::new(passphrase.clone());
+        if let Some(work_factor) = self.work_factor {
+            recipient.set_work_factor(work_factor);
+        }
+        let sealed = encrypt(&content, &recipient).map_err(VaultError::Encrypt)?;
+        Ok(private_file::write(&self.path, &sealed)?)
+    }
+}
+
+fn encrypt(content: &[u8], recipient: &scrypt::Recipient) -> io::Result<Vec<u8>> {
+    let encryptor = Encryptor::with_recipients(iter::once(recipient as _)).map_err(io::Error::other)?;
+    let mut sealed = Vec::new();
+    let mut writer = encryptor.wrap_output(&mut sealed)?;
+    writer.write_all(content)?;
+    writer.finish()?;
+    Ok(sealed)
+}
+
+fn decrypt(sealed: &[u8], passphrase: &SecretString, path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+    let not_a_vault = || VaultError::NotAVault(path.to_owned());
+    let decryptor = Decryptor::new_buffered(sealed).map_err(|_| not_a_vault())?;
+    if !decryptor.is_scrypt() {
+        return Err(not_a_vault());
+    }
+    let mut identity = scrypt::Identity::new(passphrase.clone());
+    identity.set_max_work_factor(MAX_WORK_FACTOR);
+    let mut reader = decryptor.decrypt(iter::once(&identity as _)).map_err(|e| match e {
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => {
+            VaultError::WrongPassphrase(path.to_owned())
+        }
+        DecryptError::ExcessiveWork { required, .. } => {
+            VaultError::TooMuchWork { path: path.to_owned(), required }
+        }
+        _ => not_a_vault(),
+    })?;
+    // The plaintext is shorter than the sealed form, so that the buffer never moves.
+    let mut content = Zeroizing::new(Vec::with_capacity(sealed.len()));
+    reader.read_to_end(&mut content).map_err(|_| not_a_vault())?;
+    Ok(content)
+}

@@ -1,0 +1,241 @@
+//! `push`: sends the outbox to the application's sidecar, in order, and verifies the proxy's receipts.
+//!
+//! What is sent was stored before. What was confirmed is stored every few hundred commands and at the
+//! end, good or bad: a receipt that is lost in between comes again with the next push.
+
+use crate::answer::Answer;
+use crate::application::{self, ApplicationError};
+use crate::commands::{CommandError, Opened, Session, now};
+use crate::network::{NetworkError, Peer};
+use crate::outbox::Receipts;
+use crate::tenant::{Received, Tenant};
+use clap::Args;
+use reqwest::StatusCode;
+use std::thread;
+use std::time::{Duration, Instant};
+use trefoil_keys::command::{Delivery, Operation};
+use trefoil_keys::kill_point;
+use trefoil_keys::receipt::Receipt;
+use trefoil_keys::signing::Claims;
+
+/// The proxy keeps its last 1,000 receipts: no more than these may be lost.
+pub(crate) const STORED_EVERY: usize = 500;
+/// How often a command in doubt is asked for.
+const POLL: Duration = Duration::from_secs(1);
+/// How often one command is sent in new forms.
+const FORMS: usize = 4;
+
+#[derive(Args)]
+pub(crate) struct PushArguments {
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// How commands are sent.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Sending {
+    /// Read the password of the application's sidecar from this file descriptor.
+    #[arg(long, value_name = "N")]
+    pub(crate) password_fd: Option<u32>,
+    /// How long to wait for a proxy that does not answer the sidecar.
+    #[arg(long, value_name = "SECONDS", default_value_t = 15)]
+    pub(crate) wait: u64,
+}
+
+/// For commands that can push at once.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct AtOnce {
+    /// Push the outbox at once.
+    #[arg(long)]
+    pub(crate) push: bool,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+/// Why a push stopped before the end of the outbox.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PushError {
+    #[error("{source} ({confirmed} commands were confirmed before)")]
+    Stopped { confirmed: usize, source: Box<CommandError> },
+    #[error(
+        "the proxy holds command {seq} for {code} however it is signed: compare the clocks of this machine, the application's and the proxy's, and the keys with: trefoil-admin status"
+    )]
+    Stuck { seq: u64, code: String },
+    #[error(
+        "the proxy has applied {applied} commands, but this vault has receipts up to {ours}: it was set back to an older state; restore its newest backup before anything else"
+    )]
+    ProxyBehind { applied: u64, ours: u64 },
+    #[error("the application answers command {seq} with the receipt of another one; ask its operator")]
+    OtherReceipt { seq: u64 },
+    #[error("command {0} is too large to be sent")]
+    Unsendable(u64),
+}
+
+pub(crate) fn run(session: &Session, arguments: &PushArguments) -> Result<Answer, CommandError> {
+    let mut opened = session.open()?;
+    let receipts = push(&mut opened, arguments.sending)?;
+    Ok(receipts.answer())
+}
+
+/// Sends all that is in the outbox, and stores what came back.
+pub(crate) fn push(opened: &mut Opened<'_>, sending: Sending) -> Result<Receipts, CommandError> {
+    if opened.tenant()?.first_pending().is_none() {
+        return Ok(Receipts::default());
+    }
+    let peer = application::peer(opened.tenant()?, sending.password_fd)?;
+    push_to(opened, &peer, sending.wait)
+}
+
+/// The same, to a sidecar that is known.
+pub(crate) fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
+    if opened.tenant()?.sign_expired(now()?)? > 0 {
+        opened.store()?;
+    }
+    let mut receipts = Receipts::default();
+    let mut unsaved = 0;
+    let result = loop {
+        match push_first(opened, peer, wait) {
+            Ok(Some(received)) => receipts.add(received),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        unsaved += 1;
+        if unsaved == STORED_EVERY {
+            unsaved = 0;
+            opened.store()?;
+        }
+    };
+    if unsaved > 0 {
+        opened.store()?;
+    }
+    kill_point("push.stored");
+    receipts.left = opened.tenant()?.pending().count();
+    match result {
+        Ok(()) => Ok(receipts),
+        Err(source) => {
+            let confirmed = receipts.applied;
+            Err(PushError::Stopped { confirmed, source: Box::new(source) }.into())
+        }
+    }
+}
+
+/// What the sidecar makes of a delivery.
+pub(crate) enum Delivered {
+    /// The proxy's receipt, not verified yet.
+    Receipt(String),
+    /// The proxy has not answered the sidecar.
+    InDoubt,
+    /// Held for its time or number.
+    Held(String),
+}
+
+/// Sends the first command until it is decided. None if there is none, or if it stays in doubt.
+fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<Received>, CommandError> {
+    let mut last_code = String::new();
+    for _ in 0..FORMS {
+        let Some(first) = opened.tenant()?.first_pending() else { return Ok(None) };
+        let (seq, delivery, operation) = (first.seq(), first.delivery(), first.operation());
+        let code = match deliver_patiently(peer, &operation, &delivery, seq, wait)? {
+            Delivered::InDoubt => return Ok(None),
+            Delivered::Held(code) => code,
+            Delivered::Receipt(jws) => {
+                kill_point("push.answered");
+                match opened.tenant()?.receive(&jws, now()?)? {
+                    Received::NotYet { code, .. } => code,
+                    Received::KnownBefore { seq } => return Err(PushError::OtherReceipt { seq }.into()),
+                    received => return Ok(Some(received)),
+                }
+            }
+        };
+        if code == "seq" {
+            if let Some(received) = find_number(opened, peer, wait)? {
+                return Ok(Some(received));
+            }
+        } else {
+            opened.tenant()?.sign_first(now()?)?;
+        }
+        opened.store()?;
+        last_code = code;
+    }
+    let seq = opened.tenant()?.first_pending().map_or(0, |first| first.seq());
+    Err(PushError::Stuck { seq, code: last_code }.into())
+}
+
+/// The proxy's next number is another than the first command's: either an earlier form of the command was
+/// applied, or the vault is older than the proxy. The proxy's signed status tells.
+fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<Received>, CommandError> {
+    let tenant = opened.tenant()?;
+    let Some(first) = tenant.first_pending() else { return Ok(None) };
+    let (seq, operation) = (first.seq(), first.operation());
+    let earlier: Vec<Delivery> = first.earlier_deliveries().collect();
+    for delivery in earlier {
+        if let Delivered::Receipt(jws) = deliver_patiently(peer, &operation, &delivery, seq, wait)?
+            && let received @ Received::Applied = tenant.receive(&jws, now()?)?
+        {
+            return Ok(Some(received));
+        }
+    }
+    let status = peer.status(&tenant.proxy.receipt_key).map_err(ApplicationError::from)?;
+    if status.seq.saturating_add(1) < seq {
+        return Err(PushError::ProxyBehind { applied: status.seq, ours: seq.saturating_sub(1) }.into());
+    }
+    tenant.renumber(status.seq.saturating_add(1), now()?)?;
+    Ok(None)
+}
+
+/// Sends a delivery, and asks again for `wait` seconds while it is in doubt.
+pub(crate) fn deliver_patiently(
+    peer: &Peer,
+    operation: &Operation,
+    delivery: &Delivery,
+    seq: u64,
+    wait: u64,
+) -> Result<Delivered, CommandError> {
+    let start = Instant::now();
+    loop {
+        let delivered = deliver(peer, operation, delivery, seq)?;
+        let over = start.elapsed() >= Duration::from_secs(wait);
+        if over || !matches!(delivered, Delivered::InDoubt) {
+            return Ok(delivered);
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn deliver(
+    peer: &Peer,
+    operation: &Operation,
+    delivery: &Delivery,
+    seq: u64,
+) -> Result<Delivered, CommandError> {
+    let json = delivery.to_json().map_err(|_| PushError::Unsendable(seq))?;
+    match peer.post(route(operation), json) {
+        Ok(answer) if answer.status == StatusCode::ACCEPTED => Ok(Delivered::InDoubt),
+        Ok(answer) => {
+            let receipt =
+                peer.text(&answer, "receipt", Receipt::MAX_LENGTH).map_err(ApplicationError::from)?;
+            Ok(Delivered::Receipt(receipt.to_owned()))
+        }
+        Err(error) => match error.code() {
+            Some("in-doubt" | "busy") => Ok(Delivered::InDoubt),
+            Some(code @ ("seq" | "expired" | "future")) => Ok(Delivered::Held(code.to_owned())),
+            _ => Err(ApplicationError::from(error).into()),
+        },
+    }
+}
+
+fn route(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Add { .. } => "/v1/AddUser",
+        Operation::Change { .. } => "/v1/ChangeKey",
+        Operation::Withdraw { .. } => "/v1/WithdrawUser",
+        Operation::Renew => "/v1/RenewShares",
+        Operation::RotateKey { .. } => "/v1/RotateKey",
+    }
+}
+
+/// Shows the newest announcement to the application, from where agents fetch it.
+pub(crate) fn announce(tenant: &Tenant, sending: Sending, jws: String) -> Result<(), CommandError> {
+    let put = application::peer(tenant, sending.password_fd)?.put("/v1/announcement", jws);
+    put.map(drop).map_err(|error: NetworkError| ApplicationError::from(error).into())
+}

@@ -1,0 +1,127 @@
+//! `renew-shares`: new TKa's and TKp's for all users, in batches; interrupted, the next run goes on.
+
+use crate::answer::Answer;
+use crate::application;
+use crate::commands::{CommandError, Session, now};
+use crate::outbox::{Receipts, RefusalView};
+use crate::push::{Sending, push_to};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::fmt;
+use trefoil_keys::command::MAX_BATCH;
+use trefoil_keys::kill_point;
+
+#[derive(Args)]
+pub(crate) struct RenewArguments {
+    /// Send nothing: put all commands into the outbox, for somebody who carries them.
+    #[arg(long)]
+    no_push: bool,
+    /// Users in one command.
+    #[arg(long, value_name = "N", default_value_t = MAX_BATCH, value_parser = parse_batch)]
+    batch: usize,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+fn parse_batch(text: &str) -> Result<usize, String> {
+    let batch = text.parse().ok().filter(|batch| (1..=MAX_BATCH).contains(batch));
+    batch.ok_or_else(|| format!("a number from 1 to {MAX_BATCH}"))
+}
+
+pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answer, CommandError> {
+    let mut opened = session.open()?;
+    let mut outcome = Renewed::default();
+    let peer = match arguments.no_push {
+        true => None,
+        false => Some(application::peer(opened.tenant()?, arguments.sending.password_fd)?),
+    };
+    let push = |opened: &mut _| match &peer {
+        Some(peer) => push_to(opened, peer, arguments.sending.wait),
+        None => Ok(Receipts::default()),
+    };
+    outcome.resumed = opened.tenant()?.renewal().is_some();
+    // What stands before: a batch of the interrupted run, perhaps, or a user's new key.
+    outcome.add(push(&mut opened)?);
+    opened.tenant()?.begin_renewal(now()?);
+    let bar = bar(opened.tenant()?.left_to_renew());
+    while outcome.is_smooth() {
+        let Some(users) = opened.tenant()?.renew_next(arguments.batch, now()?)? else { break };
+        opened.store()?;
+        kill_point("renewal.stored");
+        outcome.add(push(&mut opened)?);
+        kill_point("renewal.pushed");
+        outcome.users += users;
+        bar.inc(u64::try_from(users).unwrap_or(u64::MAX));
+    }
+    opened.store()?;
+    bar.finish_and_clear();
+    let tenant = opened.tenant()?;
+    outcome.left = tenant.renewal().map_or(0, |_| tenant.left_to_renew());
+    outcome.unconfirmed = tenant.pending().count();
+    outcome.without_share = tenant.without_share().map(str::to_owned).collect();
+    let unconfirmed = outcome.unconfirmed > 0 || !outcome.is_smooth();
+    Ok(Answer::new(&outcome).unconfirmed(unconfirmed))
+}
+
+/// On standard error, and only if that is a terminal.
+fn bar(users: usize) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(users).unwrap_or(u64::MAX));
+    match ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} users, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+#[derive(Default, Serialize)]
+#[serde(tag = "result", rename = "shares_renewed")]
+struct Renewed {
+    /// An interrupted renewal went on.
+    resumed: bool,
+    /// Users that this run made commands for.
+    users: usize,
+    /// Commands that the proxy confirmed in this run.
+    confirmed: usize,
+    refused: Vec<RefusalView>,
+    /// Commands without receipt.
+    unconfirmed: usize,
+    /// Users that the renewal has not come to.
+    left: usize,
+    /// Users whose TKu the vault does not have.
+    without_share: Vec<String>,
+    #[serde(skip)]
+    stuck: bool,
+}
+
+impl Renewed {
+    fn add(&mut self, receipts: Receipts) {
+        self.confirmed += receipts.applied;
+        self.stuck |= receipts.left > 0;
+        self.refused.extend(receipts.refused);
+    }
+
+    fn is_smooth(&self) -> bool {
+        self.refused.is_empty() && !self.stuck
+    }
+}
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} users got new shares of application and proxy; their own stay.", self.users)?;
+        self.refused.iter().try_for_each(|refusal| refusal.fmt(f))?;
+        if self.unconfirmed > 0 {
+            writeln!(
+                f,
+                "{} commands are not confirmed: trefoil-admin push, or outbox write.",
+                self.unconfirmed
+            )?;
+        }
+        if self.left > 0 {
+            writeln!(f, "{} users are left: run trefoil-admin renew-shares again.", self.left)?;
+        }
+        for uid in &self.without_share {
+            writeln!(f, "Not renewed, as the vault has no share of it: user rekey {uid}")?;
+        }
+        Ok(())
+    }
+}

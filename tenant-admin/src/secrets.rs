@@ -1,0 +1,158 @@
+//! Where passphrase and passwords come from: a file descriptor, a prompt without echo, and for the
+//! vault's passphrase the environment. They are never arguments, which every user of the machine could
+//! read, and each is asked for once in a run.
+
+use age::secrecy::{ExposeSecret, SecretString};
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use zeroize::Zeroizing;
+
+/// For scripts that cannot pass a descriptor.
+const VARIABLE: &str = "TREFOIL_PASSPHRASE";
+const PASSPHRASE: &str = "passphrase";
+
+/// Longest line taken from a descriptor, in bytes.
+const MAX_BYTES: usize = 4096;
+/// The same with the end of the line.
+const READ_LIMIT: u64 = 4098;
+
+/// Why there is no passphrase or password.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error("cannot read the {what} from file descriptor {descriptor}: {source}")]
+    Descriptor { what: &'static str, descriptor: u32, source: io::Error },
+    #[error(
+        "cannot ask for the passphrase ({0}); without a terminal use --passphrase-fd or TREFOIL_PASSPHRASE"
+    )]
+    Prompt(io::Error),
+    #[error("cannot ask for the password ({0}); without a terminal use --password-fd")]
+    PasswordPrompt(io::Error),
+    #[error("the {0} is not UTF-8 text")]
+    NotText(&'static str),
+    #[error("the {0} is empty")]
+    Empty(&'static str),
+    #[error("the {0} is longer than {MAX_BYTES} bytes")]
+    TooLong(&'static str),
+    #[error("the two passphrases differ; nothing was changed")]
+    Differ,
+}
+
+/// What the passphrase is for: a new one is asked for twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Existing,
+    New,
+}
+
+/// The vault's passphrase, once it is known.
+pub(crate) struct Passphrase {
+    descriptor: Option<u32>,
+    known: OnceCell<SecretString>,
+}
+
+impl Passphrase {
+    /// From `descriptor` if there is one, else from the environment, else from the terminal.
+    pub(crate) fn new(descriptor: Option<u32>) -> Self {
+        Self { descriptor, known: OnceCell::new() }
+    }
+
+    /// The passphrase; read or asked for the first time only.
+    pub(crate) fn obtain(&self, purpose: Use) -> Result<&SecretString, SecretError> {
+        if let Some(known) = self.known.get() {
+            return Ok(known);
+        }
+        let passphrase = match (self.descriptor, std::env::var_os(VARIABLE)) {
+            (Some(descriptor), _) => from_descriptor(descriptor, PASSPHRASE)?,
+            (None, Some(value)) => {
+                SecretString::from(value.into_string().map_err(|_| SecretError::NotText(PASSPHRASE))?)
+            }
+            (None, None) => from_terminal(purpose)?,
+        };
+        if passphrase.expose_secret().is_empty() {
+            return Err(SecretError::Empty(PASSPHRASE));
+        }
+        Ok(self.known.get_or_init(|| passphrase))
+    }
+}
+
+/// A password, from `descriptor` if there is one, else from the terminal.
+pub(crate) fn password(
+    descriptor: Option<u32>,
+    what: &'static str,
+) -> Result<Zeroizing<String>, SecretError> {
+    let password = match descriptor {
+        Some(descriptor) => Zeroizing::new(from_descriptor(descriptor, what)?.expose_secret().to_owned()),
+        None => rpassword::prompt_password(format!("The {what}: "))
+            .map(Zeroizing::new)
+            .map_err(SecretError::PasswordPrompt)?,
+    };
+    if password.is_empty() { Err(SecretError::Empty(what)) } else { Ok(password) }
+}
+
+fn from_descriptor(descriptor: u32, what: &'static str) -> Result<SecretString, SecretError> {
+    let failed = |source| SecretError::Descriptor { what, descriptor, source };
+    let file = match descriptor {
+        0 => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+        // Through the file system: taking a bare descriptor over would need unsafe code.
+        _ => File::open(format!("/dev/fd/{descriptor}")),
+    };
+    first_line(file.map_err(failed)?, what, failed)
+}
+
+fn first_line(
+    input: impl Read,
+    what: &'static str,
+    failed: impl FnOnce(io::Error) -> SecretError,
+) -> Result<SecretString, SecretError> {
+    // More room than can be read: a buffer that grows leaves its former place behind unwiped.
+    let mut content = Zeroizing::new(Vec::with_capacity(2 * MAX_BYTES));
+    input.take(READ_LIMIT).read_to_end(&mut content).map_err(failed)?;
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() > MAX_BYTES {
+        return Err(SecretError::TooLong(what));
+    }
+    let text = std::str::from_utf8(line).map_err(|_| SecretError::NotText(what))?;
+    Ok(SecretString::from(text))
+}
+
+fn from_terminal(purpose: Use) -> Result<SecretString, SecretError> {
+    let ask = |prompt: &str| {
+        rpassword::prompt_password(prompt).map(SecretString::from).map_err(SecretError::Prompt)
+    };
+    match purpose {
+        Use::Existing => ask("Passphrase of the vault: "),
+        Use::New => {
+            let first = ask("New passphrase of the vault: ")?;
+            let second = ask("The same again: ")?;
+            if first.expose_secret() == second.expose_secret() { Ok(first) } else { Err(SecretError::Differ) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(input: &[u8]) -> Result<String, SecretError> {
+        first_line(input, PASSPHRASE, SecretError::Prompt).map(|text| text.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn one_line_without_its_end() {
+        assert_eq!(read(b"open sesame").unwrap(), "open sesame");
+        assert_eq!(read(b" open sesame \nrest").unwrap(), " open sesame ");
+        assert_eq!(read(b"open sesame\r\n").unwrap(), "open sesame");
+        assert_eq!(read(b"").unwrap(), "");
+    }
+
+    #[test]
+    fn bad_input() {
+        assert!(matches!(read(b"\xff"), Err(SecretError::NotText(_))));
+        assert!(read(&[b'x'; MAX_BYTES]).is_ok());
+        assert!(matches!(read(&[b'x'; MAX_BYTES + 1]), Err(SecretError::TooLong(_))));
+        assert!(matches!(read(&[b'x'; MAX_BYTES * 3]), Err(SecretError::TooLong(_))));
+    }
+}

@@ -1,0 +1,133 @@
+//! `status`: the proxy's signed word about itself, compared with the vault.
+
+use crate::answer::{self, Answer};
+use crate::application::{self, ApplicationError};
+use crate::commands::{CommandError, Session};
+use crate::network::{NetworkError, Peer};
+use crate::push::Sending;
+use crate::tenant::Tenant;
+use clap::Args;
+use serde::Serialize;
+use std::fmt;
+use trefoil_keys::status::{State, Status};
+
+#[derive(Args)]
+pub(crate) struct StatusArguments {
+    /// Ask the proxy itself, and not the application.
+    #[arg(long)]
+    proxy: bool,
+    #[command(flatten)]
+    sending: Sending,
+}
+
+/// Why there is no status.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatusError {
+    #[error(
+        "the vault does not know the proxy's address, since the tenant key came in a file; ask through the application, without --proxy"
+    )]
+    NoProxy,
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+pub(crate) fn run(session: &Session, arguments: &StatusArguments) -> Result<Answer, CommandError> {
+    let tenant = session.read()?;
+    let key = &tenant.proxy.receipt_key;
+    let status = if arguments.proxy {
+        let proxy = tenant.proxy.url.as_deref().zip(tenant.proxy.fingerprint);
+        let (url, fingerprint) = proxy.ok_or(StatusError::NoProxy)?;
+        let peer = Peer::new(url, fingerprint, None).map_err(StatusError::from)?;
+        peer.status(key).map_err(StatusError::from)?
+    } else {
+        let peer = application::peer(&tenant, arguments.sending.password_fd)?;
+        peer.status(key).map_err(ApplicationError::from)?
+    };
+    let compared = Compared::new(&tenant, &status);
+    let differs = !compared.differences.is_empty();
+    Ok(Answer::new(&compared).unconfirmed(differs))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "status")]
+struct Compared {
+    tenant: String,
+    application: String,
+    state: State,
+    /// RFC 3339, UTC; by the proxy's clock.
+    at: String,
+    /// Number of the last command that the proxy applied.
+    seq: u64,
+    /// Commands without receipt in the vault.
+    unconfirmed: usize,
+    envelope_key_id: String,
+    differences: Vec<String>,
+}
+
+impl Compared {
+    fn new(tenant: &Tenant, status: &Status) -> Self {
+        let mut differences = Vec::new();
+        let mut expect = |right: bool, difference: &str| {
+            if !right {
+                differences.push(difference.to_owned());
+            }
+        };
+        expect(status.tenant == tenant.name, "the proxy serves another tenant");
+        expect(status.application == tenant.application, "the proxy serves another application");
+        expect(status.state == State::Ready, "the proxy's bootstrap is not finished");
+        expect(
+            status.tenant_key.as_ref() == Some(tenant.signing_key.verifying_key()),
+            "the proxy takes commands signed by another key than the vault's",
+        );
+        expect(status.keyspaces == tenant.epochs(), "keyspaces or epochs differ");
+        let first = tenant.first_pending().map_or(tenant.next_seq(), |pending| pending.seq());
+        let (confirmed, last) = (first.saturating_sub(1), tenant.next_seq().saturating_sub(1));
+        expect(
+            status.seq <= last,
+            "the proxy has applied commands that this vault does not know: an older copy of it, or a recovered one? The next push takes the proxy's numbers over; see user sync",
+        );
+        expect(
+            status.seq >= confirmed,
+            "the proxy has lost commands that it had confirmed: restore its newest backup",
+        );
+        expect(
+            status.seq <= confirmed || status.seq > last,
+            "the proxy has applied commands whose receipts are missing here: push, or receipt FILE",
+        );
+        let current = status.envelope_keys.first();
+        expect(
+            current == tenant.proxy.envelope_keys.first(),
+            "the proxy's key for envelopes is another one than the vault's: is a key rotation without receipt?",
+        );
+        Self {
+            tenant: status.tenant.clone(),
+            application: status.application.clone(),
+            state: status.state,
+            at: answer::time(status.at),
+            seq: status.seq,
+            unconfirmed: tenant.pending().count(),
+            envelope_key_id: current.map(|key| key.kid().to_owned()).unwrap_or_default(),
+            differences,
+        }
+    }
+}
+
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Open => "open",
+            State::Claimed => "claimed",
+            State::Ready => "ready",
+            State::Burnt => "burnt",
+        };
+        writeln!(f, "Proxy of tenant {}, application {}: {state}", self.tenant, self.application)?;
+        writeln!(f, "  last command  {}", self.seq)?;
+        writeln!(f, "  unconfirmed   {}", self.unconfirmed)?;
+        writeln!(f, "  envelope key  {}", self.envelope_key_id)?;
+        writeln!(f, "  its clock     {}", self.at)?;
+        for difference in &self.differences {
+            writeln!(f, "But: {difference}.")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! A tenant: its keys, its users with their TKu's, the commands that the proxy has not confirmed yet, and
+//! what happened when. This is what the vault holds; nothing here reads or writes files or sockets.
+//!
+//! Invariants: TKa's and TKp's are in the outbox or nowhere; a withdrawn user's shares are issued to
+//! nobody, and its UId never comes back.
+
+pub(crate) mod history;
+pub(crate) mod keyspace;
+mod outbox;
+mod parties;
+mod renewal;
+mod users;
+
+pub(crate) use outbox::{Received, Refusal};
+pub(crate) use parties::{ClientCertificate, Endpoint, Password, Proxy};
+pub(crate) use users::State;
+
+use history::{Event, History};
+use keyspace::Keyspace;
+use outbox::Outbox;
+use renewal::Renewal;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use trefoil_keys::bundle::CheckValue;
+use trefoil_keys::envelope::EnvelopeError;
+use trefoil_keys::handover::Handover;
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::signing::{SigningError, SigningKey};
+use users::User;
+
+/// Names travel in settings, comments and messages with short length fields.
+const MAX_NAME_BYTES: usize = 255;
+
+/// Why the tenant cannot be changed so.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TenantError {
+    #[error(
+        "user {0} exists already; its bundle is written by: trefoil-admin user export {0} --out FILE; for a new share: user rekey {0}"
+    )]
+    UserExists(String),
+    #[error("user {0} was withdrawn, and a UId is never given out twice; add the person under another UId")]
+    UidUsed(String),
+    #[error("there is no user {0}; all users are shown by: trefoil-admin user show")]
+    UserUnknown(String),
+    #[error("user {0} was withdrawn; nothing is issued to it any more")]
+    UserWithdrawn(String),
+    #[error("user {0} is withdrawn already")]
+    AlreadyWithdrawn(String),
+    #[error(
+        "the share of user {0} is not in this vault, which was recovered; give it a new one with: trefoil-admin user rekey {0}"
+    )]
+    ShareUnknown(String),
+    #[error(
+        "this share of user {0} was written to a file before; if that file is lost say so with --confirm {0}; if somebody else may have it: trefoil-admin user rekey {0}"
+    )]
+    ExportedBefore(String),
+    #[error(
+        "the receipt is not one of this tenant's proxy, or was altered; nothing was confirmed, get it from the application again"
+    )]
+    ReceiptForged,
+    #[error(
+        "the receipt answers command {seq} of this tenant, but not one that is in the outbox or was confirmed before; nothing was confirmed"
+    )]
+    ReceiptUnknown { seq: u64 },
+    #[error(
+        "the proxy applied the key rotation but names no key in its receipt; compare with: trefoil-admin status"
+    )]
+    ReceiptWithoutKeys,
+    #[error("the vault names no key of the proxy; bootstrap again, or ask for help with this vault")]
+    NoEnvelopeKey,
+    #[error("the command cannot be sealed to the proxy's key: {0}")]
+    Seal(#[from] EnvelopeError),
+    #[error("the command cannot be signed: {0}")]
+    Sign(#[from] SigningError),
+}
+
+/// A name of a tenant, application or user: 1 to 255 bytes, no control characters, no white space around.
+pub(crate) fn parse_name(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        Err("a name cannot be empty")
+    } else if text.len() > MAX_NAME_BYTES {
+        Err("a name has at most 255 bytes")
+    } else if text.chars().any(char::is_control) {
+        Err("a name has no control characters")
+    } else if text.trim() != text {
+        Err("a name has no white space around it")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// All that the tenant admin knows.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tenant {
+    pub(crate) name: String,
+    /// Id of the application: the `aud` of envelopes.
+    pub(crate) application: String,
+    pub(crate) keyspaces: BTreeMap<String, Keyspace>,
+    #[serde(with = "parties::signing_key_text")]
+    pub(crate) signing_key: SigningKey,
+    pub(crate) proxy: Proxy,
+    /// Where commands go; none yet if absent.
+    pub(crate) endpoint: Option<Endpoint>,
+    users: BTreeMap<String, User>,
+    outbox: Outbox,
+    renewal: Option<Renewal>,
+    /// Serial of the newest announcement; 0 if there was none.
+    announcements: u64,
+    history: History,
+}
+
+impl Tenant {
+    /// A tenant with the keys of a hand-over, without users and history.
+    pub(crate) fn from_handover(handover: Handover) -> Self {
+        let Handover { tenant, application, keyspaces, signing_key, receipt_key, envelope_keys, .. } =
+            handover;
+        let keyspaces = keyspaces
+            .into_iter()
+            .map(|(name, key)| (name, Keyspace { epoch: key.epoch, tenant_key: key.key }))
+            .collect();
+        let proxy = Proxy::new(receipt_key, envelope_keys);
+        Self::with_keys(tenant, application, keyspaces, signing_key, proxy)
+    }
+
+    /// A tenant with these keys, without users and history: after a hand-over, or recovered from escrow.
+    pub(crate) fn with_keys(
+        name: String,
+        application: String,
+        keyspaces: BTreeMap<String, Keyspace>,
+        signing_key: SigningKey,
+        proxy: Proxy,
+    ) -> Self {
+        Self {
+            name,
+            application,
+            keyspaces,
+            signing_key,
+            proxy,
+            endpoint: None,
+            users: BTreeMap::new(),
+            outbox: Outbox::default(),
+            renewal: None,
+            announcements: 0,
+            history: History::default(),
+        }
+    }
+
+    /// The tenant keys alone, with their epochs.
+    pub(crate) fn into_keys(self) -> BTreeMap<String, (u8, TenantKey)> {
+        let keys = self.keyspaces.into_iter();
+        keys.map(|(name, keyspace)| (name, (keyspace.epoch, keyspace.tenant_key))).collect()
+    }
+
+    /// Current epochs by keyspace.
+    pub(crate) fn epochs(&self) -> BTreeMap<String, u8> {
+        self.keyspaces.iter().map(|(name, keyspace)| (name.clone(), keyspace.epoch)).collect()
+    }
+
+    /// By which the proxy knows the tenant keys, by keyspace.
+    pub(crate) fn check_values(&self) -> BTreeMap<String, CheckValue> {
+        self.keyspaces.iter().map(|(name, keyspace)| (name.clone(), keyspace.check_value(name))).collect()
+    }
+
+    /// What happened when.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Enters something in the history.
+    pub(crate) fn record(&mut self, at: u64, event: Event) {
+        self.history.push(at, event);
+    }
+
+    /// What happened to the user, oldest first.
+    pub(crate) fn history_of(&self, uid: &str) -> impl Iterator<Item = &history::Entry> {
+        self.history.entries().iter().filter(move |entry| entry.event.concerns(uid))
+    }
+}

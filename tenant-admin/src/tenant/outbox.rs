@@ -1,0 +1,463 @@
+//! Commands from their signing until the proxy's receipt.
+//!
+//! A command keeps its number (`seq`) and its shares however often it is signed anew, and all that was ever
+//! signed for it is remembered: whichever copy arrives first, its receipt confirms the command. With the
+//! receipt TKa and TKp leave the vault.
+
+use super::history::{Digest, Event, UserOp};
+use super::users::duplicate;
+use super::{Tenant, TenantError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use trefoil_keys::announcement::Announcement;
+use trefoil_keys::bundle::{Shares, Version};
+use trefoil_keys::command::{self, Command, Delivery, Operation};
+use trefoil_keys::envelope::{self, EnvelopePublicKey};
+use trefoil_keys::proxy_share::{ProxyShares, Recipients};
+use trefoil_keys::receipt::{Outcome, Receipt};
+use trefoil_keys::signing;
+
+/// How long a signed command is good: time for somebody to carry it, and not much more.
+const VALIDITY: u64 = 7 * 24 * 3600;
+/// A command this close to its end is signed anew before it is sent.
+const MARGIN: u64 = 15 * 60;
+/// Refusals by which a command is not at fault: signed anew, or in its turn, it may still be applied.
+const NOT_FINAL: [&str; 4] = ["seq", "expired", "future", "key"];
+
+/// Commands in the order of their numbers.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Outbox {
+    next_seq: u64,
+    pending: VecDeque<Pending>,
+    refused: Vec<Refusal>,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self { next_seq: 1, pending: VecDeque::new(), refused: Vec::new() }
+    }
+}
+
+/// A command without receipt.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pending {
+    /// Seconds since 1970.
+    pub(crate) since: u64,
+    pub(crate) work: Work,
+    shares: BTreeMap<String, Halves>,
+    /// The newest last; never empty.
+    signed: Vec<Signed>,
+}
+
+/// What a command does.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Work {
+    User {
+        op: UserOp,
+        uid: String,
+        /// What the user had before: it gets it back if the command is refused.
+        former: Option<Former>,
+    },
+    Renew {
+        first: String,
+        last: String,
+        count: usize,
+    },
+    RotateKey {
+        /// Seconds.
+        overlap: u64,
+    },
+}
+
+/// TKu's of a user before a command.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Former {
+    pub(super) shares: Shares,
+    pub(super) exports: u32,
+}
+
+/// TKa's and TKp's of one user.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Halves {
+    pub(super) application: Shares,
+    pub(super) proxy: Shares,
+}
+
+/// A command as it was signed once.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    seq: u64,
+    exp: u64,
+    jws: String,
+}
+
+/// A command that the proxy refused: it is undone in the vault.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusal {
+    /// Seconds since 1970.
+    pub(crate) at: u64,
+    /// The command in words.
+    pub(crate) command: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+/// What a receipt meant.
+pub(crate) enum Received {
+    /// The command was applied, and is out of the outbox.
+    Applied,
+    /// The same receipt, or another one of the same command, was here before.
+    KnownBefore { seq: u64 },
+    /// This command was refused for good and is undone; those behind it moved up.
+    Refused(Refusal),
+    /// Not applied for its time or number alone: it stays in the outbox, to be sent again.
+    NotYet { seq: u64, code: String },
+}
+
+impl Work {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::User { op, uid, .. } => {
+                let sub = uid.clone();
+                match op {
+                    UserOp::Add => Operation::Add { sub },
+                    UserOp::Change => Operation::Change { sub },
+                    UserOp::Withdraw => Operation::Withdraw { sub },
+                }
+            }
+            Self::Renew { .. } => Operation::Renew,
+            Self::RotateKey { overlap } => Operation::RotateKey { overlap: *overlap },
+        }
+    }
+
+    /// The user that it is about, if it is about one.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::User { uid, .. } => Some(uid),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about this user.
+    pub(crate) fn is_about(&self, uid: &str) -> bool {
+        self.user() == Some(uid)
+    }
+
+    /// In words, as the command line has them.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::User { op: UserOp::Add, uid, .. } => format!("user add {uid}"),
+            Self::User { op: UserOp::Change, uid, .. } => format!("user rekey {uid}"),
+            Self::User { op: UserOp::Withdraw, uid, .. } => format!("user withdraw {uid}"),
+            Self::Renew { first, last, count } => format!("renew-shares of {count} users, {first} to {last}"),
+            Self::RotateKey { .. } => "proxy-key rotate".to_owned(),
+        }
+    }
+}
+
+impl Pending {
+    fn newest(&self) -> Option<&Signed> {
+        self.signed.last()
+    }
+
+    /// Its number.
+    pub(crate) fn seq(&self) -> u64 {
+        self.newest().map_or(0, |signed| signed.seq)
+    }
+
+    /// Until when its newest signed form is good; seconds since 1970.
+    pub(crate) fn expires(&self) -> u64 {
+        self.newest().map_or(0, |signed| signed.exp)
+    }
+
+    /// The route of the application's interface that takes it.
+    pub(crate) fn operation(&self) -> Operation {
+        self.work.operation()
+    }
+
+    /// What goes to the application, in its newest signed form.
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.delivery_of(self.newest())
+    }
+
+    /// The forms that were signed earlier with the number that it has now, the newest first: one of them
+    /// may have been applied.
+    pub(crate) fn earlier_deliveries(&self) -> impl Iterator<Item = Delivery> {
+        let seq = self.seq();
+        let earlier = self.signed.iter().rev().skip(1).filter(move |signed| signed.seq == seq);
+        earlier.map(|signed| self.delivery_of(Some(signed)))
+    }
+
+    fn delivery_of(&self, signed: Option<&Signed>) -> Delivery {
+        let tka = self.shares.iter().map(|(uid, halves)| (uid.clone(), duplicate(&halves.application)));
+        Delivery {
+            version: Version,
+            command: signed.map(|signed| signed.jws.clone()).unwrap_or_default(),
+            tka: tka.collect(),
+        }
+    }
+
+    fn was_signed_as(&self, seq: u64, hash: &[u8; 32]) -> bool {
+        self.signed.iter().any(|signed| signed.seq == seq && command::hash(&signed.jws) == *hash)
+    }
+
+    fn sealed_shares(&self, key: &EnvelopePublicKey, now: u64) -> Result<Option<String>, TenantError> {
+        let tkp = |halves: &Halves| duplicate(&halves.proxy);
+        let recipients = match (&self.work, self.shares.first_key_value()) {
+            (_, None) => return Ok(None),
+            (Work::User { .. }, Some((uid, halves))) => {
+                Recipients::User { sub: uid.clone(), tkp: tkp(halves) }
+            }
+            _ => {
+                let users = self.shares.iter().map(|(uid, halves)| (uid.clone(), tkp(halves)));
+                Recipients::Batch(users.collect())
+            }
+        };
+        Ok(Some(envelope::seal(&ProxyShares { iat: now, recipients }, key)?))
+    }
+}
+
+impl Tenant {
+    /// Commands without receipt, in order.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &Pending> {
+        self.outbox.pending.iter()
+    }
+
+    /// The command that is to be applied next.
+    pub(crate) fn first_pending(&self) -> Option<&Pending> {
+        self.outbox.pending.front()
+    }
+
+    /// Commands that the proxy refused, oldest first.
+    pub(crate) fn refused(&self) -> &[Refusal] {
+        &self.outbox.refused
+    }
+
+    /// The number of the next command.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.outbox.next_seq
+    }
+
+    /// The key to which shares are sealed now.
+    pub(crate) fn envelope_key(&self) -> Result<&EnvelopePublicKey, TenantError> {
+        self.proxy.envelope_keys.first().ok_or(TenantError::NoEnvelopeKey)
+    }
+
+    /// Tells the proxy to make a new RSA pair, the old one being good for `overlap` seconds more.
+    pub(crate) fn rotate_proxy_key(&mut self, overlap: u64, now: u64) -> Result<u64, TenantError> {
+        let seq = self.queue(Work::RotateKey { overlap }, BTreeMap::new(), now)?;
+        self.record(now, Event::KeyRotation { seq, overlap });
+        Ok(seq)
+    }
+
+    /// Signs which keys the proxy has.
+    pub(crate) fn announce(&mut self, now: u64) -> Result<(Announcement, String), TenantError> {
+        let retired = |kid: &str| self.proxy.retires.get(kid).is_some_and(|until| *until <= now);
+        let keys: Vec<_> =
+            self.proxy.envelope_keys.iter().filter(|key| !retired(key.kid())).cloned().collect();
+        let retires = self.proxy.retires.iter().filter(|(_, until)| **until > now);
+        let announcement = Announcement {
+            tenant: self.name.clone(),
+            serial: self.announcements.saturating_add(1),
+            iat: now,
+            retires: retires.map(|(kid, until)| (kid.clone(), *until)).collect(),
+            envelope_keys: keys,
+        };
+        let jws = self.signing_key.sign(&announcement)?;
+        self.announcements = announcement.serial;
+        let kids = announcement.envelope_keys.iter().map(|key| key.kid().to_owned()).collect();
+        self.record(now, Event::Announced { serial: announcement.serial, kids });
+        Ok((announcement, jws))
+    }
+
+    /// Signs a command and puts it last; its number.
+    pub(super) fn queue(
+        &mut self,
+        work: Work,
+        shares: BTreeMap<String, Halves>,
+        now: u64,
+    ) -> Result<u64, TenantError> {
+        let seq = self.outbox.next_seq;
+        let mut pending = Pending { since: now, work, shares, signed: Vec::new() };
+        let signed = self.sign(&pending, seq, now)?;
+        pending.signed.push(signed);
+        self.outbox.pending.push_back(pending);
+        self.outbox.next_seq = seq.saturating_add(1);
+        Ok(seq)
+    }
+
+    fn sign(&self, pending: &Pending, seq: u64, now: u64) -> Result<Signed, TenantError> {
+        let tkp = pending.sealed_shares(self.envelope_key()?, now)?;
+        let tka = pending.delivery_of(None).tka;
+        let exp = now.saturating_add(VALIDITY);
+        let command = Command {
+            tenant: self.name.clone(),
+            seq,
+            iat: now,
+            exp,
+            op: pending.operation(),
+            tka_sha256: tkp.is_some().then(|| command::tka_digest(&tka)),
+            tkp,
+        };
+        Ok(Signed { seq, exp, jws: self.signing_key.sign(&command)? })
+    }
+
+    /// Signs anew what expires soon, with the same numbers. How many those were.
+    pub(crate) fn sign_expired(&mut self, now: u64) -> Result<usize, TenantError> {
+        let soon = now.saturating_add(MARGIN);
+        self.sign_again(now, |pending, _| (pending.expires() <= soon).then(|| pending.seq()))
+    }
+
+    /// Signs the first command anew although its time is not over: the proxy's clock sees that otherwise.
+    pub(crate) fn sign_first(&mut self, now: u64) -> Result<usize, TenantError> {
+        self.sign_again(now, |pending, place| (place == 0).then(|| pending.seq()))
+    }
+
+    /// Gives the commands the numbers from `first` on. How many were signed anew for that.
+    pub(crate) fn renumber(&mut self, first: u64, now: u64) -> Result<usize, TenantError> {
+        let number = |place: usize| first.saturating_add(u64::try_from(place).unwrap_or(u64::MAX));
+        let count =
+            self.sign_again(now, |pending, place| Some(number(place)).filter(|seq| *seq != pending.seq()))?;
+        self.outbox.next_seq = number(self.outbox.pending.len());
+        Ok(count)
+    }
+
+    /// Signs anew the commands for which `due` names a number, given them and their places.
+    fn sign_again(
+        &mut self,
+        now: u64,
+        due: impl Fn(&Pending, usize) -> Option<u64>,
+    ) -> Result<usize, TenantError> {
+        let mut signed = Vec::new();
+        for (place, pending) in self.outbox.pending.iter().enumerate() {
+            if let Some(seq) = due(pending, place) {
+                signed.push((place, self.sign(pending, seq, now)?));
+            }
+        }
+        let count = signed.len();
+        for (place, signed) in signed {
+            let event = Event::SignedAgain { seq: signed.seq, command: Digest(command::hash(&signed.jws)) };
+            if let Some(pending) = self.outbox.pending.get_mut(place) {
+                pending.signed.push(signed);
+            }
+            self.record(now, event);
+        }
+        Ok(count)
+    }
+
+    /// Takes a receipt, in compact form, and does what follows from it.
+    pub(crate) fn receive(&mut self, jws: &str, now: u64) -> Result<Received, TenantError> {
+        let receipt: Receipt = self.proxy.receipt_key.verify(jws).map_err(|_| TenantError::ReceiptForged)?;
+        let (seq, hash) = (receipt.seq, receipt.command_sha256);
+        if receipt.tenant != self.name {
+            return Err(TenantError::ReceiptForged);
+        }
+        let place = self.outbox.pending.iter().position(|pending| pending.was_signed_as(seq, &hash));
+        let Some(place) = place else {
+            return if self.was_decided(Digest(hash)) {
+                Ok(Received::KnownBefore { seq })
+            } else {
+                Err(TenantError::ReceiptUnknown { seq })
+            };
+        };
+        let (command, receipt_hash) = (Digest(hash), Digest(signing::hash(jws)));
+        match receipt.outcome {
+            Outcome::Applied => {
+                self.learn_keys(place, receipt.envelope_keys, receipt.at)?;
+                self.outbox.pending.remove(place);
+                self.record(now, Event::Applied { seq, command, receipt: receipt_hash });
+                Ok(Received::Applied)
+            }
+            Outcome::Refused { code, .. } if NOT_FINAL.contains(&code.as_str()) => {
+                Ok(Received::NotYet { seq, code })
+            }
+            Outcome::Refused { code, message } => {
+                self.record(now, Event::Refused { seq, command, receipt: receipt_hash, code: code.clone() });
+                let refusal = self.undo(place, code, message, now)?;
+                Ok(Received::Refused(refusal))
+            }
+        }
+    }
+
+    fn was_decided(&self, hash: Digest) -> bool {
+        self.history().entries().iter().any(|entry| match &entry.event {
+            Event::Applied { command, .. } | Event::Refused { command, .. } => *command == hash,
+            _ => false,
+        })
+    }
+
+    /// After a key rotation: the proxy's keys, and until when the former ones are good.
+    fn learn_keys(
+        &mut self,
+        place: usize,
+        keys: Option<Vec<EnvelopePublicKey>>,
+        at: u64,
+    ) -> Result<(), TenantError> {
+        let Some(Work::RotateKey { overlap }) = self.outbox.pending.get(place).map(|pending| &pending.work)
+        else {
+            return Ok(());
+        };
+        let until = at.saturating_add(*overlap);
+        let keys = keys.filter(|keys| !keys.is_empty()).ok_or(TenantError::ReceiptWithoutKeys)?;
+        if let Some(former) = self.proxy.envelope_keys.first() {
+            self.proxy.retires.insert(former.kid().to_owned(), until);
+        }
+        self.proxy.retires.retain(|kid, _| keys.iter().skip(1).any(|key| key.kid() == kid));
+        self.proxy.envelope_keys = keys;
+        Ok(())
+    }
+
+    /// Takes a refused command out, undoes it, and moves those behind it up: a refusal uses up no number.
+    fn undo(
+        &mut self,
+        place: usize,
+        code: String,
+        message: String,
+        now: u64,
+    ) -> Result<Refusal, TenantError> {
+        let first = self.outbox.pending.front().map_or(self.outbox.next_seq, Pending::seq);
+        let work = self.outbox.pending.remove(place).map(|pending| pending.work);
+        let command = work.as_ref().map(Work::describe).unwrap_or_default();
+        match work {
+            Some(Work::User { op, uid, former }) => self.undo_user(place, op, &uid, former),
+            Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
+            Some(Work::RotateKey { .. }) | None => {}
+        }
+        let refusal = Refusal { at: now, command, code, message };
+        self.outbox.refused.push(refusal.clone());
+        self.renumber(first, now)?;
+        Ok(refusal)
+    }
+
+    fn undo_user(&mut self, place: usize, op: UserOp, uid: &str, former: Option<Former>) {
+        if op == UserOp::Add {
+            // What the proxy never knew it can neither change nor withdraw.
+            let mut at = 0;
+            self.outbox.pending.retain(|pending| {
+                at += 1;
+                at <= place || !pending.work.is_about(uid)
+            });
+        }
+        // What a later command of the same user would give back is not what the refused one had made.
+        let later = self.outbox.pending.iter_mut().skip(place).find_map(|pending| match &mut pending.work {
+            Work::User { uid: own, former: Some(later), .. } if own == uid => Some(later),
+            _ => None,
+        });
+        match (later, former) {
+            (Some(later), Some(former)) => *later = former,
+            (_, former) => self.revert_user(op, uid, former),
+        }
+    }
+
+    /// Forgets the refused commands, once somebody has seen them.
+    pub(crate) fn forget_refused(&mut self) -> usize {
+        std::mem::take(&mut self.outbox.refused).len()
+    }
+}

@@ -1,0 +1,195 @@
+//! Users: each change becomes a signed command in the outbox.
+
+use super::history::{Event, UserOp};
+use super::keyspace::IssuedTriple;
+use super::outbox::{Former, Halves, Work};
+use super::{Tenant, TenantError};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use trefoil_keys::bundle::{IssuedShare, Shares, UserBundle, Version};
+
+/// A user.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct User {
+    pub(crate) state: State,
+    /// TKu by keyspace. Empty if the user is withdrawn, or if a recovered vault does not have it.
+    pub(crate) shares: Shares,
+    /// How often this share was written to a file.
+    pub(crate) exports: u32,
+}
+
+/// Whether a user has access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    Active,
+    Withdrawn,
+}
+
+impl User {
+    /// Granted keyspaces, with the epochs of their shares.
+    pub(crate) fn keyspaces(&self) -> BTreeMap<String, u8> {
+        self.shares.iter().map(|(keyspace, share)| (keyspace.clone(), share.epoch)).collect()
+    }
+
+    /// Whether the vault has the user's share.
+    pub(crate) fn has_share(&self) -> bool {
+        !self.shares.is_empty()
+    }
+}
+
+/// A copy that somebody asked for by name.
+pub(super) fn duplicate(shares: &Shares) -> Shares {
+    let one = |share: &IssuedShare| IssuedShare { epoch: share.epoch, share: share.share.duplicate() };
+    shares.iter().map(|(keyspace, share)| (keyspace.clone(), one(share))).collect()
+}
+
+/// TKu's for the vault; TKa's and TKp's for the command.
+pub(super) fn separate(triples: impl Iterator<Item = (String, IssuedTriple)>) -> (Shares, Halves) {
+    let (mut user, mut halves) = (Shares::new(), Halves::default());
+    for (keyspace, triple) in triples {
+        user.insert(keyspace.clone(), triple.user);
+        halves.application.insert(keyspace.clone(), triple.application);
+        halves.proxy.insert(keyspace, triple.proxy);
+    }
+    (user, halves)
+}
+
+impl Tenant {
+    /// Grants a new user every keyspace, each by a fresh triple.
+    pub(crate) fn add_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
+        match self.users.get(uid).map(|user| user.state) {
+            Some(State::Active) => return Err(TenantError::UserExists(uid.to_owned())),
+            Some(State::Withdrawn) => return Err(TenantError::UidUsed(uid.to_owned())),
+            None => {}
+        }
+        let (shares, halves) = self.fresh_triples();
+        let user = User { state: State::Active, shares, exports: 0 };
+        self.user_command(UserOp::Add, uid, user.keyspaces(), None, Some(halves), now)?;
+        self.users.insert(uid.to_owned(), user);
+        Ok(())
+    }
+
+    /// Gives the user fresh triples; the old ones die when the proxy applies the command.
+    pub(crate) fn rekey_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
+        let user = self.active(uid)?;
+        let former = Former { shares: duplicate(&user.shares), exports: user.exports };
+        let (shares, halves) = self.fresh_triples();
+        let user = User { state: State::Active, shares, exports: 0 };
+        self.user_command(UserOp::Change, uid, user.keyspaces(), Some(former), Some(halves), now)?;
+        self.users.insert(uid.to_owned(), user);
+        Ok(())
+    }
+
+    /// Takes the user's access away, for good.
+    pub(crate) fn withdraw_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
+        let user = self.user(uid)?;
+        if user.state == State::Withdrawn {
+            return Err(TenantError::AlreadyWithdrawn(uid.to_owned()));
+        }
+        // Kept until the proxy has confirmed: it may refuse.
+        let former = Former { shares: duplicate(&user.shares), exports: user.exports };
+        let keyspaces = user.keyspaces();
+        self.user_command(UserOp::Withdraw, uid, keyspaces, Some(former), None, now)?;
+        let user = User { state: State::Withdrawn, shares: Shares::new(), exports: 0 };
+        self.users.insert(uid.to_owned(), user);
+        Ok(())
+    }
+
+    /// What the user's agent needs. `lost`: the caller knows that the share was exported before, and asks
+    /// for it again deliberately.
+    pub(crate) fn export_user(&mut self, uid: &str, lost: bool, now: u64) -> Result<UserBundle, TenantError> {
+        let user = self.active(uid)?;
+        if !user.has_share() {
+            return Err(TenantError::ShareUnknown(uid.to_owned()));
+        }
+        let again = user.exports > 0;
+        if again && !lost {
+            return Err(TenantError::ExportedBefore(uid.to_owned()));
+        }
+        let bundle = UserBundle {
+            version: Version,
+            tenant: self.name.clone(),
+            user: uid.to_owned(),
+            audience: self.application.clone(),
+            envelope_key: self.envelope_key()?.to_jwk(),
+            announcement_key: Some(self.signing_key.verifying_key().clone()),
+            shares: duplicate(&user.shares),
+        };
+        if let Some(user) = self.users.get_mut(uid) {
+            user.exports = user.exports.saturating_add(1);
+        }
+        self.record(now, Event::UserExported { user: uid.to_owned(), again });
+        Ok(bundle)
+    }
+
+    /// Takes over a user that the application knows and a recovered vault does not. False if it is known.
+    pub(crate) fn find_user(&mut self, uid: &str, now: u64) -> bool {
+        if self.users.contains_key(uid) {
+            return false;
+        }
+        let user = User { state: State::Active, shares: Shares::new(), exports: 0 };
+        self.users.insert(uid.to_owned(), user);
+        self.record(now, Event::UserFound { user: uid.to_owned() });
+        true
+    }
+
+    /// The user, withdrawn or not.
+    pub(crate) fn user(&self, uid: &str) -> Result<&User, TenantError> {
+        self.users.get(uid).ok_or_else(|| TenantError::UserUnknown(uid.to_owned()))
+    }
+
+    /// All users, withdrawn ones too, by UId.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (&str, &User)> {
+        self.users.iter().map(|(uid, user)| (uid.as_str(), user))
+    }
+
+    /// Active users behind `after` in the order of their UIds.
+    pub(super) fn active_after(&self, after: Option<&str>) -> impl Iterator<Item = (&str, &User)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let users = self.users.range::<str, _>((from, Unbounded));
+        users.filter(|(_, user)| user.state == State::Active).map(|(uid, user)| (uid.as_str(), user))
+    }
+
+    /// Undoes what a refused command had done to its user.
+    pub(super) fn revert_user(&mut self, op: UserOp, uid: &str, former: Option<Former>) {
+        match (op, former) {
+            (UserOp::Add, _) => drop(self.users.remove(uid)),
+            (UserOp::Change | UserOp::Withdraw, Some(Former { shares, exports })) => {
+                let user = User { state: State::Active, shares, exports };
+                self.users.insert(uid.to_owned(), user);
+            }
+            (UserOp::Change | UserOp::Withdraw, None) => {}
+        }
+    }
+
+    fn active(&self, uid: &str) -> Result<&User, TenantError> {
+        let user = self.user(uid)?;
+        match user.state {
+            State::Active => Ok(user),
+            State::Withdrawn => Err(TenantError::UserWithdrawn(uid.to_owned())),
+        }
+    }
+
+    fn fresh_triples(&self) -> (Shares, Halves) {
+        separate(self.keyspaces.iter().map(|(name, keyspace)| (name.clone(), keyspace.split())))
+    }
+
+    fn user_command(
+        &mut self,
+        op: UserOp,
+        uid: &str,
+        keyspaces: BTreeMap<String, u8>,
+        former: Option<Former>,
+        halves: Option<Halves>,
+        now: u64,
+    ) -> Result<(), TenantError> {
+        let work = Work::User { op, uid: uid.to_owned(), former };
+        let shares = halves.into_iter().map(|halves| (uid.to_owned(), halves)).collect();
+        let seq = self.queue(work, shares, now)?;
+        self.record(now, Event::UserCommand { op, user: uid.to_owned(), seq, keyspaces });
+        Ok(())
+    }
+}

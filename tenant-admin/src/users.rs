@@ -1,0 +1,384 @@
+//! `user add | rekey | withdraw | export | sync | show`.
+
+use crate::answer::{self, Answer, Keyspaces};
+use crate::application::{self, ApplicationError};
+use crate::commands::{CommandError, Session, now};
+use crate::outbox::Receipts;
+use crate::push::{self, AtOnce, STORED_EVERY, Sending};
+use crate::tenant::history::{Entry, Event, UserOp};
+use crate::tenant::{State, Tenant, TenantError, parse_name};
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use trefoil_keys::bundle::{self, Bundle, BundleError, UserBundle};
+use trefoil_keys::kill_point;
+
+#[derive(Subcommand)]
+pub(crate) enum UserCommand {
+    /// Grant new users access.
+    Add(Change),
+    /// Give users new shares; the old ones are dead once the proxy has the command.
+    Rekey(Change),
+    /// Take users' access away, for good.
+    Withdraw(Change),
+    /// Write what a user's agent needs to a file that only its owner may read.
+    Export(Export),
+    /// After a recovery: take over users that the application knows and the vault does not.
+    Sync(Sending),
+    /// Show one user, or all.
+    Show {
+        /// The user's id (UId).
+        #[arg(value_parser = parse_name)]
+        uid: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Change {
+    /// The users' ids (UId).
+    #[arg(value_parser = parse_name, value_name = "UID", required_unless_present = "from")]
+    pub(crate) uids: Vec<String>,
+    /// A file with further ids, one on each line.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    at_once: AtOnce,
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// The user's id (UId).
+    #[arg(value_parser = parse_name)]
+    uid: String,
+    /// The file; an older user bundle is replaced, anything else is not.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// This share was exported before, and is to be exported again: the same UId once more.
+    #[arg(long, value_name = "UID")]
+    confirm: Option<String>,
+}
+
+/// What is wrong with a command about users.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UsersError {
+    #[error("the bundle was not written, although the vault says that it was: {0}")]
+    Bundle(#[from] BundleError),
+    #[error(
+        "{path} exists and is not a {kind} that could be replaced; choose another --out, or move it away"
+    )]
+    OutTaken { path: PathBuf, kind: &'static str },
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path}, line {number}: {reason}")]
+    Line { path: PathBuf, number: usize, reason: &'static str },
+    #[error("--confirm names {named}, but the user is {uid}; nothing was written")]
+    OtherConfirmed { named: String, uid: String },
+}
+
+pub(crate) fn run(session: &Session, command: UserCommand) -> Result<Answer, CommandError> {
+    match command {
+        UserCommand::Add(arguments) => change(session, UserOp::Add, arguments),
+        UserCommand::Rekey(arguments) => change(session, UserOp::Change, arguments),
+        UserCommand::Withdraw(arguments) => change(session, UserOp::Withdraw, arguments),
+        UserCommand::Sync(sending) => sync(session, sending),
+        UserCommand::Export(arguments) => export(session, arguments),
+        UserCommand::Show { uid } => show(session, uid.as_deref()),
+    }
+}
+
+fn change(session: &Session, op: UserOp, arguments: Change) -> Result<Answer, CommandError> {
+    let make = match op {
+        UserOp::Add => Tenant::add_user,
+        UserOp::Change => Tenant::rekey_user,
+        UserOp::Withdraw => Tenant::withdraw_user,
+    };
+    let Change { mut uids, from, at_once } = arguments;
+    if let Some(path) = from {
+        uids.extend(read_uids(&path)?);
+    }
+    let mut opened = session.open()?;
+    if !at_once.push {
+        let now = now()?;
+        uids.iter().try_for_each(|uid| make(opened.tenant()?, uid, now).map_err(CommandError::from))?;
+        opened.store()?;
+        return Ok(Answer::new(&Changed { op, users: uids, receipts: None }));
+    }
+    let mut all = Receipts::default();
+    let mut done = Vec::new();
+    for some in uids.chunks(STORED_EVERY) {
+        let now = now()?;
+        some.iter().try_for_each(|uid| make(opened.tenant()?, uid, now).map_err(CommandError::from))?;
+        opened.store()?;
+        kill_point("user.stored");
+        done.extend_from_slice(some);
+        all.join(push::push(&mut opened, at_once.sending)?);
+        if all.is_incomplete() {
+            break;
+        }
+    }
+    let unconfirmed = all.is_incomplete();
+    Ok(Answer::new(&Changed { op, users: done, receipts: Some(all) }).unconfirmed(unconfirmed))
+}
+
+fn read_uids(path: &Path) -> Result<Vec<String>, UsersError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| UsersError::Read { path: path.to_owned(), source })?;
+    let one = |(number, line): (usize, &str)| {
+        parse_name(line).map_err(|reason| UsersError::Line {
+            path: path.to_owned(),
+            number: number.saturating_add(1),
+            reason,
+        })
+    };
+    text.lines().enumerate().map(one).collect()
+}
+
+fn sync(session: &Session, sending: Sending) -> Result<Answer, CommandError> {
+    #[derive(Deserialize)]
+    struct List {
+        users: BTreeMap<String, serde::de::IgnoredAny>,
+    }
+    let mut opened = session.open()?;
+    let tenant = opened.tenant()?;
+    let peer = application::peer(tenant, sending.password_fd)?;
+    let answer = peer.get("/v1/users").map_err(ApplicationError::from)?;
+    let List { users } = serde_json::from_slice(&answer.body)
+        .map_err(|_| ApplicationError::from(peer.malformed("list of users")))?;
+    let now = now()?;
+    let missing: Vec<String> = tenant
+        .users()
+        .filter(|(uid, user)| user.state == State::Active && !users.contains_key(*uid))
+        .map(|(uid, _)| uid.to_owned())
+        .collect();
+    let known = |uid: &&String| parse_name(uid).is_ok() && tenant.find_user(uid, now);
+    let found: Vec<String> = users.keys().filter(known).cloned().collect();
+    opened.store()?;
+    Ok(Answer::new(&Synced { found, missing }))
+}
+
+fn export(session: &Session, arguments: Export) -> Result<Answer, CommandError> {
+    let Export { uid, out, confirm } = arguments;
+    if let Some(named) = confirm.as_ref().filter(|named| **named != uid) {
+        return Err(UsersError::OtherConfirmed { named: named.clone(), uid }.into());
+    }
+    require_replaceable::<UserBundle>(&out)?;
+    let mut opened = session.open()?;
+    let tenant = opened.tenant()?;
+    let now = now()?;
+    let bundle = match tenant.export_user(&uid, confirm.is_some(), now) {
+        Err(TenantError::ExportedBefore(_)) if asked_and_confirmed(&uid) => {
+            tenant.export_user(&uid, true, now)?
+        }
+        other => other?,
+    };
+    let pending = is_pending(tenant, &uid);
+    opened.store()?;
+    kill_point("export.stored");
+    bundle::write(&out, &bundle).map_err(UsersError::Bundle)?;
+    Ok(Answer::new(&Exported { user: uid, file: out, pending }))
+}
+
+/// A slip of the hand in `--out` must not cost a vault, or another party's file.
+fn require_replaceable<B: Bundle>(path: &Path) -> Result<(), UsersError> {
+    match bundle::read::<B>(path) {
+        Ok(_) => Ok(()),
+        Err(BundleError::File(error)) if error.is_not_found() => Ok(()),
+        Err(_) => Err(UsersError::OutTaken { path: path.to_owned(), kind: B::KIND }),
+    }
+}
+
+/// Asks at the terminal; without one, nobody has confirmed anything.
+fn asked_and_confirmed(uid: &str) -> bool {
+    if !io::stdin().is_terminal() {
+        return false;
+    }
+    let mut err = io::stderr().lock();
+    let asked = write!(
+        err,
+        "The share of {uid} was exported before. If that file is lost, type the UId to export it again: "
+    )
+    .and_then(|()| err.flush());
+    let mut line = String::new();
+    asked.is_ok() && io::stdin().lock().read_line(&mut line).is_ok() && line.trim() == uid
+}
+
+fn is_pending(tenant: &Tenant, uid: &str) -> bool {
+    tenant.pending().any(|pending| pending.work.is_about(uid))
+}
+
+fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
+    let tenant = session.read()?;
+    if let Some(uid) = uid {
+        tenant.user(uid)?;
+    }
+    let unconfirmed: BTreeMap<&str, u64> =
+        tenant.pending().filter_map(|pending| pending.work.user().map(|uid| (uid, pending.seq()))).collect();
+    let users = tenant
+        .users()
+        .filter(|(own, _)| uid.is_none_or(|uid| uid == *own))
+        .map(|(own, user)| UserView {
+            user: own.to_owned(),
+            state: user.state,
+            keyspaces: user.keyspaces(),
+            unconfirmed: unconfirmed.get(own).copied(),
+            // Of all users it would be long, and take long.
+            history: uid.map(|uid| tenant.history_of(uid).map(HistoryView::from).collect()),
+        })
+        .collect();
+    Ok(Answer::new(&Users { users, tenant: &tenant.name, application: &tenant.application }))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "users_changed")]
+struct Changed {
+    op: UserOp,
+    users: Vec<String>,
+    /// What the proxy said, if it was asked at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<Receipts>,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = match self.op {
+            UserOp::Add => "added",
+            UserOp::Change => "given a new share",
+            UserOp::Withdraw => "withdrawn",
+        };
+        for user in &self.users {
+            writeln!(f, "User {user} {done}.")?;
+        }
+        match &self.receipts {
+            Some(receipts) => receipts.fmt(f),
+            None => {
+                writeln!(
+                    f,
+                    "It takes effect when the proxy has the command: trefoil-admin push, or outbox write."
+                )
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "users_synced")]
+struct Synced {
+    /// The application knows them and the vault did not.
+    found: Vec<String>,
+    /// The vault has them and the application does not.
+    missing: Vec<String>,
+}
+
+impl fmt::Display for Synced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for uid in &self.found {
+            writeln!(f, "{uid}  found; its share is unknown: user rekey {uid}, then user export {uid}")?;
+        }
+        for uid in &self.missing {
+            writeln!(f, "{uid}  is not at the application: look at the outbox")?;
+        }
+        writeln!(f, "{} users found.", self.found.len())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "user_exported")]
+struct Exported {
+    user: String,
+    file: PathBuf,
+    /// The proxy has not confirmed this share yet.
+    pending: bool,
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} written: hand it to the agent of {} and keep no copy.",
+            self.file.display(),
+            self.user
+        )?;
+        if self.pending {
+            writeln!(
+                f,
+                "It is good once the proxy has confirmed the user's last command: trefoil-admin push."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "users")]
+struct Users<'a> {
+    tenant: &'a str,
+    application: &'a str,
+    users: Vec<UserView>,
+}
+
+#[derive(Serialize)]
+struct UserView {
+    user: String,
+    state: State,
+    keyspaces: BTreeMap<String, u8>,
+    /// Number of the user's last command, if the proxy has not confirmed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unconfirmed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<HistoryView>>,
+}
+
+#[derive(Serialize)]
+struct HistoryView {
+    /// RFC 3339, UTC.
+    at: String,
+    event: &'static str,
+}
+
+impl From<&Entry> for HistoryView {
+    fn from(entry: &Entry) -> Self {
+        let event = match &entry.event {
+            Event::UserCommand { op: UserOp::Add, .. } => "added",
+            Event::UserCommand { op: UserOp::Change, .. } => "given a new share",
+            Event::UserCommand { op: UserOp::Withdraw, .. } => "withdrawn",
+            Event::UserExported { again: false, .. } => "exported",
+            Event::UserExported { again: true, .. } => "exported again",
+            Event::UserFound { .. } => "found at the application",
+            Event::SharesRenewed { .. } => "shares of application and proxy renewed",
+            _ => "of the tenant",
+        };
+        Self { at: answer::time(entry.at), event }
+    }
+}
+
+impl fmt::Display for Users<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Tenant {}, application {}", self.tenant, self.application)?;
+        self.users.iter().try_for_each(|user| user.fmt(f))
+    }
+}
+
+impl fmt::Display for UserView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Active => "active",
+            State::Withdrawn => "withdrawn",
+        };
+        write!(f, "{}  {state}  {}", self.user, Keyspaces(&self.keyspaces))?;
+        if self.state == State::Active && self.keyspaces.is_empty() {
+            write!(f, "share unknown: user rekey {}", self.user)?;
+        }
+        if let Some(seq) = self.unconfirmed {
+            write!(f, "  (command {seq} not confirmed)")?;
+        }
+        writeln!(f)?;
+        for entry in self.history.iter().flatten() {
+            writeln!(f, "  {}  {}", entry.at, entry.event)?;
+        }
+        Ok(())
+    }
+}
