@@ -238,7 +238,7 @@ fn what_is_not_a_vault() {
         assert_eq!(fs::read(place.vault()).unwrap(), content);
     }
     fs::remove_file(place.vault()).unwrap();
-    assert!(refused(place.run(&["user", "add", "alice"])).contains("tenant create"));
+    assert!(refused(place.run(&["user", "add", "alice"])).contains("bootstrap"));
 }
 
 #[test]

@@ -177,3 +177,6 @@ impl Tenant {
         self.history.entries().iter().filter(move |entry| entry.event.concerns(uid))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,367 @@
+//! A tenant against a proxy that is played here.
+
+use super::history::Event;
+use super::*;
+use std::collections::BTreeMap;
+use trefoil_keys::bundle::{Shares, Version};
+use trefoil_keys::command::{Command, Delivery, Operation};
+use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey};
+use trefoil_keys::handover::KeyspaceKey;
+use trefoil_keys::proxy_share::{ProxyShares, Recipients};
+use trefoil_keys::receipt::{Outcome, Receipt};
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::{check, share};
+
+const NOW: u64 = 1_800_000_000;
+const DAY: u64 = 86_400;
+
+/// Signs receipts, and opens what is sealed to it.
+struct Proxy {
+    key: SigningKey,
+    envelope: EnvelopePrivateKey,
+}
+
+fn envelope_key() -> EnvelopePrivateKey {
+    const PEM: &str = include_str!("../../../keys/tests/vectors/proxy-key.pem");
+    EnvelopePrivateKey::from_pkcs8_pem(PEM).unwrap()
+}
+
+fn other_envelope_key() -> EnvelopePublicKey {
+    const PEM: &str = include_str!("../../../keys/tests/vectors/key-2048.pem");
+    EnvelopePrivateKey::from_pkcs8_pem(PEM).unwrap().public_key().clone()
+}
+
+/// A tenant with two keyspaces, and its proxy.
+fn tenant() -> (Tenant, Proxy) {
+    let proxy = Proxy { key: SigningKey::generate().unwrap(), envelope: envelope_key() };
+    let key = || KeyspaceKey { epoch: 1, key: TenantKey::generate() };
+    let tenant = Tenant::from_handover(Handover {
+        version: Version,
+        tenant: "clinic".to_owned(),
+        application: "app".to_owned(),
+        keyspaces: [("main".to_owned(), key()), ("billing".to_owned(), key())].into(),
+        signing_key: SigningKey::generate().unwrap(),
+        receipt_key: proxy.key.verifying_key().clone(),
+        envelope_keys: vec![proxy.envelope.public_key().clone()],
+    });
+    (tenant, proxy)
+}
+
+impl Proxy {
+    fn receipt(&self, jws: &str, command: &Command, outcome: Outcome) -> String {
+        let rotated = outcome == Outcome::Applied && matches!(command.op, Operation::RotateKey { .. });
+        self.key
+            .sign(&Receipt {
+                tenant: command.tenant.clone(),
+                seq: command.seq,
+                command_sha256: trefoil_keys::command::hash(jws),
+                at: NOW,
+                outcome,
+                envelope_keys: rotated
+                    .then(|| vec![other_envelope_key(), self.envelope.public_key().clone()]),
+            })
+            .unwrap()
+    }
+
+    fn applies(&self, tenant: &Tenant, delivery: &Delivery) -> String {
+        let command = delivery.open(tenant.signing_key.verifying_key()).unwrap();
+        self.receipt(&delivery.command, &command, Outcome::Applied)
+    }
+
+    fn refuses(&self, tenant: &Tenant, delivery: &Delivery, code: &str) -> String {
+        let command = delivery.open(tenant.signing_key.verifying_key()).unwrap();
+        let outcome = Outcome::Refused { code: code.to_owned(), message: "no".to_owned() };
+        self.receipt(&delivery.command, &command, outcome)
+    }
+
+    fn shares(&self, command: &Command) -> ProxyShares {
+        self.envelope.open(command.tkp.as_ref().unwrap()).unwrap()
+    }
+}
+
+fn first(tenant: &Tenant) -> Delivery {
+    tenant.first_pending().unwrap().delivery()
+}
+
+fn opened(tenant: &Tenant, delivery: &Delivery) -> Command {
+    delivery.open(tenant.signing_key.verifying_key()).unwrap()
+}
+
+fn confirm_all(tenant: &mut Tenant, proxy: &Proxy) {
+    while tenant.first_pending().is_some() {
+        let receipt = proxy.applies(tenant, &first(tenant));
+        assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Applied));
+    }
+}
+
+/// Whether three halves give the tenant key of every keyspace.
+fn fit(tenant: &Tenant, user: &Shares, application: &Shares, proxy: &Shares) -> bool {
+    tenant.check_values().iter().all(|(name, expected)| {
+        let key = share::combine(&user[name].share, &application[name].share, &proxy[name].share);
+        check::verify(&key, name, expected.epoch, &expected.value)
+    })
+}
+
+fn again(tenant: &Tenant) -> Tenant {
+    let json = trefoil_keys::private_file::to_json(tenant).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
+#[test]
+fn an_added_user_has_three_shares_that_fit() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    let tenant = &mut again(&tenant);
+    let delivery = first(tenant);
+    let command = opened(tenant, &delivery);
+    assert_eq!((command.seq, command.iat, command.tenant.as_str()), (1, NOW, "clinic"));
+    assert!(command.op == Operation::Add { sub: "alice".to_owned() });
+    let Recipients::User { sub, tkp } = proxy.shares(&command).recipients else { panic!("one user") };
+    assert_eq!(sub, "alice");
+    let bundle = tenant.export_user("alice", false, NOW).unwrap();
+    assert!(fit(tenant, &bundle.shares, &delivery.tka["alice"], &tkp));
+    assert_eq!((bundle.audience.as_str(), bundle.user.as_str()), ("app", "alice"));
+    assert!(bundle.announcement_key.as_ref() == Some(tenant.signing_key.verifying_key()));
+}
+
+#[test]
+fn a_confirmed_command_leaves_no_share_of_application_and_proxy_behind() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    let delivery = first(&tenant);
+    let text = |tenant: &Tenant| {
+        String::from_utf8(trefoil_keys::private_file::to_json(tenant).unwrap().to_vec()).unwrap()
+    };
+    let tka = delivery.tka["alice"]["main"].share.to_base64url();
+    assert!(text(&tenant).contains(tka.as_str()));
+    confirm_all(&mut tenant, &proxy);
+    assert!(!text(&tenant).contains(tka.as_str()));
+    assert!(!text(&tenant).contains("\"proxy\": {\n          \"main\""));
+    assert!(tenant.user("alice").unwrap().has_share());
+}
+
+#[test]
+fn rekeying_gives_a_new_triple_and_a_free_export() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    confirm_all(&mut tenant, &proxy);
+    let old = tenant.export_user("alice", false, NOW).unwrap().shares;
+    assert!(matches!(tenant.export_user("alice", false, NOW), Err(TenantError::ExportedBefore(_))));
+    assert!(tenant.export_user("alice", true, NOW).unwrap().shares["main"].share == old["main"].share);
+
+    tenant.rekey_user("alice", NOW).unwrap();
+    let delivery = first(&tenant);
+    let Recipients::User { tkp, .. } = proxy.shares(&opened(&tenant, &delivery)).recipients else { panic!() };
+    let new = tenant.export_user("alice", false, NOW).unwrap().shares;
+    assert!(fit(&tenant, &new, &delivery.tka["alice"], &tkp));
+    assert!(!fit(&tenant, &old, &delivery.tka["alice"], &tkp));
+    assert!(matches!(tenant.export_user("alice", false, NOW), Err(TenantError::ExportedBefore(_))));
+}
+
+#[test]
+fn a_withdrawn_user_gets_nothing_and_never_comes_back() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.withdraw_user("alice", NOW).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(tenant.export_user("alice", true, NOW), Err(TenantError::UserWithdrawn(_))));
+        assert!(matches!(tenant.rekey_user("alice", NOW), Err(TenantError::UserWithdrawn(_))));
+        assert!(matches!(tenant.add_user("alice", NOW), Err(TenantError::UidUsed(_))));
+        assert!(matches!(tenant.withdraw_user("alice", NOW), Err(TenantError::AlreadyWithdrawn(_))));
+        confirm_all(&mut tenant, &proxy);
+    }
+    assert!(!tenant.user("alice").unwrap().has_share());
+}
+
+#[test]
+fn receipts_that_confirm_nothing() {
+    let (mut tenant, proxy) = tenant();
+    let (_, stranger) = self::tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    let delivery = first(&tenant);
+    let right = proxy.applies(&tenant, &delivery);
+    let command = opened(&tenant, &delivery);
+    let forged = [
+        stranger.applies(&tenant, &delivery),
+        proxy.receipt(
+            &delivery.command,
+            &Command { tenant: "other".to_owned(), ..command.clone() },
+            Outcome::Applied,
+        ),
+        right.replacen('.', "..", 1),
+        right[..right.len() - 2].to_owned(),
+        String::new(),
+    ];
+    for receipt in forged {
+        assert!(matches!(tenant.receive(&receipt, NOW), Err(TenantError::ReceiptForged)));
+    }
+    let unknown = [
+        proxy.receipt("another command", &command, Outcome::Applied),
+        proxy.receipt(&delivery.command, &Command { seq: 2, ..command.clone() }, Outcome::Applied),
+    ];
+    for receipt in unknown {
+        assert!(matches!(tenant.receive(&receipt, NOW), Err(TenantError::ReceiptUnknown { .. })));
+    }
+    assert_eq!(tenant.pending().count(), 1);
+    assert!(matches!(tenant.receive(&right, NOW).unwrap(), Received::Applied));
+    assert!(matches!(tenant.receive(&right, NOW).unwrap(), Received::KnownBefore { seq: 1 }));
+    assert!(tenant.first_pending().is_none());
+}
+
+#[test]
+fn an_expired_command_is_signed_again_with_its_number_and_any_copy_confirms_it() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("bob", NOW + 7 * DAY).unwrap();
+    let old = first(&tenant);
+    assert_eq!(tenant.sign_expired(NOW + DAY).unwrap(), 0);
+    assert_eq!(tenant.sign_expired(NOW + 8 * DAY).unwrap(), 1);
+    let mut tenant = again(&tenant);
+    let new = first(&tenant);
+    assert_ne!(new.command, old.command);
+    let (before, after) = (opened(&tenant, &old), opened(&tenant, &new));
+    assert_eq!((after.seq, after.iat), (before.seq, NOW + 8 * DAY));
+    assert!(after.tka_sha256 == before.tka_sha256);
+    let earlier: Vec<_> = tenant.first_pending().unwrap().earlier_deliveries().collect();
+    assert_eq!(earlier.len(), 1);
+    assert_eq!(earlier[0].command, old.command);
+    let receipt = proxy.applies(&tenant, &old);
+    assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Applied));
+    assert_eq!(opened(&tenant, &first(&tenant)).seq, 2);
+}
+
+#[test]
+fn a_refused_command_is_undone_and_the_others_move_up() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    confirm_all(&mut tenant, &proxy);
+    let share = |tenant: &Tenant| *tenant.user("alice").unwrap().shares["main"].share.as_bytes();
+    let before = share(&tenant);
+    tenant.add_user("bob", NOW).unwrap();
+    tenant.rekey_user("bob", NOW).unwrap();
+    tenant.rekey_user("alice", NOW).unwrap();
+    tenant.withdraw_user("alice", NOW).unwrap();
+
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "user");
+    let Received::Refused(refusal) = tenant.receive(&receipt, NOW).unwrap() else { panic!("refused") };
+    assert_eq!((refusal.command.as_str(), refusal.code.as_str()), ("user add bob", "user"));
+    assert!(tenant.user("bob").is_err(), "and its rekeying with it");
+    let numbers: Vec<u64> =
+        tenant.pending().map(|pending| opened(&tenant, &pending.delivery()).seq).collect();
+    assert_eq!(numbers, [2, 3]);
+    assert_eq!(tenant.next_seq(), 4);
+
+    // The rekeying refused, the withdrawal refused: alice is where she was.
+    for _ in 0..2 {
+        let receipt = proxy.refuses(&tenant, &first(&tenant), "share");
+        assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Refused(_)));
+    }
+    assert_eq!(tenant.user("alice").unwrap().state, State::Active);
+    assert!(share(&tenant) == before);
+    assert_eq!((tenant.next_seq(), tenant.refused().len()), (2, 3));
+    assert_eq!(tenant.forget_refused(), 3);
+}
+
+#[test]
+fn out_of_turn_or_time_is_no_refusal() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    for code in ["seq", "expired", "future", "key"] {
+        let receipt = proxy.refuses(&tenant, &first(&tenant), code);
+        assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::NotYet { seq: 1, .. }));
+    }
+    assert_eq!((tenant.pending().count(), tenant.refused().len()), (1, 0));
+}
+
+#[test]
+fn numbers_of_the_proxy_are_taken_over() {
+    let (mut tenant, _) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("bob", NOW).unwrap();
+    assert_eq!(tenant.renumber(41, NOW).unwrap(), 2);
+    let numbers: Vec<u64> =
+        tenant.pending().map(|pending| opened(&tenant, &pending.delivery()).seq).collect();
+    assert_eq!((numbers, tenant.next_seq()), (vec![41, 42], 43));
+    assert_eq!(tenant.first_pending().unwrap().earlier_deliveries().count(), 0);
+}
+
+#[test]
+fn renewal_in_batches_keeps_every_users_share() {
+    let (mut tenant, proxy) = tenant();
+    for uid in ["alice", "bob", "carol", "dora", "emil"] {
+        tenant.add_user(uid, NOW).unwrap();
+    }
+    tenant.withdraw_user("dora", NOW).unwrap();
+    tenant.find_user("zoe", NOW);
+    confirm_all(&mut tenant, &proxy);
+    tenant.begin_renewal(NOW);
+    assert_eq!(tenant.left_to_renew(), 4);
+    let mut renewed = BTreeMap::new();
+    while tenant.renew_next(3, NOW).unwrap().is_some() {
+        tenant = again(&tenant);
+        let delivery = first(&tenant);
+        let command = opened(&tenant, &delivery);
+        assert!(command.op == Operation::Renew);
+        let Recipients::Batch(tkp) = proxy.shares(&command).recipients else { panic!("a batch") };
+        for (uid, proxy) in tkp {
+            let user = &tenant.user(&uid).unwrap().shares;
+            assert!(fit(&tenant, user, &delivery.tka[&uid], &proxy));
+            assert!(renewed.insert(uid, ()).is_none());
+        }
+        confirm_all(&mut tenant, &proxy);
+    }
+    assert_eq!(renewed.into_keys().collect::<Vec<_>>(), ["alice", "bob", "carol", "emil"]);
+    assert!(tenant.renewal().is_none());
+    assert_eq!(tenant.without_share().collect::<Vec<_>>(), ["zoe"]);
+}
+
+#[test]
+fn a_refused_batch_is_renewed_again() {
+    let (mut tenant, proxy) = tenant();
+    for uid in ["alice", "bob", "carol"] {
+        tenant.add_user(uid, NOW).unwrap();
+    }
+    confirm_all(&mut tenant, &proxy);
+    tenant.begin_renewal(NOW);
+    for _ in 0..3 {
+        assert_eq!(tenant.renew_next(1, NOW).unwrap(), Some(1));
+    }
+    assert_eq!(tenant.renew_next(1, NOW).unwrap(), None);
+    let receipt = proxy.applies(&tenant, &first(&tenant));
+    tenant.receive(&receipt, NOW).unwrap();
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "user");
+    tenant.receive(&receipt, NOW).unwrap();
+    assert_eq!(tenant.renewal().unwrap().after.as_deref(), Some("alice"));
+    assert_eq!(tenant.left_to_renew(), 2);
+}
+
+#[test]
+fn a_key_rotation_is_known_from_its_receipt_and_announced() {
+    let (mut tenant, proxy) = tenant();
+    let old = tenant.envelope_key().unwrap().kid().to_owned();
+    tenant.rotate_proxy_key(30 * DAY, NOW).unwrap();
+    assert_eq!(tenant.envelope_key().unwrap().kid(), old);
+    confirm_all(&mut tenant, &proxy);
+    assert_eq!(tenant.envelope_key().unwrap().kid(), other_envelope_key().kid());
+    let (announcement, jws) = tenant.announce(NOW + DAY).unwrap();
+    let read: trefoil_keys::announcement::Announcement =
+        tenant.signing_key.verifying_key().verify(&jws).unwrap();
+    assert_eq!(read, announcement);
+    assert_eq!((read.serial, read.envelope_keys.len()), (1, 2));
+    assert_eq!(read.retires, BTreeMap::from([(old, NOW + 30 * DAY)]));
+    let (later, _) = tenant.announce(NOW + 31 * DAY).unwrap();
+    assert_eq!((later.serial, later.envelope_keys.len(), later.retires.len()), (2, 1, 0));
+}
+
+#[test]
+fn the_history_tells_what_was_issued_and_confirmed() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.export_user("alice", false, NOW).unwrap();
+    confirm_all(&mut tenant, &proxy);
+    let tenant = again(&tenant);
+    let entries = tenant.history().entries();
+    assert_eq!(entries.len(), 3);
+    assert!(matches!(entries[2].event, Event::Applied { seq: 1, .. }));
+    assert_eq!(tenant.history_of("alice").count(), 2);
+}
