@@ -1,38 +1,106 @@
-//! The parts of Trefoil around one PostgreSQL: a proxy, and sidecars in front of it.
+//! The parts of Trefoil around one PostgreSQL: a proxy, sidecars in front of it, and the tenant whose
+//! users they serve; made as an operator and a tenant admin make them.
 
+use crate::cluster::free_port;
 use crate::endpoint::Endpoint;
 use crate::leash::Leash;
 use crate::programs::program;
-use crate::tenant::{Tenant, write_private};
+use crate::tenant::{APPLICATION, Tenant, field, output, write_private};
 use crate::{Error, Result};
+use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 const READY: Duration = Duration::from_secs(30);
 
-/// A running program that listens on a loopback port.
+/// A proxy or a sidecar, with its files in a directory of its own.
 pub struct Part {
+    setup: Setup,
     leash: Leash,
+}
+
+/// What a part is made of, and starts from again.
+struct Setup {
+    name: String,
+    directory: PathBuf,
+    command: Vec<String>,
     port: u16,
+    admin: u16,
+    fingerprint: String,
+    password: String,
+}
+
+impl Setup {
+    /// Runs `init` by a configuration file, and takes from it what it prints.
+    fn init(
+        name: &str,
+        directory: &Path,
+        program: &str,
+        configuration: &Path,
+        ports: [u16; 2],
+        flags: &[&str],
+    ) -> Result<Self> {
+        let program_path = crate::programs::program(program)?;
+        let printed = output(
+            Command::new(&program_path)
+                .arg("init")
+                .arg("--config")
+                .arg(configuration)
+                .arg("--json")
+                .args(flags),
+        )?;
+        let printed: Value =
+            serde_json::from_str(&printed).map_err(|error| Error::new(format!("{program} init: {error}")))?;
+        let mut command = vec![program_path.display().to_string()];
+        if program == "trefoil-shim" {
+            command.push("sidecar".to_owned());
+        }
+        command.extend(["--config".to_owned(), configuration.display().to_string()]);
+        let [port, admin] = ports;
+        Ok(Self {
+            name: name.to_owned(),
+            directory: directory.to_owned(),
+            command,
+            port,
+            admin,
+            fingerprint: field(&printed, "fingerprint")?,
+            password: field(&printed, "password")?,
+        })
+    }
+
+    fn start(&self, environment: &[(&str, &str)]) -> Result<Leash> {
+        let log = self.directory.join(format!("{}.log", self.name));
+        let variables = environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let command: Vec<String> =
+            ["env".to_owned()].into_iter().chain(variables).chain(self.command.iter().cloned()).collect();
+        let mut leash = Leash::start(&self.name, &command, "TERM", &log, None)?;
+        leash.wait_for(&format!("127.0.0.1:{}", self.port), READY)?;
+        leash.wait_for(&format!("127.0.0.1:{}", self.admin), READY)?;
+        Ok(leash)
+    }
 }
 
 impl Part {
-    fn start(name: &str, command: &[String], dir: &Path) -> Result<Self> {
-        let log = dir.join(format!("{name}.log"));
-        let mut leash = Leash::start(name, command, "TERM", &log, None)?;
-        let address = leash.wait_for("listening on", READY)?;
-        // The port is the last number after a colon, whatever the log format puts around it.
-        let digits = address.rsplit(':').next().unwrap_or_default();
-        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
-        let port = digits.parse().map_err(|_| Error::new(format!("{name} listens on {address}?")))?;
-        Ok(Self { leash, port })
+    /// The port on which it listens for PostgreSQL's protocol.
+    pub fn port(&self) -> u16 {
+        self.setup.port
     }
 
-    /// The port on which it listens.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where its admin port is.
+    pub fn admin_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.setup.admin)
+    }
+
+    /// By what its admin port is known.
+    pub fn fingerprint(&self) -> &str {
+        &self.setup.fingerprint
+    }
+
+    /// What `init` printed: for the bootstrap once, or for the tenant admin's login.
+    pub fn password(&self) -> &str {
+        &self.setup.password
     }
 
     /// Its process.
@@ -44,14 +112,21 @@ impl Part {
     pub fn process_mut(&mut self) -> &mut Leash {
         &mut self.leash
     }
+
+    /// Stops it if it still runs, and starts it again with these variables in its environment.
+    pub fn restart(&mut self, environment: &[(&str, &str)]) -> Result<()> {
+        self.leash.stop();
+        self.leash = self.setup.start(environment)?;
+        Ok(())
+    }
 }
 
 /// What a proxy is started with.
 pub struct ProxyOptions<'a> {
     /// The policy's text.
     pub policy: &'a str,
-    /// The tenant whose shares it holds.
-    pub tenant: &'a Tenant,
+    /// The tenant's name.
+    pub tenant: &'a str,
     /// The role with which it reads the catalog, and where PostgreSQL is.
     pub database: &'a Endpoint,
     /// The port of a recorder, where one stands between.
@@ -60,61 +135,125 @@ pub struct ProxyOptions<'a> {
     pub configuration: &'a str,
 }
 
-/// Whether a proxy would take this policy with the tenant's shares; if not, the error is its own.
-pub fn check_policy(policy: &Path, tenant: &Tenant) -> Result<()> {
-    let output = Command::new(program("trefoil-proxy")?)
-        .arg("--check")
-        .arg("--policy")
-        .arg(policy)
-        .arg("--shares")
-        .arg(tenant.proxy_bundle())
-        // Not known yet, and not looked at.
-        .args(["--listen", "127.0.0.1:0"])
-        .env("TREFOIL_CATALOG_USER", "nobody")
-        .env_remove("TREFOIL_CONFIG")
-        .output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let error = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(error.trim().trim_start_matches("trefoil-proxy: ")))
+/// A part that was made and has not been started.
+pub struct Ordered {
+    setup: Setup,
+    configuration: PathBuf,
 }
 
-/// Starts a proxy with its files in `dir`.
-pub fn start_proxy(dir: &Path, options: &ProxyOptions<'_>) -> Result<Part> {
+impl Ordered {
+    /// Makes a proxy with its files in `dir`.
+    pub fn proxy(dir: &Path, options: &ProxyOptions<'_>) -> Result<Self> {
+        let (configuration, ports) = configure_proxy(dir, options)?;
+        let flags =
+            ["--tenant", options.tenant, "--application", APPLICATION, "--anew", "--forget-everything"];
+        let setup = Setup::init("proxy", dir, "trefoil-proxy", &configuration, ports, &flags)?;
+        Ok(Self { setup, configuration })
+    }
+
+    /// Makes a sidecar with its files in `dir`; acting for the user of a bundle, or for whoever the
+    /// application names. It knows the commands that the proxy has yet to get, and has no shares.
+    pub fn sidecar(dir: &Path, proxy: &Part, act_for: Option<(&str, &Path)>) -> Result<Self> {
+        let name = format!("sidecar-{}", act_for.map_or("application", |(user, _)| user));
+        let (configuration, ports) = configure_sidecar(dir, &name, proxy, act_for.map(|(_, bundle)| bundle))?;
+        let setup = Setup::init(&name, dir, "trefoil-shim", &configuration, ports, &["--anew"])?;
+        Ok(Self { setup, configuration })
+    }
+
+    /// Whether it would start; if not, the error is its own.
+    pub fn check(&self) -> Result<()> {
+        let mut command = Command::new(program("trefoil-proxy")?);
+        output(command.arg("--check").arg("--config").arg(&self.configuration)).map(drop)
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Result<Part> {
+        let leash = self.setup.start(&[])?;
+        Ok(Part { setup: self.setup, leash })
+    }
+}
+
+fn configure_proxy(dir: &Path, options: &ProxyOptions<'_>) -> Result<(PathBuf, [u16; 2])> {
     fs::create_dir_all(dir).map_err(|error| Error::at(dir, &error))?;
     let policy = dir.join("policy.toml");
     write_private(&policy, options.policy)?;
+    let [port, admin] = [free_port()?, free_port()?];
     let configuration = format!(
-        "listen = \"127.0.0.1:0\"\npolicy = {policy:?}\nshares = {shares:?}\n{more}\n\
-         [upstream]\nhost = \"127.0.0.1\"\nport = {port}\n\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
-        shares = options.tenant.proxy_bundle(),
+        "listen = \"127.0.0.1:{port}\"\npolicy = {policy:?}\nstate = {state:?}\n{more}\n\
+         [lock]\nkey_file = {lock:?}\n\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\n\
+         [upstream]\nhost = \"127.0.0.1\"\nport = {upstream}\n\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
+        state = dir.join("proxy.state"),
+        lock = dir.join("proxy.lock"),
         more = options.configuration,
-        port = options.recorder.unwrap_or(options.database.port),
+        upstream = options.recorder.unwrap_or(options.database.port),
         user = options.database.user,
         password = options.database.password,
     );
     let file = dir.join("proxy.toml");
     write_private(&file, &configuration)?;
-    let command =
-        [program("trefoil-proxy")?.display().to_string(), "--config".into(), file.display().to_string()];
-    Part::start("proxy", &command, dir)
+    Ok((file, [port, admin]))
 }
 
-/// Starts a sidecar with its files in `dir`; acting for one user, or for whoever the application names.
-pub fn start_sidecar(dir: &Path, tenant: &Tenant, proxy: &Part, act_for: Option<&str>) -> Result<Part> {
+fn configure_sidecar(
+    dir: &Path,
+    name: &str,
+    proxy: &Part,
+    act_for: Option<&Path>,
+) -> Result<(PathBuf, [u16; 2])> {
     fs::create_dir_all(dir).map_err(|error| Error::at(dir, &error))?;
-    let name = format!("sidecar-{}", act_for.unwrap_or("application"));
-    let acting =
-        act_for.map(|user| format!("act_for = {:?}\n", tenant.user_bundle(user))).unwrap_or_default();
+    let acting = act_for.map(|bundle| format!("act_for = {bundle:?}\n")).unwrap_or_default();
+    let [port, admin] = [free_port()?, free_port()?];
     let configuration = format!(
-        "listen = \"127.0.0.1:0\"\nproxy = \"127.0.0.1:{}\"\nshares = {:?}\n{acting}",
+        "listen = \"127.0.0.1:{port}\"\nproxy = \"127.0.0.1:{}\"\nstate = {:?}\n{acting}\n\
+         [lock]\nkey_file = {:?}\n\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\n\
+         [proxy_admin]\nurl = {:?}\nfingerprint = {:?}\n",
         proxy.port(),
-        tenant.application_bundle(),
+        dir.join(format!("{name}.state")),
+        dir.join(format!("{name}.lock")),
+        proxy.admin_url(),
+        proxy.fingerprint(),
     );
     let file = dir.join(format!("{name}.toml"));
     write_private(&file, &configuration)?;
-    let program = program("trefoil-shim")?.display().to_string();
-    let command = [program, "sidecar".into(), "--config".into(), file.display().to_string()];
-    Part::start(&name, &command, dir)
+    Ok((file, [port, admin]))
+}
+
+/// Everything around one PostgreSQL.
+pub struct Stack {
+    // Dropped in this order: whoever uses a part goes first.
+    /// Sidecars that act for one user each, in the order in which they were asked for.
+    pub acting: Vec<Part>,
+    /// The sidecar that acts for whom the application names; commands go through it.
+    pub application: Part,
+    /// The proxy.
+    pub proxy: Part,
+    /// Who manages its users.
+    pub tenant: Tenant,
+}
+
+impl Stack {
+    /// Starts all parts with their files in `dir`; the first `acting` of the users get a sidecar that acts
+    /// for them.
+    pub fn start(dir: &Path, options: &ProxyOptions<'_>, users: &[&str], acting: usize) -> Result<Self> {
+        Self::around(dir, Ordered::proxy(dir, options)?.start()?, users, acting)
+    }
+
+    /// The same around a proxy that runs and waits for its bootstrap.
+    pub fn around(dir: &Path, proxy: Part, users: &[&str], acting: usize) -> Result<Self> {
+        let tenant = Tenant::bootstrap(&dir.join("tenant"), &proxy)?;
+        let bundles = users.iter().take(acting).map(|user| (*user, tenant.user_bundle(user)));
+        let ordered = bundles.map(|(user, bundle)| Ordered::sidecar(dir, &proxy, Some((user, &bundle))));
+        let ordered = ordered.collect::<Result<Vec<_>>>()?;
+        let application = Ordered::sidecar(dir, &proxy, None)?.start()?;
+        tenant.set_application(&application)?;
+        tenant.add(users)?;
+        tenant.push()?;
+        let mut parts = Vec::new();
+        for sidecar in ordered {
+            let sidecar = sidecar.start()?;
+            tenant.deliver(&sidecar)?;
+            parts.push(sidecar);
+        }
+        Ok(Self { acting: parts, application, proxy, tenant })
+    }
 }

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use trefoil_tests::cluster::Cluster;
-use trefoil_tests::stack::{Part, ProxyOptions, check_policy, start_proxy, start_sidecar};
-use trefoil_tests::tenant::{Tenant, write_private};
+use trefoil_tests::stack::{Ordered, Part, ProxyOptions, Stack};
+use trefoil_tests::tenant::write_private;
 use trefoil_tests::{Error, Result, programs};
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,8 +42,7 @@ async fn main() -> Result<()> {
 
 /// Everything that was started; dropped in this order: whoever uses a part goes first.
 struct Parts {
-    sidecars: [Part; 2],
-    proxy: Part,
+    stack: Stack,
     cluster: Cluster,
     _directory: Directory,
 }
@@ -53,8 +52,9 @@ impl Parts {
     async fn first_to_end(&mut self) -> Error {
         loop {
             // What others depend on comes first: where several have ended, it is the cause.
-            let parts = self.sidecars.iter_mut().map(Part::process_mut);
-            let parts = [self.cluster.process_mut(), self.proxy.process_mut()].into_iter().chain(parts);
+            let Stack { acting, application, proxy, .. } = &mut self.stack;
+            let parts = [proxy, application].into_iter().chain(acting).map(Part::process_mut);
+            let parts = [self.cluster.process_mut()].into_iter().chain(parts);
             for part in parts {
                 if !part.running() {
                     let log = part.log().display();
@@ -77,32 +77,31 @@ fn start() -> Result<Parts> {
     let policy = fs::read_to_string(&path)
         .map_err(|error| Error::new(format!("policy {}: {error}", path.display())))?;
 
-    println!("issuing the shares of tenant clinic to alice and bob");
-    let tenant = Tenant::create(&dir.join("tenant"), "clinic", &["alice", "bob"])?;
-    check_policy(&path, &tenant)?;
     println!("starting PostgreSQL");
     let cluster = Cluster::within(dir)?;
     let database = cluster.create_database("clinic")?;
-    println!("starting proxy and sidecars");
+    println!("making the proxy");
     let options = ProxyOptions {
         policy: &policy,
-        tenant: &tenant,
+        tenant: "clinic",
         database: &database,
         recorder: None,
         configuration: "",
     };
-    let proxy = start_proxy(dir, &options)?;
-    let alice = start_sidecar(dir, &tenant, &proxy, Some("alice"))?;
-    let bob = start_sidecar(dir, &tenant, &proxy, Some("bob"))?;
+    let ordered = Ordered::proxy(dir, &options)?;
+    ordered.check()?;
+    println!("starting it, handing its key over to tenant clinic, issuing shares to alice and bob");
+    let stack = Stack::around(dir, ordered.start()?, &["alice", "bob"], 2)?;
+    let [alice, bob] = stack.acting.as_slice() else { return Err(Error::new("two sidecars")) };
 
     let assignments = [
         ("DIRECT_URL", database.url()),
-        ("PROXY_URL", database.through(proxy.port()).url()),
+        ("PROXY_URL", database.through(stack.proxy.port()).url()),
         ("APP_URL", database.through(alice.port()).url()),
         ("APP_URL_BOB", database.through(bob.port()).url()),
         ("POSTGRES_DATA", cluster.data().display().to_string()),
         ("POSTGRES_LOG", cluster.log_file().display().to_string()),
-        ("PROXY_PID", proxy.process().pid().to_string()),
+        ("PROXY_PID", stack.proxy.process().pid().to_string()),
     ];
     let text: String =
         assignments.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect();
@@ -113,7 +112,7 @@ fn start() -> Result<Parts> {
         "ready: . {} && psql \"$APP_URL\"     (Ctrl-C stops everything)",
         quoted(&env.display().to_string())
     );
-    Ok(Parts { sidecars: [alice, bob], proxy, cluster, _directory: directory })
+    Ok(Parts { stack, cluster, _directory: directory })
 }
 
 fn setting(name: &str) -> Option<String> {

@@ -20,8 +20,7 @@ pub mod write;
 
 use crate::Result;
 use crate::cluster::Cluster;
-use crate::stack::{Part, ProxyOptions, start_proxy, start_sidecar};
-use crate::tenant::Tenant;
+use crate::stack::{Part, ProxyOptions, Stack};
 use pair::{Failure, Pair};
 use statement::Case;
 use std::time::{Duration, Instant};
@@ -33,8 +32,7 @@ const REDUCTION: Duration = Duration::from_secs(60);
 pub struct Arena {
     pair: Pair,
     // Dropped in this order: whoever uses a part goes first.
-    _sidecar: Part,
-    _proxy: Part,
+    _stack: Stack,
     _cluster: Cluster,
 }
 
@@ -49,18 +47,17 @@ impl Arena {
         let plain = cluster.create_database("plain")?;
         let protected = cluster.create_database("protected")?;
         let dir = &cluster.directory().join("parts");
-        let tenant = Tenant::create(&dir.join("tenant"), "differential", &["alice"])?;
         let options = ProxyOptions {
             policy: &schema::policy(),
-            tenant: &tenant,
+            tenant: "differential",
             database: &protected,
             recorder: None,
             configuration: "",
         };
-        let proxy = start_proxy(dir, &options)?;
-        let sidecar = start_sidecar(dir, &tenant, &proxy, Some("alice"))?;
-        let pair = Pair::new([&plain, &protected], &protected.through(sidecar.port()))?;
-        Ok(Self { pair, _sidecar: sidecar, _proxy: proxy, _cluster: cluster })
+        let stack = Stack::start(dir, &options, &["alice"], 1)?;
+        let sidecar = stack.acting.first().map_or(0, Part::port);
+        let pair = Pair::new([&plain, &protected], &protected.through(sidecar))?;
+        Ok(Self { pair, _stack: stack, _cluster: cluster })
     }
 
     /// How many statements were run, and what came of them.

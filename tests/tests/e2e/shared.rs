@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use trefoil_tests::cluster::Cluster;
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::recorder::Recorder;
-use trefoil_tests::stack::{Part, ProxyOptions, start_proxy, start_sidecar};
+use trefoil_tests::stack::{Part, ProxyOptions, Stack};
 use trefoil_tests::tenant::Tenant;
 
 /// The policy of all tests.
 pub(crate) const POLICY: &str = include_str!("../../corpus/policy.toml");
 
 pub(crate) struct Shared {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: &'static Cluster,
     pub(crate) tenant: Tenant,
     pub(crate) proxy: Part,
     pub(crate) recorder: Recorder,
@@ -36,25 +36,29 @@ pub(crate) struct Database {
     pub(crate) application: Endpoint,
 }
 
+/// The PostgreSQL of this process.
+pub(crate) fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::scratch().unwrap())
+}
+
 /// The parts that all tests share, started by the first that asks.
 pub(crate) fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
     SHARED.get_or_init(|| {
-        let cluster = Cluster::scratch().unwrap();
+        let cluster = cluster();
         let dir = &cluster.directory().join("parts");
-        let tenant = Tenant::create(&dir.join("tenant"), "tests", &["alice", "bob", "carol"]).unwrap();
         let recorder = Recorder::start(cluster.endpoint().port).unwrap();
         let options = ProxyOptions {
             policy: POLICY,
-            tenant: &tenant,
+            tenant: "tests",
             database: cluster.endpoint(),
             recorder: Some(recorder.port()),
             configuration: "",
         };
-        let proxy = start_proxy(dir, &options).unwrap();
-        let alice = start_sidecar(dir, &tenant, &proxy, Some("alice")).unwrap();
-        let bob = start_sidecar(dir, &tenant, &proxy, Some("bob")).unwrap();
-        let application = start_sidecar(dir, &tenant, &proxy, None).unwrap();
+        let stack = Stack::start(dir, &options, &["alice", "bob", "carol"], 2).unwrap();
+        let Stack { acting, application, proxy, tenant } = stack;
+        let [alice, bob] = acting.try_into().ok().unwrap();
         Shared { cluster, tenant, proxy, recorder, alice, bob, application }
     })
 }
