@@ -18,7 +18,7 @@ pub(crate) struct ActFor {
 
 struct Sealing {
     key: EnvelopePublicKey,
-    /// Of the announcement that the key is from; 0 for the bundle's.
+    /// Of the announcement that the key is from, or of the one before the bundle.
     serial: u64,
     made: Option<Made>,
 }
@@ -35,7 +35,8 @@ impl ActFor {
         let key = EnvelopePublicKey::from_jwk(&bundle.envelope_key)?;
         // Found out now rather than at the first statement.
         envelope::make(&bundle, &key, Scope::Write, envelope::now(), lifetime)?;
-        Ok(Self { bundle, lifetime, sealing: Mutex::new(Sealing { key, serial: 0, made: None }) })
+        let sealing = Sealing { key, serial: bundle.announcement_serial, made: None };
+        Ok(Self { bundle, lifetime, sealing: Mutex::new(sealing) })
     }
 
     /// The user.

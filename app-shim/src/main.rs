@@ -10,6 +10,7 @@ mod envelope;
 mod frontend;
 mod init;
 mod proxy;
+mod sealing_key;
 mod server;
 mod session;
 mod set_statement;
@@ -23,11 +24,10 @@ mod two_phase;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use config::{Arguments, Config, LogFormat, LogLevel};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 use trefoil_keys::bundle::{self, UserBundle};
-use trefoil_keys::envelope::EnvelopePublicKey;
 
 #[derive(Parser)]
 #[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
@@ -47,6 +47,10 @@ enum Action {
         /// The user's bundle, as trefoil-admin issued it (JSON)
         #[arg(long, value_name = "FILE")]
         bundle: PathBuf,
+        /// The tenant admin's announcement of the proxy's keys; it is kept beside the bundle and heeded
+        /// from then on
+        #[arg(long, value_name = "FILE")]
+        announcement: Option<PathBuf>,
         /// What the envelope allows
         #[arg(long, value_enum, default_value = "write")]
         scope: Scope,
@@ -71,8 +75,9 @@ fn main() -> ExitCode {
     let outcome = match Command::parse().action {
         Action::Init(arguments) => init::run(&arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
-        Action::Envelope { bundle, scope, issued_at, lifetime } => {
-            print_envelope(&bundle, scope, issued_at.unwrap_or_else(envelope::now), lifetime)
+        Action::Envelope { bundle, announcement, scope, issued_at, lifetime } => {
+            let issued_at = issued_at.unwrap_or_else(envelope::now);
+            print_envelope(&bundle, announcement.as_deref(), scope, issued_at, lifetime)
         }
     };
     match outcome {
@@ -110,9 +115,15 @@ fn log(config: &Config) {
     }
 }
 
-fn print_envelope(path: &std::path::Path, scope: Scope, issued_at: u64, lifetime: u64) -> anyhow::Result<()> {
+fn print_envelope(
+    path: &Path,
+    announcement: Option<&Path>,
+    scope: Scope,
+    issued_at: u64,
+    lifetime: u64,
+) -> anyhow::Result<()> {
     let bundle: UserBundle = bundle::read(path)?;
-    let key = EnvelopePublicKey::from_jwk(&bundle.envelope_key)?;
+    let key = sealing_key::choose(&bundle, path, announcement)?;
     let scope = match scope {
         Scope::Read => trefoil_keys::envelope::Scope::Read,
         Scope::Write => trefoil_keys::envelope::Scope::Write,

@@ -54,6 +54,7 @@ fn write_user_bundle(path: &Path, audience: &str) -> EnvelopePrivateKey {
         audience: audience.to_owned(),
         envelope_key: key.public_key().to_jwk(),
         announcement_key: None,
+        announcement_serial: 0,
         shares: shares(),
     };
     bundle::write(path, &bundle).unwrap();

@@ -1,9 +1,10 @@
 //! Announcements: what the tenant admin signs about the proxy's keys, so that the users' agents learn of
 //! a new one without trusting whoever brings the news.
 
+use crate::bundle::UserBundle;
 use crate::envelope::{EnvelopePublicKey, all_different};
 use crate::json::unique_map;
-use crate::signing::Claims;
+use crate::signing::{Claims, Reason, SigningError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,6 +32,36 @@ impl Announcement {
     }
 }
 
+/// Why a user's agent does not heed an announcement.
+#[derive(Debug, thiserror::Error)]
+pub enum AnnouncementError {
+    /// The bundle is from before there were announcements.
+    #[error("the user bundle does not say who announces keys; have it issued again by trefoil-admin")]
+    NoKey,
+    /// Not signed by the user's tenant admin, or altered.
+    #[error("the announcement was rejected: {0}")]
+    Rejected(Reason),
+    /// Of another tenant.
+    #[error("the announcement is another tenant's")]
+    Tenant,
+}
+
+impl UserBundle {
+    /// What the user's tenant admin announces with `jws`. It is news if its serial is higher than that of
+    /// the bundle and of every announcement before.
+    ///
+    /// # Errors
+    /// [`AnnouncementError`].
+    pub fn verify_announcement(&self, jws: &str) -> Result<Announcement, AnnouncementError> {
+        let key = self.announcement_key.as_ref().ok_or(AnnouncementError::NoKey)?;
+        let announcement: Announcement = key.verify(jws).map_err(|error| match error {
+            SigningError::Rejected(reason) => AnnouncementError::Rejected(reason),
+            SigningError::Unsignable | SigningError::Key => AnnouncementError::Rejected(Reason::Signature),
+        })?;
+        if announcement.tenant == self.tenant { Ok(announcement) } else { Err(AnnouncementError::Tenant) }
+    }
+}
+
 impl Claims for Announcement {
     const TYP: &'static str = "trefoil-announcement+jws";
     const MAX_LENGTH: usize = 16 * 1024;
@@ -46,7 +77,8 @@ impl Claims for Announcement {
 
 #[cfg(test)]
 mod tests {
-    use super::{Announcement, Claims, EnvelopePublicKey};
+    use super::{Announcement, AnnouncementError, Claims, EnvelopePublicKey, Reason, UserBundle};
+    use crate::bundle::{Shares, Version};
     use crate::envelope::EnvelopePrivateKey;
     use crate::signing::{SigningKey, compact};
     use proptest::prelude::{ProptestConfig, any, prop_assert_eq, proptest};
@@ -66,6 +98,29 @@ mod tests {
     fn the_first_key_is_the_current_one() {
         assert!(announcement().is_complete());
         assert_eq!(announcement().current(), Some(&keys()[0]));
+    }
+
+    #[test]
+    fn an_agent_heeds_its_own_tenant_admin() {
+        let [tenant_admin, other] = [(), ()].map(|()| SigningKey::generate().unwrap());
+        let bundle = |announcement_key: Option<&SigningKey>| UserBundle {
+            version: Version,
+            tenant: "clinic".to_owned(),
+            user: "alice".to_owned(),
+            audience: "clinic-app".to_owned(),
+            envelope_key: keys()[1].to_jwk(),
+            announcement_key: announcement_key.map(|key| key.verifying_key().clone()),
+            announcement_serial: 0,
+            shares: Shares::new(),
+        };
+        let jws = tenant_admin.sign(&announcement()).unwrap();
+        let heard = |key, jws: &str| bundle(key).verify_announcement(jws);
+        assert_eq!(heard(Some(&tenant_admin), &jws).unwrap(), announcement());
+        assert!(matches!(heard(None, &jws), Err(AnnouncementError::NoKey)));
+        assert!(matches!(heard(Some(&other), &jws), Err(AnnouncementError::Rejected(Reason::Kid))));
+        let foreign = Announcement { tenant: "other".to_owned(), ..announcement() };
+        let jws = tenant_admin.sign(&foreign).unwrap();
+        assert!(matches!(heard(Some(&tenant_admin), &jws), Err(AnnouncementError::Tenant)));
     }
 
     #[test]

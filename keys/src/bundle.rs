@@ -57,6 +57,9 @@ pub struct UserBundle {
     /// What announcements of the proxy's next keys are verified with; without it none is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announcement_key: Option<VerifyingKey>,
+    /// Serial of the announcement before this bundle, 0 if there was none: only later ones are news.
+    #[serde(default)]
+    pub announcement_serial: u64,
     /// The user's TKu's.
     pub shares: Shares,
 }
@@ -333,6 +336,7 @@ mod tests {
             audience: "app".to_owned(),
             envelope_key: r#"{"kty":"RSA","n":"AQ","e":"AQAB"}"#.to_owned(),
             announcement_key: Some(VerifyingKey::from_bytes([5; 32])),
+            announcement_serial: 4,
             shares: shares(9),
         }
     }
@@ -363,6 +367,7 @@ mod tests {
         let read: UserBundle = read(&path).unwrap();
         assert!(read.envelope_key.contains(r#""n":"AQ""#));
         assert_eq!(json["announcement_key"]["kty"], "OKP");
+        assert_eq!(read.announcement_serial, 4);
         assert_eq!(read.announcement_key, Some(VerifyingKey::from_bytes([5; 32])));
     }
 

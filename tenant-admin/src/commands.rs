@@ -7,8 +7,8 @@ use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, bootstrap, decrypt, deliver, handover, legacy, outbox, proxy_key, push, renewal,
-    status, users,
+    Command, Options, application, bootstrap, decrypt, deliver, handover, legacy, outbox, proxy_key, push,
+    renewal, status, users,
 };
 use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};

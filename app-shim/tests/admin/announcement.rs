@@ -76,6 +76,7 @@ fn envelopes_of_the_sidecars_own_are_sealed_to_the_key_announced_last() {
         audience: "clinic-app".to_owned(),
         envelope_key: first.to_jwk(),
         announcement_key: Some(tenant.key.verifying_key().clone()),
+        announcement_serial: 0,
         shares: shares(5),
     };
     bundle::write(&file, &user).unwrap();

@@ -211,6 +211,7 @@ impl Tenant {
             audience: self.application.clone(),
             envelope_key: self.open_envelope_key()?.public_key().to_jwk(),
             announcement_key: None,
+            announcement_serial: 0,
             shares: user.parts(|triple| &triple.user),
         };
         self.record_issue(BundleKind::User, [uid.to_owned()].into(), now);

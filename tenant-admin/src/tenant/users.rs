@@ -115,6 +115,7 @@ impl Tenant {
             audience: self.application.clone(),
             envelope_key: self.envelope_key()?.to_jwk(),
             announcement_key: Some(self.signing_key.verifying_key().clone()),
+            announcement_serial: self.announcements,
             shares: duplicate(&user.shares),
         };
         if let Some(user) = self.users.get_mut(uid) {
