@@ -1,6 +1,9 @@
 //! `envelope = JWE compact (RFC 7516): RSA-OAEP-256(proxy's key; CEK), A256GCM(CEK, header; claims)` with
 //! the claims `sub iat exp jti aud scope [max_uses] tku`: the user's shares on their way to the proxy.
 //!
+//! Its siblings, each with a `typ` of its own so that none passes for another, are the sealed proxy share
+//! ([`crate::proxy_share`]) and the hand-over ([`crate::handover`]).
+//!
 //! Exactly one header is accepted; what it says selects no code. Every failure to open is one outcome.
 //! Whether a complete envelope is *valid* now (times, user, application, uses) is the proxy's question.
 
@@ -91,10 +94,10 @@ pub enum Reason {
     #[error("not the accepted JWE header")]
     Header,
     /// Sealed to another key.
-    #[error("for another proxy key")]
+    #[error("sealed to another key")]
     Kid,
     /// Unwrapping or authentication failed.
-    #[error("not sealed to this proxy's key, or altered")]
+    #[error("not sealed to this key, or altered")]
     Unwrap,
     /// A claim is missing, malformed, doubled or unknown.
     #[error("claims incomplete or malformed")]
@@ -105,11 +108,11 @@ pub enum Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
     /// The one outcome of opening. The reason is for the operator's log and not part of the text.
-    #[error("the user share was rejected")]
+    #[error("the sealed message was rejected")]
     Rejected(Reason),
     /// What was to be sealed would not be accepted.
     #[error(
-        "the envelope would not be accepted: a claim is empty or out of range, or it has too many keyspaces"
+        "what is to be sealed would not be accepted: a claim is empty or out of range, or all are too long"
     )]
     Unsealable,
     /// Not a usable key.
