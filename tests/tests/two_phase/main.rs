@@ -1,0 +1,134 @@
+//! Proxy and sidecar change together: the real programs, a tenant admin who is played here and can
+//! therefore do wrong, and a power failure at every point of the exchange. The judge is keyed traffic:
+//! only with shares that fit together is there a row to read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
+
+mod parties;
+mod tenant;
+
+use parties::{Killed, Parties};
+use serde_json::Value;
+use trefoil_keys::command::{Delivery, Operation};
+
+fn add(user: &str) -> Operation {
+    Operation::Add { sub: user.to_owned() }
+}
+
+fn withdraw(user: &str) -> Operation {
+    Operation::Withdraw { sub: user.to_owned() }
+}
+
+#[test]
+fn what_is_forged_replayed_swapped_or_out_of_order_changes_nothing() {
+    let mut parties = Parties::start();
+    let first = parties.tenant.delivery(Operation::Renew);
+    assert_eq!(parties.deliver(&first, &Operation::Renew).status, 200);
+    parties.tenant.applied();
+    parties.apply(Operation::Renew);
+    assert!(parties.reads_as_alice());
+
+    // An older command once more: its old receipt, and nothing else.
+    let again = parties.deliver(&first, &Operation::Renew);
+    assert_eq!(again.status, 200);
+    // Another proxy share under the user's name, which the proxy alone can see.
+    let op = Operation::Change { sub: "alice".to_owned() };
+    let swapped = parties.tenant.delivery_sealed_for("bob", op.clone());
+    let refused = parties.deliver(&swapped, &op);
+    assert_eq!((refused.status, refused.refusal().as_str()), (422, "subject"));
+    let known = parties.tenant.delivery(add("alice"));
+    let refused = parties.deliver(&known, &add("alice"));
+    assert_eq!((refused.status, refused.refusal().as_str()), (422, "user"));
+    let unknown = parties.tenant.delivery(withdraw("carol"));
+    assert_eq!(parties.deliver(&unknown, &withdraw("carol")).refusal(), "user");
+    let early = parties.tenant.delivery_numbered(parties.tenant.next() + 1, withdraw("bob"));
+    assert_eq!(parties.deliver(&early, &withdraw("bob")).refusal(), "seq");
+    let mut forged = parties.tenant.delivery(Operation::Renew);
+    forged.tka.values_mut().next().unwrap().remove("main");
+    assert_eq!(parties.deliver(&forged, &Operation::Renew).status, 400);
+    assert!(parties.reads_as_alice());
+    assert_eq!(parties.get("/v1/pending")["pending"], Value::Null);
+    assert_eq!(parties.users(), ["alice", "bob"]);
+
+    parties.apply(Operation::RotateKey { overlap: 3600 });
+    parties.apply(withdraw("bob"));
+    assert_eq!(parties.users(), ["alice"]);
+    assert!(parties.reads_as_alice());
+    parties.apply(withdraw("alice"));
+    assert!(!parties.reads_as_alice());
+}
+
+#[test]
+fn a_proxy_that_was_away_gets_the_command_when_it_is_back() {
+    let mut parties = Parties::start();
+    parties.stop_proxy();
+    let delivery = parties.tenant.delivery(Operation::Renew);
+    let answer = parties.deliver(&delivery, &Operation::Renew);
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    parties.start_proxy(None);
+    parties.settled();
+    assert!(parties.reads_as_alice());
+    assert_eq!(parties.deliver(&delivery, &Operation::Renew).status, 200);
+}
+
+/// The command is in force at both, and what comes next is applied.
+fn agree(parties: &mut Parties, delivery: &Delivery, place: &str) {
+    parties.settled();
+    assert!(parties.reads_as_alice(), "{place}");
+    let answer = parties.deliver(delivery, &Operation::Renew);
+    assert_eq!(answer.status, 200, "{place}: {}", answer.text);
+    parties.tenant.applied();
+    parties.apply(Operation::Renew);
+    assert!(parties.reads_as_alice(), "{place}");
+}
+
+#[test]
+fn a_sidecar_killed_anywhere_ends_with_what_the_proxy_has() {
+    let mut parties = Parties::start();
+    for point in ["sidecar.prepared", "sidecar.answered", "sidecar.committed"] {
+        parties.restart_sidecar(Some(point));
+        let delivery = parties.tenant.delivery(Operation::Renew);
+        assert!(parties.try_deliver(&delivery, &Operation::Renew).is_none(), "{point}");
+        parties.has_died(Killed::Sidecar, point);
+        parties.restart_sidecar(None);
+        agree(&mut parties, &delivery, point);
+    }
+}
+
+#[test]
+fn a_proxy_killed_anywhere_ends_with_what_the_sidecar_has() {
+    let mut parties = Parties::start();
+    for point in ["command.checked", "command.stored", "command.applied"] {
+        parties.stop_proxy();
+        parties.start_proxy(Some(point));
+        let delivery = parties.tenant.delivery(Operation::Renew);
+        let answer = parties.deliver(&delivery, &Operation::Renew);
+        assert_eq!(answer.status, 202, "{point}: {}", answer.text);
+        parties.has_died(Killed::Proxy, point);
+        parties.start_proxy(None);
+        agree(&mut parties, &delivery, point);
+    }
+}
+
+#[test]
+fn both_killed_end_with_the_same() {
+    let mut parties = Parties::start();
+    for (proxy, sidecar) in [
+        ("command.checked", "sidecar.prepared"),
+        ("command.stored", "sidecar.prepared"),
+        ("command.applied", "sidecar.answered"),
+    ] {
+        // The proxy dies over the command; the sidecar, while it asks again.
+        parties.stop_proxy();
+        parties.start_proxy(Some(proxy));
+        let delivery = parties.tenant.delivery(Operation::Renew);
+        assert_eq!(parties.deliver(&delivery, &Operation::Renew).status, 202);
+        parties.has_died(Killed::Proxy, proxy);
+        parties.restart_sidecar(Some(sidecar));
+        parties.start_proxy(None);
+        if sidecar == "sidecar.answered" {
+            parties.has_died(Killed::Sidecar, sidecar);
+        }
+        parties.restart_sidecar(None);
+        agree(&mut parties, &delivery, &format!("{proxy}, {sidecar}"));
+    }
+}
