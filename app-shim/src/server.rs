@@ -96,6 +96,8 @@ async fn keep_up(from: From, shares: Arc<Shares>) -> anyhow::Result<()> {
         From::Bundle(path) => reload(&path, &shares).await,
         From::Managed(management) => {
             let Management { interface, worker, orders, admin } = *management;
+            // Nothing is to be read again, and by default the signal would end the process.
+            let _ignored = signal(SignalKind::hangup())?;
             tokio::spawn(worker.run(orders));
             interface.serve(&admin).await
         }

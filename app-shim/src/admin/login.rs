@@ -91,6 +91,7 @@ impl Login {
             return Ok(());
         }
         self.limit().failed(address, Instant::now());
+        tracing::warn!(%address, "wrong login at the tenant admin's interface");
         Err(Refused::Wrong)
     }
 

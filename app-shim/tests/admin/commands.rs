@@ -5,7 +5,7 @@ use crate::sidecar::Sidecar;
 use crate::tenant::{Client, Tenant, add, change, now, path, shares, withdraw};
 use reqwest::Method;
 use std::collections::BTreeMap;
-use trefoil_keys::command::{Delivery, Operation};
+use trefoil_keys::command::{Delivery, MAX_BATCH, Operation};
 use trefoil_keys::receipt::Outcome;
 
 struct Parties {
@@ -158,6 +158,17 @@ fn what_the_proxy_refuses_is_undone_and_its_receipt_passed_on() {
         assert!(matches!(receipt.outcome, Outcome::Refused { code, .. } if code == "played"));
     }
     parties.nothing_has_changed();
+}
+
+#[test]
+fn the_largest_batch_is_applied() {
+    let parties = parties();
+    let users = |byte| (0..MAX_BATCH).map(|n| (format!("{n:064}"), shares(byte))).collect();
+    let delivery = parties.tenant.sign(1, Operation::Renew, now(), 3600, users(7));
+    let answer = parties.client.deliver(&delivery, &Operation::Renew);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(parties.client.users().len(), MAX_BATCH);
+    assert_eq!(parties.sidecar.share_of(&format!("{:064}", MAX_BATCH - 1)), Some(7));
 }
 
 #[test]

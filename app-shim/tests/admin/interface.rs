@@ -48,6 +48,13 @@ fn bodies_that_are_no_deliveries() {
 }
 
 #[test]
+fn a_hangup_ends_nothing() {
+    let (_, _proxy, sidecar, client) = parties();
+    sidecar.signal("HUP");
+    assert_eq!(client.get("/health").status, 200);
+}
+
+#[test]
 fn the_proxys_status_comes_through() {
     let (_, mut proxy, _sidecar, client) = parties();
     let answer = client.get("/v1/status?nonce=of_this-call");

@@ -128,6 +128,11 @@ impl Sidecar {
         }
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let process = self.process.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
+    }
+
     /// Waits until the process has ended by itself.
     pub(crate) fn wait(&mut self) {
         let end = Instant::now() + LIMIT;
