@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
     version,
     about = "Encrypts and decrypts protected PostgreSQL columns",
     args_conflicts_with_subcommands = true,
-    after_help = "SIGHUP reads the shares and the databases' catalogs anew."
+    after_help = "SIGHUP reads the databases' catalogs anew."
 )]
 pub struct Arguments {
     /// What to do; without one, serve.
@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Check configuration, policy and shares, and exit
+    /// Check configuration, policy and store, and exit
     #[arg(long)]
     pub check: bool,
     /// Address to listen on, such as 127.0.0.1:6432; port 0 takes a free one
@@ -43,9 +43,6 @@ pub struct Arguments {
     /// Policy file (TOML)
     #[arg(long, value_name = "FILE")]
     pub policy: Option<String>,
-    /// The proxy's bundle, as trefoil-admin issued it (JSON)
-    #[arg(long, value_name = "FILE")]
-    pub shares: Option<String>,
     /// Form of the log: text or json
     #[arg(long, value_name = "FORM")]
     pub log_format: Option<String>,
@@ -75,8 +72,8 @@ pub struct Config {
     pub catalog: CatalogLogin,
     /// The policy file.
     pub policy: PathBuf,
-    /// Where the proxy's shares come from.
-    pub source: Source,
+    /// The proxy's own store, and where commands for it arrive.
+    pub store: StoreConfig,
     /// The longest time from an envelope's `iat` to its expiry that is honoured.
     pub max_validity: Duration,
     /// How far an envelope's `iat` may lie in the future.
@@ -91,14 +88,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Least severe event that is logged.
     pub log_level: LogLevel,
-}
-
-/// Where the proxy's shares come from.
-pub enum Source {
-    /// A bundle file, as trefoil-admin issued it.
-    Bundle(PathBuf),
-    /// A store of the proxy's own, which the tenant admin changes by commands.
-    Store(StoreConfig),
 }
 
 /// The proxy's own store, and where commands for it arrive.
@@ -210,9 +199,8 @@ struct Raw {
     upstream: RawUpstream,
     catalog: RawCatalog,
     policy: PathBuf,
-    shares: Option<PathBuf>,
-    state: Option<PathBuf>,
-    lock: Option<Lock>,
+    state: PathBuf,
+    lock: Lock,
     admin: RawAdmin,
     max_validity: u64,
     clock_skew: u64,
@@ -248,14 +236,13 @@ struct RawAdmin {
 }
 
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 22] = [
+const KEYS: [&str; 21] = [
     "listen",
     "upstream.host",
     "upstream.port",
     "catalog.user",
     "catalog.password",
     "policy",
-    "shares",
     "state",
     "lock.key_file",
     "lock.aws_kms",
@@ -303,18 +290,6 @@ impl Config {
         Self::check(raw)
     }
 
-    /// The store, where there is one.
-    pub fn store(&self) -> Result<&StoreConfig, ConfigError> {
-        match &self.source {
-            Source::Store(store) => Ok(store),
-            Source::Bundle(_) => Err(ConfigError::Value {
-                key: "state",
-                problem: "it is not set".to_owned(),
-                remedy: "name the directory of the proxy's store, and its lock in section [lock]",
-            }),
-        }
-    }
-
     /// How the proxy's own connections reach the server; the database is still to be named.
     pub fn catalog_login(&self) -> tokio_postgres::Config {
         let mut login = tokio_postgres::Config::new();
@@ -334,7 +309,7 @@ impl Config {
                 password: raw.catalog.password.map(Zeroizing::new),
             },
             policy: raw.policy,
-            source: source(raw.shares, raw.state, raw.lock, raw.admin)?,
+            store: store(raw.state, raw.lock, raw.admin)?,
             max_validity: seconds("max_validity", raw.max_validity, 1..=MAX_VALIDITY)?,
             clock_skew: seconds("clock_skew", raw.clock_skew, 0..=MAX_SKEW)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -368,7 +343,6 @@ fn merge(
         ("upstream.host", &arguments.upstream_host),
         ("upstream.port", &arguments.upstream_port),
         ("policy", &arguments.policy),
-        ("shares", &arguments.shares),
         ("log_format", &arguments.log_format),
         ("log_level", &arguments.log_level),
     ] {
@@ -398,34 +372,17 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-fn source(
-    shares: Option<PathBuf>,
-    state: Option<PathBuf>,
-    lock: Option<Lock>,
-    admin: RawAdmin,
-) -> Result<Source, ConfigError> {
-    let wrong =
-        |key, problem: &str, remedy| Err(ConfigError::Value { key, problem: problem.to_owned(), remedy });
-    const EITHER: &str = "set one of `state` and `shares`";
-    match (shares, state, lock) {
-        (Some(bundle), None, None) => Ok(Source::Bundle(bundle)),
-        (None, Some(directory), Some(lock)) => {
-            let RawAdmin { listen, certificate, key } = admin;
-            if key.is_some() && certificate.is_none() {
-                return wrong("admin.key", "there is no certificate for it", "set `admin.certificate` too");
-            }
-            let listen = address("admin.listen", &listen)?;
-            Ok(Source::Store(StoreConfig { directory, lock, listen, certificate, key }))
-        }
-        (None, None, _) => wrong("state", "neither it nor `shares` is set", EITHER),
-        (Some(_), Some(_), _) => wrong("state", "`shares` is set as well", EITHER),
-        (Some(_), None, Some(_)) => wrong("lock", "a bundle has no lock", "take the section [lock] out"),
-        (None, Some(_), None) => wrong(
-            "lock",
-            "the store in `state` must be locked by something",
-            "set `key_file` or `aws_kms` in section [lock]",
-        ),
+fn store(directory: PathBuf, lock: Lock, admin: RawAdmin) -> Result<StoreConfig, ConfigError> {
+    let RawAdmin { listen, certificate, key } = admin;
+    if key.is_some() && certificate.is_none() {
+        return Err(ConfigError::Value {
+            key: "admin.key",
+            problem: "there is no certificate for it".to_owned(),
+            remedy: "set `admin.certificate` too",
+        });
     }
+    let listen = address("admin.listen", &listen)?;
+    Ok(StoreConfig { directory, lock, listen, certificate, key })
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -481,27 +438,28 @@ mod tests {
     const FILE: &str = r#"
         listen = "127.0.0.1:7000"
         policy = "policy.toml"
-        shares = "proxy.bundle.json"
+        state = "state"
         max_validity = 30
         [upstream]
         host = "/run/postgresql"
         [catalog]
         user = "trefoil"
         password = "0123"
+        [lock]
+        key_file = "lock.key"
     "#;
 
-    fn stored(lock: &str) -> String {
-        format!("{}\n[lock]\n{lock}", FILE.replace("shares = \"proxy.bundle.json\"", "state = \"state\""))
+    fn locked(lock: &str) -> String {
+        FILE.replace("key_file = \"lock.key\"", lock)
     }
 
     #[test]
     fn a_store_has_a_lock_and_an_admin_port() {
-        let config =
-            load(&stored("key_file = \"lock\"\n[admin]\nlisten = \"0.0.0.0:1\""), &[], None).unwrap();
-        let store = config.store().unwrap();
-        assert_eq!((store.directory.to_str(), store.listen.port()), (Some("state"), 1));
-        assert_eq!(store.lock, Lock::KeyFile("lock".into()));
-        assert!(load(FILE, &[], None).unwrap().store().is_err());
+        let admin = locked("key_file = \"lock.key\"\n[admin]\nlisten = \"0.0.0.0:1\"");
+        let StoreConfig { directory, lock, listen, .. } = load(&admin, &[], None).unwrap().store;
+        assert_eq!((directory.to_str(), listen.port()), (Some("state"), 1));
+        assert_eq!(lock, Lock::KeyFile("lock.key".into()));
+        assert_eq!(load(FILE, &[], None).unwrap().store.listen.to_string(), "127.0.0.1:6434");
     }
 
     fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Config, String> {
@@ -548,8 +506,8 @@ mod tests {
             let name = variable_name(key);
             assert!(is_known_variable(&name));
             let result = load(FILE, &[(&name, value)], None);
-            // Of the admin port nothing is looked at beside a bundle.
-            let taken = ["policy", "shares", "catalog.password"].contains(&key) || key.starts_with("admin.");
+            let paths = ["policy", "state", "catalog.password", "lock.key_file", "admin.certificate"];
+            let taken = paths.contains(&key);
             assert!(taken || result.is_err(), "{key}");
         }
         assert!(!is_known_variable("TREFOIL_LISTNE"));
@@ -588,16 +546,14 @@ mod tests {
             (FILE.replace("max_validity = 30", "max_validity = 0"), "between"),
             (FILE.replace("max_validity", "max_validty"), "max_validty"),
             (FILE.replace("host", "hots"), "hots"),
-            (FILE.replace("policy = ", "shares = "), "duplicate key"),
+            (FILE.replace("policy = ", "state = "), "duplicate key"),
             (FILE.replace("policy = \"policy.toml\"", ""), "policy"),
             (FILE.replace("max_validity = 30", "log_format = \"xml\""), "xml"),
-            (FILE.replace("shares = \"proxy.bundle.json\"", ""), "neither it nor `shares`"),
-            (FILE.replace("shares = ", "state = \"state\"\nshares = "), "`shares` is set as well"),
-            (FILE.replace("shares = \"proxy.bundle.json\"", "state = \"state\""), "must be locked"),
-            (format!("{FILE}\n[lock]\nkey_file = \"lock\""), "a bundle has no lock"),
-            (stored("aws_kms = \"k\"\nkey_file = \"lock\""), "not both"),
-            (stored("key_file = \"lock\"\n[admin]\nlisten = \"here\""), "not an address with a port"),
-            (stored("key_file = \"lock\"\n[admin]\nkey = \"key.pem\""), "no certificate"),
+            (FILE.replace("state = \"state\"", ""), "state"),
+            (FILE.replace("[lock]", "[catalog.lock]"), "lock"),
+            (locked("aws_kms = \"k\"\nkey_file = \"lock\""), "not both"),
+            (locked("key_file = \"lock\"\n[admin]\nlisten = \"here\""), "not an address with a port"),
+            (locked("key_file = \"lock\"\n[admin]\nkey = \"key.pem\""), "no certificate"),
         ] {
             let error = load(&file, &[], None).err().unwrap();
             assert!(error.contains(reason), "{error}");

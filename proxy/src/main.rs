@@ -1,8 +1,9 @@
-//! `trefoil-proxy`: reads configuration, policy and shares, and serves until SIGTERM or SIGINT. SIGHUP
-//! reads the databases' catalogs, and a bundle of shares, anew. The log holds no SQL text, no value and
-//! no share, not even of a panic.
+//! `trefoil-proxy`: reads configuration and policy, opens its store, and serves until SIGTERM or SIGINT.
+//! SIGHUP reads the databases' catalogs anew. The log holds no SQL text, no value and no share, not even
+//! of a panic.
 
 use anyhow::Context;
+use axum::Router;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustls::ServerConfig;
@@ -23,11 +24,11 @@ use trefoil_https::server::Bounds;
 use trefoil_keys::tls::Fingerprint;
 use trefoil_proxy::bootstrap::InitArguments;
 use trefoil_proxy::config::{
-    Arguments, Command, Config, LogFormat, LogLevel, Source, StoreConfig, is_known_variable,
+    Arguments, Command, Config, LogFormat, LogLevel, StoreConfig, is_known_variable,
 };
 use trefoil_proxy::explain::{self, ExplainArguments};
 use trefoil_proxy::policy::Policy;
-use trefoil_proxy::shares::{Limits, Shares};
+use trefoil_proxy::shares::Limits;
 use trefoil_proxy::state::State;
 use trefoil_proxy::upstream::{Catalogs, WriteCheckValueArguments, write_check_value};
 use trefoil_proxy::{admin, bootstrap, server};
@@ -74,16 +75,15 @@ fn load_file(config: Option<&PathBuf>) -> anyhow::Result<Config> {
 
 fn init(arguments: &InitArguments) -> anyhow::Result<()> {
     let config = load_file(arguments.config.as_ref())?;
-    let StoreConfig { directory, lock, listen, .. } = config.store()?;
+    let StoreConfig { directory, lock, listen, .. } = &config.store;
     keep_memory_private()?;
     Ok(bootstrap::init(arguments, directory, lock, *listen)?)
 }
 
 fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
     let config = load_file(arguments.config.as_ref())?;
-    let store = config.store()?;
     keep_memory_private()?;
-    let state = State::open(&store.directory, &store.lock, limits(&config))?;
+    let state = open(&config)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(write_check_value(
         arguments,
         config.catalog_login(),
@@ -91,23 +91,9 @@ fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
     ))
 }
 
-/// The proxy's own state, and by what its admin port is known.
-struct Stateful {
-    state: Arc<State>,
-    listen: SocketAddr,
-    tls: Arc<ServerConfig>,
-    fingerprint: Fingerprint,
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits { max_validity: config.max_validity, clock_skew: config.clock_skew }
-}
-
-fn stateful(config: &Config, store: &StoreConfig) -> anyhow::Result<Stateful> {
-    let state = State::open(&store.directory, &store.lock, limits(config))?;
-    let (tls, fingerprint) =
-        admin::server_config(&state, store.certificate.as_deref(), store.key.as_deref())?;
-    Ok(Stateful { state: Arc::new(state), listen: store.listen, tls: Arc::new(tls), fingerprint })
+fn open(config: &Config) -> anyhow::Result<State> {
+    let limits = Limits { max_validity: config.max_validity, clock_skew: config.clock_skew };
+    Ok(State::open(&config.store.directory, &config.store.lock, limits)?)
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -116,23 +102,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("policy {}", config.policy.display()))?;
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
     keep_memory_private()?;
-    let (shares, stateful) = match &config.source {
-        Source::Bundle(path) => {
-            let shares = Shares::read(path, limits(&config))?;
-            let known = shares.check_values();
-            check_keyspaces(&policy, known.keys())
-                .with_context(|| format!("policy {}, shares {}", config.policy.display(), path.display()))?;
-            (Arc::new(shares), None)
-        }
-        Source::Store(store) => {
-            let stateful = stateful(&config, store)?;
-            check_keyspaces(&policy, stateful.state.identity().keyspaces.keys())
-                .with_context(|| format!("policy {}", config.policy.display()))?;
-            (Arc::clone(stateful.state.shares()), Some(stateful))
-        }
-    };
+    let state = open(&config)?;
+    let StoreConfig { certificate, key, .. } = &config.store;
+    let (tls, fingerprint) = admin::server_config(&state, certificate.as_deref(), key.as_deref())?;
+    check_keyspaces(&policy, &state).with_context(|| format!("policy {}", config.policy.display()))?;
     if arguments.check {
-        println!("configuration, policy and shares are valid");
+        println!("configuration, policy and store are valid");
         return Ok(());
     }
 
@@ -144,7 +119,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start worker threads")?
-        .block_on(serve(config, policy, shares, stateful))
+        .block_on(serve(config, policy, Arc::new(state), (tls, fingerprint)))
 }
 
 /// No core dumps, and no other process of the same user may look into this one.
@@ -157,23 +132,19 @@ fn keep_memory_private() -> anyhow::Result<()> {
 async fn serve(
     config: Config,
     policy: Policy,
-    shares: Arc<Shares>,
-    stateful: Option<Stateful>,
+    state: Arc<State>,
+    tls: (ServerConfig, Fingerprint),
 ) -> anyhow::Result<()> {
-    let policy = Arc::new(policy);
-    let state = stateful.as_ref().map(|stateful| Arc::clone(&stateful.state));
-    let catalogs = Catalogs::new(config.catalog_login(), Arc::clone(&policy), Arc::clone(&shares), state);
-    let catalogs = Arc::new(catalogs);
+    let (policy, shares) = (Arc::new(policy), Arc::clone(state.shares()));
+    let login = config.catalog_login();
+    let catalogs =
+        Arc::new(Catalogs::new(login, Arc::clone(&policy), Arc::clone(&shares), Some(Arc::clone(&state))));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
-    if let Some(stateful) = stateful {
-        open_admin_port(stateful, Arc::clone(&catalogs)).await?;
-    }
-    let bundle = match &config.source {
-        Source::Bundle(path) => Some((Arc::clone(&shares), path.clone())),
-        Source::Store(_) => None,
-    };
-    tokio::spawn(reread(hang_up, bundle, Arc::clone(&catalogs)));
+    open_admin_port(config.store.listen, tls, admin::router(Arc::clone(&state), Arc::clone(&catalogs)))
+        .await?;
+    tokio::spawn(watch(state));
+    tokio::spawn(reread(hang_up, Arc::clone(&catalogs)));
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -185,13 +156,14 @@ async fn serve(
     Ok(())
 }
 
-async fn open_admin_port(stateful: Stateful, catalogs: Arc<Catalogs>) -> anyhow::Result<()> {
-    let Stateful { state, listen, tls, fingerprint } = stateful;
+async fn open_admin_port(
+    listen: SocketAddr,
+    (tls, fingerprint): (ServerConfig, Fingerprint),
+    router: Router,
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("admin port {listen}"))?;
     tracing::info!("admin port at {}, certificate {fingerprint}", listener.local_addr()?);
-    let router = admin::router(Arc::clone(&state), catalogs);
-    tokio::spawn(trefoil_https::server::serve(listener, tls, router, Bounds::default()));
-    tokio::spawn(watch(state));
+    tokio::spawn(trefoil_https::server::serve(listener, Arc::new(tls), router, Bounds::default()));
     Ok(())
 }
 
@@ -213,14 +185,8 @@ fn on(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot receive signals")
 }
 
-async fn reread(mut hang_up: Signal, bundle: Option<(Arc<Shares>, PathBuf)>, catalogs: Arc<Catalogs>) {
+async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>) {
     while hang_up.recv().await.is_some() {
-        if let Some((shares, path)) = &bundle {
-            match shares.reread(path) {
-                Ok(()) => tracing::info!("shares read anew"),
-                Err(error) => tracing::error!(%error, "shares not read anew: the ones before stay in use"),
-            }
-        }
         catalogs.reload_all().await;
     }
 }
@@ -259,17 +225,17 @@ fn warn_of_unknown_variables() {
     }
 }
 
-/// A column whose keyspace has no check value could be neither written nor read.
-fn check_keyspaces<'k>(policy: &Policy, known: impl Iterator<Item = &'k String>) -> anyhow::Result<()> {
-    let known: Vec<&String> = known.collect();
-    match policy.columns().iter().find(|column| !known.contains(&&column.keyspace)) {
+/// A column whose keyspace has no tenant key could be neither written nor read.
+fn check_keyspaces(policy: &Policy, state: &State) -> anyhow::Result<()> {
+    let known = &state.identity().keyspaces;
+    match policy.columns().iter().find(|column| !known.contains_key(&column.keyspace)) {
         None => Ok(()),
         Some(column) => anyhow::bail!(
             "{}.{}: the proxy has no keyspace `{}`, only {}; name one of these in the policy",
             column.table,
             column.name,
             column.keyspace,
-            known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            known.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ),
     }
 }

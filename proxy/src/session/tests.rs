@@ -6,16 +6,13 @@ use super::{Address, Environment, Fault, Plans};
 use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
-use crate::shares::{Limits, Shares};
+use crate::shares::{Keyring, Limits, Shares};
 use crate::sql::{Context, CopyPlan, Plan, Refusal, SearchPath, StatementPlan};
 use crate::upstream::Catalogs;
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
-use trefoil_keys::bundle::{PrivateKeyPem, ProxyBundle, Version};
-use trefoil_keys::envelope::EnvelopePrivateKey;
 
 fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool) {
     let plan = || Plan { statements: vec![StatementPlan::default()], ..Plan::default() };
@@ -48,24 +45,9 @@ fn copy() -> Plan {
     Plan { statements: vec![statement], protected: true, ..Plan::default() }
 }
 
-/// One for all tests: its RSA key takes long to make.
-static SHARES: LazyLock<Arc<Shares>> = LazyLock::new(|| {
-    let key = EnvelopePrivateKey::generate().unwrap().to_pkcs8_pem().unwrap();
-    let bundle = ProxyBundle {
-        version: Version,
-        tenant: "t".to_owned(),
-        applications: BTreeSet::new(),
-        envelope_keys: vec![PrivateKeyPem::new(key)],
-        check_values: BTreeMap::new(),
-        users: BTreeMap::new(),
-        withdrawn: BTreeSet::new(),
-    };
-    let limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
-    Arc::new(Shares::from_bundle(bundle, limits).unwrap())
-});
-
 fn state() -> State {
-    let shares = Arc::clone(&SHARES);
+    let limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
+    let shares = Arc::new(Shares::new(Keyring::default(), limits));
     let policy = Arc::new(Policy::default());
     let login = tokio_postgres::Config::new();
     let environment = Environment {

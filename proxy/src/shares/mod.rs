@@ -3,14 +3,12 @@
 //! every open session.
 
 mod burst;
-mod from_bundle;
 mod keyring;
 mod live;
 mod rejection;
 mod users;
 
 pub use burst::Burst;
-pub use from_bundle::SharesError;
 pub use keyring::{Closed, EnvelopeKey, Keyring};
 pub use live::LiveEnvelope;
 

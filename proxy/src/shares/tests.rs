@@ -4,7 +4,7 @@ use super::*;
 use crate::error::{Code, sqlstate};
 use crate::policy::{Policy, ProtectedColumn};
 use std::sync::LazyLock;
-use trefoil_keys::bundle::{IssuedShare, PrivateKeyPem, ProxyBundle, Version};
+use trefoil_keys::bundle::{self, IssuedShare};
 use trefoil_keys::check;
 use trefoil_keys::envelope::{EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
 use trefoil_keys::secret::TenantKey;
@@ -40,25 +40,27 @@ impl Tenant {
         }
     }
 
-    fn bundle(&self) -> ProxyBundle {
-        let issued = |share: &Share| IssuedShare { epoch: 1, share: share.duplicate() };
-        let alice = [
-            ("main".to_owned(), issued(&self.main.proxy)),
-            ("billing".to_owned(), issued(&self.billing.proxy)),
-        ];
-        ProxyBundle {
-            version: Version,
-            tenant: "t".to_owned(),
+    fn keyring(&self) -> Keyring {
+        Keyring {
+            closed: None,
             applications: ["clinic".to_owned()].into(),
-            envelope_keys: vec![PrivateKeyPem::new(KEYS[0].clone())],
+            keys: vec![key(0, None)],
             check_values: self.check_values.clone(),
-            users: [("alice".to_owned(), alice.into())].into(),
-            withdrawn: ["carol".to_owned()].into(),
         }
     }
 
+    /// Alice's TKp's.
+    fn held(&self) -> bundle::Shares {
+        let issued = |share: &Share| IssuedShare { epoch: 1, share: share.duplicate() };
+        let (main, billing) = (issued(&self.main.proxy), issued(&self.billing.proxy));
+        [("main".to_owned(), main), ("billing".to_owned(), billing)].into()
+    }
+
     fn shares(&self) -> Shares {
-        Shares::from_bundle(self.bundle(), LIMITS).unwrap()
+        let shares = Shares::new(self.keyring(), LIMITS);
+        shares.set_user("alice", Some(self.held()));
+        shares.set_user("carol", None);
+        shares
     }
 
     fn application(&self) -> ApplicationShare {
@@ -91,6 +93,10 @@ impl Tenant {
         change(&mut claims);
         self.shares().checked("alice", &seal(&claims), &self.application(), now).map(drop)
     }
+}
+
+fn key(which: usize, retires: Option<u64>) -> EnvelopeKey {
+    EnvelopeKey { key: Arc::new(EnvelopePrivateKey::from_pkcs8_pem(&KEYS[which]).unwrap()), retires }
 }
 
 fn seal(claims: &UserEnvelope) -> String {
@@ -194,9 +200,8 @@ fn only_this_proxys_intact_envelopes_open() {
     let other = EnvelopePrivateKey::from_pkcs8_pem(&KEYS[1]).unwrap();
     let foreign = envelope::seal(&tenant.claims(), other.public_key()).unwrap();
     assert_eq!(check(&foreign), Err(Rejection::Envelope(Reason::Kid)));
-    let mut bundle = tenant.bundle();
-    bundle.envelope_keys.insert(0, PrivateKeyPem::new(KEYS[1].clone()));
-    let both = Shares::from_bundle(bundle, LIMITS).unwrap();
+    let both = tenant.shares();
+    both.set_keyring(Keyring { keys: vec![key(1, None), key(0, None)], ..tenant.keyring() });
     assert!(both.checked("alice", &foreign, &application, NOW).is_ok());
     assert!(both.checked("alice", &envelope, &application, NOW).is_ok());
 
@@ -247,24 +252,12 @@ fn withdrawal_takes_effect_at_once() {
     before.seal(column, b"x", &mut Vec::new()).unwrap();
     drop(before);
 
-    for withdrawn in [true, false] {
-        let mut bundle = tenant.bundle();
-        if withdrawn {
-            bundle.withdrawn.insert("alice".to_owned());
-        } else {
-            bundle.users.clear();
-        }
-        shares.replace(bundle).unwrap();
-        let error = shares.burst(&live, &application).seal(column, b"x", &mut Vec::new()).err().unwrap();
-        assert_eq!(error, ClientError::from(Rejection::User));
-        assert_eq!(shares.checked("alice", &envelope, &application, NOW).err(), Some(Rejection::User));
-        assert_eq!(
-            shares.checked("alice", &seal(&tenant.claims()), &application, NOW).err(),
-            Some(Rejection::User)
-        );
+    shares.set_user("alice", None);
+    let error = shares.burst(&live, &application).seal(column, b"x", &mut Vec::new()).err().unwrap();
+    assert_eq!(error, ClientError::from(Rejection::User));
+    for envelope in [&envelope, &seal(&tenant.claims())] {
+        assert_eq!(shares.checked("alice", envelope, &application, NOW).err(), Some(Rejection::User));
     }
-    shares.replace(tenant.bundle()).unwrap();
-    assert!(shares.checked("alice", &envelope, &application, NOW).is_ok());
 }
 
 #[test]
@@ -311,19 +304,6 @@ fn cells_come_back_and_only_in_their_column() {
 }
 
 #[test]
-fn a_bundle_without_usable_key_is_refused() {
-    let tenant = Tenant::new();
-    let mut bundle = tenant.bundle();
-    bundle.envelope_keys.clear();
-    let shares = tenant.shares();
-    assert!(matches!(shares.replace(bundle), Err(SharesError::NoKey)));
-    let mut bundle = tenant.bundle();
-    bundle.envelope_keys = vec![PrivateKeyPem::new(Zeroizing::new("no key".to_owned()))];
-    assert!(matches!(shares.replace(bundle), Err(SharesError::Key(_))));
-    assert!(shares.checked("alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_ok());
-}
-
-#[test]
 fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
     let mut tenant = Tenant::new();
     let (shares, before) = (tenant.shares(), tenant.application());
@@ -335,7 +315,7 @@ fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
     for triple in [&mut tenant.main, &mut tenant.billing] {
         (triple.application, triple.proxy) = (flip(&triple.application), flip(&triple.proxy));
     }
-    shares.set_user("alice", tenant.bundle().users.remove("alice"));
+    shares.set_user("alice", Some(tenant.held()));
     let after = tenant.application();
     let check = |share: &ApplicationShare| shares.checked("alice", &envelope, share, NOW).map(drop);
     assert_eq!(check(&before), Err(Rejection::CheckValue));
@@ -351,13 +331,7 @@ fn a_retired_key_opens_nothing_any_more() {
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&tenant.claims());
     let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
-    let keyring = |retires| {
-        let key = |pem| Arc::new(EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap());
-        let former = EnvelopeKey { key: key(&KEYS[0]), retires };
-        let keys = vec![EnvelopeKey { key: key(&KEYS[1]), retires: None }, former];
-        let ProxyBundle { applications, check_values, .. } = tenant.bundle();
-        Keyring { closed: None, applications, keys, check_values }
-    };
+    let keyring = |retires| Keyring { keys: vec![key(1, None), key(0, retires)], ..tenant.keyring() };
     shares.set_keyring(keyring(Some(NOW + 1)));
     assert!(shares.checked("alice", &envelope, &application, NOW).is_ok());
     let again = seal(&UserEnvelope { jti: "2".to_owned(), ..tenant.claims() });
@@ -377,7 +351,7 @@ fn a_retired_key_opens_nothing_any_more() {
 fn a_user_that_is_added_is_served_and_one_that_is_withdrawn_leaves_nothing_live() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
-    shares.set_user("bob", tenant.bundle().users.remove("alice"));
+    shares.set_user("bob", Some(tenant.held()));
     let envelope = seal(&UserEnvelope { sub: "bob".to_owned(), ..tenant.claims() });
     assert!(shares.checked("bob", &envelope, &application, NOW).is_ok());
     assert!(shares.live.get(&envelope::hash(&envelope)).is_some());

@@ -61,9 +61,4 @@ impl Users {
             }
         }
     }
-
-    /// Every UId, withdrawn ones too.
-    pub(super) fn ids(&self) -> Vec<String> {
-        self.by_id.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
-    }
 }
