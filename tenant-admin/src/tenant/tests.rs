@@ -351,6 +351,11 @@ fn a_key_rotation_is_known_from_its_receipt_and_announced() {
     assert_eq!(read.retires, BTreeMap::from([(old, NOW + 30 * DAY)]));
     let (later, _) = tenant.announce(NOW + 31 * DAY).unwrap();
     assert_eq!((later.serial, later.envelope_keys.len(), later.retires.len()), (2, 1, 0));
+    // Announcements before a bundle are no news to it.
+    tenant.add_user("alice", NOW + 31 * DAY).unwrap();
+    let bundle = tenant.export_user("alice", false, NOW + 31 * DAY).unwrap();
+    assert_eq!(bundle.announcement_serial, 2);
+    assert_eq!(bundle.envelope_key, other_envelope_key().to_jwk());
 }
 
 #[test]
