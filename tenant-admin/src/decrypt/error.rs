@@ -79,6 +79,6 @@ pub(crate) enum Problem {
     Unknown,
     #[error("{0}")]
     Unshown(String),
-    #[error("holds cells{of}, but the policy does not name it; use the policy under which the database was dumped, or add the column", of = of.as_ref().map_or_else(String::new, |of| format!(" of domain \"{of}\"")))]
+    #[error("holds cells{of}, but the policy does not name it; use the policy under which the database was dumped, or add the column (of a partition in a dump without definitions: give them with --schema)", of = of.as_ref().map_or_else(String::new, |of| format!(" of domain \"{of}\"")))]
     Unnamed { of: Option<String> },
 }

@@ -4,6 +4,7 @@
 mod catalog;
 mod clients;
 mod copy;
+mod decrypt;
 mod drivers;
 mod leaks;
 mod pipeline;
