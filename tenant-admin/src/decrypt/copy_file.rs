@@ -83,7 +83,7 @@ pub(super) fn decrypt(
     options: &CopyOptions,
     out: &mut dyn Write,
 ) -> Result<(), DecryptError> {
-    let cells = schema.cells(&work.policy, table);
+    let cells = schema.cells(work.policy(), table);
     if !options.columns.iter().any(|column| cells.contains_key(column)) {
         return Err(DecryptError::Options {
             problem: format!("the policy protects none of these columns of \"{table}\""),

@@ -64,9 +64,7 @@ impl<'a> Dump<'a> {
                 }
             }
         }
-        if let Some(policy) = self.schema.resolve(&self.work.policy) {
-            self.work.policy = policy;
-        }
+        self.work.resolve(&self.schema);
         Ok(self.schema)
     }
 
@@ -101,11 +99,8 @@ impl<'a> Dump<'a> {
             return self.insert(&statement, out);
         }
         let new_type = self.schema.learn(&statement);
-        if new_type
-            && self.held.is_none()
-            && let Some(policy) = self.schema.resolve(&self.work.policy)
-        {
-            self.work.policy = policy;
+        if new_type && self.held.is_none() {
+            self.work.resolve(&self.schema);
         }
         self.hold_or_write(Part::Statement(statement), out)
     }
@@ -130,9 +125,7 @@ impl<'a> Dump<'a> {
     /// Writes what was held: all definitions are known now.
     fn flush(&mut self, out: &mut dyn Write) -> Result<(), DecryptError> {
         let Some(held) = self.held.take() else { return Ok(()) };
-        if let Some(policy) = self.schema.resolve(&self.work.policy) {
-            self.work.policy = policy;
-        }
+        self.work.resolve(&self.schema);
         self.held_bytes = 0;
         held.into_iter().try_for_each(|part| self.write_part(part, out))
     }
@@ -159,10 +152,14 @@ impl<'a> Dump<'a> {
             return self.check_values(&columns);
         }
         let columns = match columns.is_empty() {
-            true => self.schema.columns(&table).unwrap_or_default(),
+            true => self.schema.columns(&table).ok_or_else(|| DecryptError::Form {
+                line: statement.line,
+                problem: format!("the columns of table \"{table}\" are not known"),
+                remedy: "give the database's definitions with --schema",
+            })?,
             false => columns,
         };
-        let routed = self.schema.route(&self.work.policy, &table);
+        let routed = self.schema.route(self.work.policy(), &table);
         let edits = routed.and_then(|root| name_edit(statement, 1, &root));
         write(out, statement.edited(edits.into_iter().collect()).as_bytes())?;
         let mut data = Rows::new(self.work, &self.schema, table.clone(), columns, text_layout());
@@ -201,7 +198,7 @@ impl<'a> Dump<'a> {
         }
         let mut edits: Vec<Edit> = rows::insert(self.work, &self.schema, statement)?.unwrap_or_default();
         if let Some((table, at)) = statement.qualified(2)
-            && let Some(root) = self.schema.route(&self.work.policy, &table)
+            && let Some(root) = self.schema.route(self.work.policy(), &table)
         {
             if !statement.is(at, "(") {
                 return Err(DecryptError::Form {

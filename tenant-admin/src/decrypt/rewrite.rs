@@ -38,7 +38,7 @@ pub(super) fn rewrite(
                 .find(|index| statement.name(*index).is_some_and(|name| name.starts_with(CHECK_PREFIX)));
             if let Some(check) = check {
                 if let Some(table) = statement.first_qualified() {
-                    let column = table::checked(statement, check, usize::MAX);
+                    let column = table::checked(statement, check..usize::MAX);
                     require_named(work, schema, statement, &table, column)?;
                 }
                 return Ok(None);
@@ -88,7 +88,7 @@ fn table_edits(
     definition: &Definition,
     edits: &mut Vec<Edit>,
 ) -> Result<(), DecryptError> {
-    let cells = schema.cells(&work.policy, &definition.name);
+    let cells = schema.cells(work.policy(), &definition.name);
     let mut kept = false;
     for element in &definition.elements {
         match &element.kind {
@@ -153,7 +153,7 @@ fn require_named(
     table: &QualifiedName,
     column: Option<String>,
 ) -> Result<(), DecryptError> {
-    let cells = schema.cells(&work.policy, table);
+    let cells = schema.cells(work.policy(), table);
     match column {
         Some(column) if !cells.contains_key(&column) => {
             let place = Place::Column { table: table.clone(), column };
@@ -286,7 +286,7 @@ fn note_hidden(work: &mut Work, statement: &Statement, index: usize) {
 }
 
 fn mentions_cells(work: &Work, schema: &Schema, statement: &Statement) -> bool {
-    let has_cells = |name: &QualifiedName| !schema.cells(&work.policy, name).is_empty();
+    let has_cells = |name: &QualifiedName| !schema.cells(work.policy(), name).is_empty();
     statement.indices().any(|index| statement.qualified(index).is_some_and(|(name, _)| has_cells(&name)))
 }
 

@@ -47,7 +47,7 @@ impl Rows {
         columns: Vec<String>,
         mut layout: Layout,
     ) -> Self {
-        let holds = schema.holds(&work.policy, &table, &columns);
+        let holds = schema.holds(work.policy(), &table, &columns);
         let column = |(name, holds): (&String, &Holds)| copy::Column {
             name: name.clone(),
             cell: !matches!(holds, Holds::Plain),
@@ -159,10 +159,13 @@ pub(super) fn insert(
     if statement.words(at, &["overriding"]) {
         at += 3;
     }
-    let holds = columns.as_ref().map(|columns| schema.holds(&work.policy, &table, columns));
-    let protected = !schema.cells(&work.policy, &table).is_empty();
+    let holds = columns.as_ref().map(|columns| schema.holds(work.policy(), &table, columns));
+    let protected = !schema.cells(work.policy(), &table).is_empty();
     let (Some(columns), Some(holds), true) = (columns, holds, statement.words(at, &["values"])) else {
-        return if protected { Err(not_understood(statement, at)) } else { Ok(Some(Vec::new())) };
+        if protected {
+            return Err(not_understood(statement, at));
+        }
+        return require_plain(work, statement, &table).map(|()| Some(Vec::new()));
     };
     at += 1;
     let mut edits = Vec::new();
@@ -187,6 +190,19 @@ pub(super) fn insert(
         work.report.plain_rows += rows;
     }
     Ok(Some(edits))
+}
+
+/// Requires that no constant of an INSERT into columns that are not known is a cell.
+fn require_plain(work: &mut Work, statement: &Statement, table: &QualifiedName) -> Result<(), DecryptError> {
+    work.report.plain_rows += 1;
+    for index in statement.indices() {
+        let Some(stored) = statement.string(index) else { continue };
+        if let Err(problem) = work.require_plain(table, "", stored.as_bytes(), Form::Text) {
+            let place = Place::Column { table: table.clone(), column: "?".to_owned() };
+            work.failed(statement.line_of(index), place, problem)?;
+        }
+    }
+    Ok(())
 }
 
 /// The tokens of each field between the parentheses at `open` and before `after`.

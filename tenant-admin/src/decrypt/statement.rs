@@ -95,7 +95,7 @@ impl Statement {
             if self.is(index, "(") {
                 depth += 1;
             } else if self.is(index, ")") {
-                depth -= 1;
+                depth = depth.checked_sub(1)?;
                 if depth == 0 {
                     return Some(index + 1);
                 }

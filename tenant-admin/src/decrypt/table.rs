@@ -115,7 +115,7 @@ fn kind(statement: &Statement, first: usize, end: usize) -> Option<ElementKind> 
         let cells =
             statement.name(first + 1)?.starts_with(CHECK_PREFIX) && statement.words(first + 2, &["check"]);
         return Some(if cells {
-            ElementKind::CellCheck { column: checked(statement, first, end) }
+            ElementKind::CellCheck { column: checked(statement, first..end) }
         } else {
             ElementKind::Other
         });
@@ -134,7 +134,10 @@ fn kind(statement: &Statement, first: usize, end: usize) -> Option<ElementKind> 
 }
 
 /// The column of whose cells a CHECK among these tokens makes sure.
-pub(super) fn checked(statement: &Statement, first: usize, end: usize) -> Option<String> {
-    let at = (first..end).find(|index| statement.words(*index, &["octet_length"]))?;
+pub(super) fn checked(statement: &Statement, tokens: Range<usize>) -> Option<String> {
+    let at = statement
+        .indices()
+        .filter(|index| tokens.contains(index))
+        .find(|index| statement.words(*index, &["octet_length"]))?;
     statement.is(at + 1, "(").then(|| statement.name(at + 2)).flatten()
 }

@@ -164,6 +164,8 @@ fn cells_that_the_policy_does_not_name_are_refused() {
             "line 2: column \"old_ssn\" of table \"public.people\": holds cells of domain \"ssn\""
         )
     );
+    let unknown = "INSERT INTO public.people_1 VALUES (1, '\\«ssn:x»');\n";
+    assert!(error(&sealed(unknown), POLICY, keys(7)).contains("column \"?\" of table \"public.people_1\""));
     let inserted = "INSERT INTO public.other (a) VALUES ('\\«ssn:x»');\n";
     assert!(error(&sealed(inserted), POLICY, keys(7)).contains("column \"a\" of table \"public.other\""));
 }
@@ -179,6 +181,10 @@ fn what_is_not_understood_is_an_error_with_its_line() {
         (
             "COPY public.people (ssn) FROM stdin;\n\\N\t1\n\\.\n",
             "line 2: the data of table \"public.people\": extra data",
+        ),
+        (
+            "COPY public.people FROM stdin;\n\\.\n",
+            "line 1: the columns of table \"public.people\" are not known",
         ),
         ("\nCOPY public.people (ssn) FROM stdin WITH CSV;\n", "line 2: this form of COPY"),
         ("INSERT INTO public.people VALUES ('x');\n", "line 1: this form of INSERT INTO public.people"),

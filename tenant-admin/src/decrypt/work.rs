@@ -3,6 +3,7 @@
 use super::error::{DecryptError, Place, Problem};
 use super::keyring::{Keyring, looks_like_a_cell};
 use super::report::Report;
+use super::schema::Schema;
 use std::sync::Arc;
 use trefoil_columns::policy::{LogicalType, Policy, ProtectedColumn, Purpose, QualifiedName};
 use trefoil_columns::value::{self, Settings};
@@ -10,8 +11,9 @@ use zeroize::Zeroizing;
 
 /// What a run works with.
 pub(super) struct Work {
-    /// With its named types as the dump defines them, as far as it does.
-    pub(super) policy: Policy,
+    configured: Policy,
+    /// The same with its named types as the dump defines them, if it names any.
+    resolved: Option<Policy>,
     pub(super) keyring: Keyring,
     pub(super) report: Report,
     /// A cell that does not open is listed and left; without this, it ends the run.
@@ -33,7 +35,8 @@ pub(super) enum Form {
 impl Work {
     pub(super) fn new(policy: Policy, keyring: Keyring, keep_going: bool) -> Self {
         Self {
-            policy,
+            configured: policy,
+            resolved: None,
             keyring,
             report: Report::default(),
             keep_going,
@@ -41,6 +44,16 @@ impl Work {
             cell: Vec::new(),
             canonical: Zeroizing::default(),
         }
+    }
+
+    /// The policy, with its named types as far as the dump defines them.
+    pub(super) fn policy(&self) -> &Policy {
+        self.resolved.as_ref().unwrap_or(&self.configured)
+    }
+
+    /// Takes over the types that are known of the database.
+    pub(super) fn resolve(&mut self, schema: &Schema) {
+        self.resolved = schema.resolve(&self.configured);
     }
 
     /// Appends the value of a cell of this column, in the form in which the cell stands.
@@ -139,7 +152,7 @@ impl Work {
 
     /// The type that the application sees in a column.
     pub(super) fn logical(&self, column: &ProtectedColumn) -> LogicalType {
-        let resolved = self.policy.columns().get(column.id);
+        let resolved = self.policy().columns().get(column.id);
         resolved.map_or_else(|| column.logical.clone(), |column| column.logical.clone())
     }
 
@@ -154,7 +167,7 @@ impl Work {
     }
 
     fn show(&self, column: &ProtectedColumn, form: Form, out: &mut Vec<u8>) -> Result<(), Problem> {
-        let logical = &self.policy.columns().get(column.id).map_or(column, |column| column).logical;
+        let logical = &self.policy().columns().get(column.id).map_or(column, |column| column).logical;
         let start = out.len();
         let shown = match form {
             Form::Text => value::to_text(logical, &self.canonical, &self.settings, out),

@@ -219,7 +219,7 @@ fn what_cannot_be_decrypted_is_told_and_nothing_is_left_behind() {
     assert!(written.contains("SEED Anna Weber"));
 
     // Another tenant's vault.
-    let other = Tenant::create(&glass.path("other"), "other", &[]).unwrap();
+    let other = Tenant::offline(&glass.path("other"), "other", &["nobody"]).unwrap();
     let (error, written) = glass.decrypt(&other, POLICY, &[], sealed.as_bytes()).unwrap_err();
     assert!(error.contains("this is not the vault") && written.is_none(), "{error}");
 

@@ -139,6 +139,8 @@ ALTER TABLE ONLY trefoil.key_check
 ALTER TABLE public.people
     ADD CONSTRAINT trefoil_cell_born CHECK (((octet_length(born) >= 34) AND (get_byte(born, 0) = 17))) NOT VALID;
 
+COMMENT ON CONSTRAINT trefoil_cell_born ON public.people IS 'only cells';
+
 CREATE POLICY own ON public.people USING ((ssn = '\«ssn:007»'::bytea));
 
 --
