@@ -83,8 +83,11 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
 }
 
 /// Puts `content` at `path` with mode 0600: after a crash there is the old file or the new one, and
-/// once this returns, the new one.
+/// once this returns, the new one. What [`read`] would not take is not written either.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > MAX_BYTES {
+        return Err(FileError::TooLarge(path.to_owned()));
+    }
     place(path, content, |temporary| fs::rename(temporary, path))
 }
 
@@ -139,7 +142,7 @@ pub fn to_json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, serde_json
 }
 
 /// `value` as JSON in one line, leaving no copy of any part behind.
-pub(crate) fn to_compact_json<T: Serialize + ?Sized>(
+pub fn to_compact_json<T: Serialize + ?Sized>(
     value: &T,
 ) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(512)));

@@ -87,36 +87,44 @@ pub(crate) fn push(opened: &mut Opened<'_>, sending: Sending) -> Result<Receipts
 }
 
 /// The same, to a sidecar that is known.
-pub(crate) fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
-    if opened.tenant()?.sign_expired(now()?)? > 0 {
-        opened.store()?;
-    }
+fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
     let mut receipts = Receipts::default();
-    let mut unsaved = 0;
-    let result = loop {
-        match push_first(opened, peer, wait) {
-            Ok(Some(received)) => receipts.add(received),
-            Ok(None) => break Ok(()),
-            Err(error) => break Err(error),
-        }
-        unsaved += 1;
-        if unsaved == STORED_EVERY {
-            unsaved = 0;
-            opened.store()?;
-        }
-    };
-    if unsaved > 0 {
-        opened.store()?;
-    }
+    let result = send_all(opened, peer, wait, &mut receipts);
+    opened.store()?;
     kill_point("push.stored");
-    receipts.left = opened.tenant()?.pending().count();
     match result {
         Ok(()) => Ok(receipts),
+        Err(source) if receipts.applied == 0 => Err(source),
         Err(source) => {
             let confirmed = receipts.applied;
             Err(PushError::Stopped { confirmed, source: Box::new(source) }.into())
         }
     }
+}
+
+/// Sends all that is in the outbox. The last receipts are left to the caller to store: were they lost, they
+/// would come again.
+pub(crate) fn send_all(
+    opened: &mut Opened<'_>,
+    peer: &Peer,
+    wait: u64,
+    receipts: &mut Receipts,
+) -> Result<(), CommandError> {
+    if opened.tenant()?.sign_expired(now()?)? > 0 {
+        opened.store()?;
+    }
+    let mut unsaved = 0;
+    while let Some(received) = push_first(opened, peer, wait)? {
+        unsaved += 1;
+        // After a refusal the others have new numbers, with which none may leave before it is stored.
+        if unsaved == STORED_EVERY || matches!(received, Received::Refused(_)) {
+            unsaved = 0;
+            opened.store()?;
+        }
+        receipts.add(received);
+    }
+    receipts.left = opened.tenant()?.pending().count();
+    Ok(())
 }
 
 /// What the sidecar makes of a delivery.

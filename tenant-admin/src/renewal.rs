@@ -4,7 +4,7 @@ use crate::answer::Answer;
 use crate::application;
 use crate::commands::{CommandError, Session, now};
 use crate::outbox::{Receipts, RefusalView};
-use crate::push::{Sending, push_to};
+use crate::push::{Sending, send_all};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -36,9 +36,13 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         true => None,
         false => Some(application::peer(opened.tenant()?, arguments.sending.password_fd)?),
     };
-    let push = |opened: &mut _| match &peer {
-        Some(peer) => push_to(opened, peer, arguments.sending.wait),
-        None => Ok(Receipts::default()),
+    // The vault is stored once for each batch: what a batch brings back is stored with the next.
+    let push = |opened: &mut _| {
+        let mut receipts = Receipts::default();
+        if let Some(peer) = &peer {
+            send_all(opened, peer, arguments.sending.wait, &mut receipts)?;
+        }
+        Ok::<_, CommandError>(receipts)
     };
     outcome.resumed = opened.tenant()?.renewal().is_some();
     // What stands before: a batch of the interrupted run, perhaps, or a user's new key.

@@ -127,7 +127,7 @@ impl VaultFile {
         content: &Content,
         passphrase: &SecretString,
     ) -> Result<(), VaultError> {
-        let content = private_file::to_json(content).map_err(|e| VaultError::Encrypt(e.into()))?;
+        let content = private_file::to_compact_json(content).map_err(|e| VaultError::Encrypt(e.into()))?;
         let mut recipient = scrypt::Recipient::new(passphrase.clone());
         if let Some(work_factor) = self.work_factor {
             recipient.set_work_factor(work_factor);

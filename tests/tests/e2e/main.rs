@@ -1,6 +1,7 @@
 //! End to end: the real programs, a real PostgreSQL, real drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
+mod admin;
 mod catalog;
 mod clients;
 mod copy;
