@@ -142,9 +142,7 @@ pub fn to_json<T: Serialize>(value: &T) -> Result<Zeroizing<Vec<u8>>, serde_json
 }
 
 /// `value` as JSON in one line, leaving no copy of any part behind.
-pub fn to_compact_json<T: Serialize + ?Sized>(
-    value: &T,
-) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+pub fn to_compact_json<T: Serialize + ?Sized>(value: &T) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let mut buffer = WipedBuffer(Zeroizing::new(Vec::with_capacity(512)));
     serde_json::to_writer(&mut buffer, value)?;
     Ok(buffer.0)

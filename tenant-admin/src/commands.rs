@@ -7,8 +7,8 @@ use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, bootstrap, decrypt, deliver, handover, legacy, outbox, proxy_key, push,
-    renewal, status, users,
+    Command, Options, application, bootstrap, decrypt, deliver, handover, outbox, proxy_key, push, renewal,
+    status, users,
 };
 use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,8 +42,6 @@ pub(crate) enum CommandError {
     Status(#[from] status::StatusError),
     #[error(transparent)]
     Decrypt(#[from] decrypt::DecryptError),
-    #[error(transparent)]
-    Legacy(#[from] legacy::LegacyError),
     #[error("the bootstrap of this vault is not finished; run again: trefoil-admin bootstrap")]
     NotBootstrapped,
     #[error("this vault waits for the proxy's hand-over; take it with: trefoil-admin handover accept FILE")]
@@ -58,9 +56,6 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         vault: VaultFile::new(options.vault, options.work_factor),
         passphrase: Passphrase::new(options.passphrase_fd),
     };
-    if legacy::takes(&session, &command)? {
-        return Ok(legacy::run(&session, command, options.work_factor)?);
-    }
     match command {
         Command::Bootstrap(arguments) => bootstrap::run(&session, arguments),
         Command::Handover(command) => handover::run(&session, command),
@@ -77,7 +72,6 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         }
         Command::Outbox(arguments) => outbox::run(&session, arguments),
         Command::Receipt(arguments) => outbox::receive(&session, &arguments),
-        Command::Tenant(_) | Command::Bundle(_) => Err(legacy::LegacyError::NewVault.into()),
     }
 }
 

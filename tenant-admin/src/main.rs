@@ -9,7 +9,6 @@ mod content;
 mod decrypt;
 mod deliver;
 mod handover;
-mod legacy;
 mod network;
 mod outbox;
 mod proxy_key;
@@ -58,12 +57,6 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The tenant (old form, without commands to the proxy).
-    #[command(subcommand, hide = true)]
-    Tenant(legacy::TenantCommand),
-    /// Bundles (old form).
-    #[command(subcommand, hide = true)]
-    Bundle(legacy::BundleCommand),
     /// Fetch the tenant key from a new proxy, or go on after an interruption.
     Bootstrap(bootstrap::BootstrapArguments),
     /// Get the tenant key from a proxy that cannot be reached, by files.

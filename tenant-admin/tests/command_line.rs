@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
-use trefoil_keys::bundle::{self, ApplicationBundle, ProxyBundle, UserBundle};
-use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey};
-use trefoil_keys::{check, share};
+use trefoil_keys::bundle::{self, UserBundle, Version};
+use trefoil_keys::command::Delivery;
+use trefoil_keys::envelope::{self, EnvelopePrivateKey, EnvelopePublicKey};
+use trefoil_keys::handover::{Handover, KeyspaceKey};
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::signing::SigningKey;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
-/// A directory with a vault in it. The vault is a copy: making an RSA key takes seconds.
+/// A directory with a vault in it, whose hand-over is played here. The vault is a copy: making an RSA key
+/// takes seconds.
 struct Place(TempDir);
 
 impl Place {
@@ -27,13 +31,33 @@ impl Place {
         static VAULT: OnceLock<Vec<u8>> = OnceLock::new();
         let content = VAULT.get_or_init(|| {
             let place = Self::empty();
-            ok(place.run(&["tenant", "create", "clinic", "--application", "clinic-app"]));
+            ok(place.run(&["handover", "prepare", "--out", "admin.jwk"]));
+            place.write_handover();
+            ok(place.run(&["handover", "accept", "handover.jwe"]));
             fs::read(place.vault()).unwrap()
         });
         let place = Self::empty();
         fs::write(place.vault(), content).unwrap();
         fs::set_permissions(place.vault(), fs::Permissions::from_mode(0o600)).unwrap();
         place
+    }
+
+    /// What a proxy would write for `admin.jwk`.
+    fn write_handover(&self) {
+        let jwk = fs::read_to_string(self.path("admin.jwk")).unwrap();
+        let key = EnvelopePublicKey::from_jwk(jwk.trim()).unwrap();
+        let pem = include_str!("../../keys/tests/vectors/proxy-key.pem");
+        let proxy = EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap();
+        let handover = Handover {
+            version: Version,
+            tenant: "clinic".to_owned(),
+            application: "clinic-app".to_owned(),
+            keyspaces: [("main".to_owned(), KeyspaceKey { epoch: 1, key: TenantKey::generate() })].into(),
+            signing_key: SigningKey::generate().unwrap(),
+            receipt_key: SigningKey::generate().unwrap().verifying_key().clone(),
+            envelope_keys: vec![proxy.public_key().clone()],
+        };
+        fs::write(self.path("handover.jwe"), envelope::seal(&handover, &key).unwrap()).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,18 +87,15 @@ impl Place {
     }
 
     fn user_bundle(&self, uid: &str) -> UserBundle {
-        ok(self.run(&["bundle", "user", uid, "--out", &format!("{uid}.json")]));
+        ok(self.run(&["user", "export", uid, "--out", &format!("{uid}.json")]));
         bundle::read(&self.path(&format!("{uid}.json"))).unwrap()
     }
 
-    fn application_bundle(&self) -> ApplicationBundle {
-        ok(self.run(&["bundle", "application", "--out", "application.json"]));
-        bundle::read(&self.path("application.json")).unwrap()
-    }
-
-    fn proxy_bundle(&self) -> ProxyBundle {
-        ok(self.run(&["bundle", "proxy", "--out", "proxy.json"]));
-        bundle::read(&self.path("proxy.json")).unwrap()
+    /// What goes to the application.
+    fn deliveries(&self) -> Vec<Delivery> {
+        let written = self.json(&["outbox", "write", "--dir", "commands"]);
+        let files = written["files"].as_array().unwrap().iter();
+        files.map(|file| bundle::read(&self.path(file.as_str().unwrap())).unwrap()).collect()
     }
 }
 
@@ -96,108 +117,6 @@ fn refused(output: Output) -> String {
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
-}
-
-#[test]
-fn shares_of_one_user_give_the_tenant_key() {
-    let place = Place::with_vault();
-    ok(place.run(&["user", "add", "alice"]));
-    ok(place.run(&["user", "add", "bob"]));
-    let (alice, application, proxy) =
-        (place.user_bundle("alice"), place.application_bundle(), place.proxy_bundle());
-
-    assert_eq!((alice.user.as_str(), alice.tenant.as_str()), ("alice", "clinic"));
-    assert_eq!(alice.audience, "clinic-app");
-    assert_eq!(application.application, "clinic-app");
-    assert_eq!(proxy.applications, BTreeSet::from(["clinic-app".to_owned()]));
-
-    let expected = &proxy.check_values["main"];
-    let parts = |a: &str, p: &str| {
-        let tk = share::combine(
-            &alice.shares["main"].share,
-            &application.users[a]["main"].share,
-            &proxy.users[p]["main"].share,
-        );
-        check::verify(&tk, "main", expected.epoch, &expected.value)
-    };
-    assert!(parts("alice", "alice"));
-    assert!(!parts("bob", "alice"));
-    assert!(!parts("alice", "bob"));
-    assert!(!parts("bob", "bob"));
-
-    let public = EnvelopePublicKey::from_jwk(&alice.envelope_key).unwrap();
-    let private = EnvelopePrivateKey::from_pkcs8_pem(proxy.envelope_keys[0].as_str()).unwrap();
-    assert_eq!(public.kid(), private.public_key().kid());
-}
-
-#[test]
-fn a_withdrawn_user_is_named_to_the_proxy_and_nowhere_else() {
-    let place = Place::with_vault();
-    ok(place.run(&["user", "add", "alice"]));
-    ok(place.run(&["user", "add", "bob"]));
-    place.proxy_bundle();
-    assert!(ok(place.run(&["user", "withdraw", "bob"])).contains("until the proxy"));
-
-    let (application, proxy) = (place.application_bundle(), place.proxy_bundle());
-    assert_eq!(application.users.keys().collect::<Vec<_>>(), ["alice"]);
-    assert_eq!(proxy.users.keys().collect::<Vec<_>>(), ["alice"]);
-    assert_eq!(proxy.withdrawn, BTreeSet::from(["bob".to_owned()]));
-
-    let message = refused(place.run(&["bundle", "user", "bob", "--out", "bob.json"]));
-    assert!(message.contains("withdrawn"), "{message}");
-    assert!(!place.path("bob.json").exists());
-    assert!(refused(place.run(&["user", "withdraw", "bob"])).contains("already"));
-    assert!(refused(place.run(&["user", "add", "bob"])).contains("another UId"));
-    assert!(refused(place.run(&["user", "add", "alice"])).contains("bundle user alice"));
-    assert!(refused(place.run(&["user", "withdraw", "carol"])).contains("user show"));
-}
-
-#[test]
-fn files_are_for_their_owner_alone() {
-    let place = Place::empty();
-    let mut create = place.command();
-    create.env("TREFOIL_PASSPHRASE", PASSPHRASE).args(["tenant", "create", "clinic", "--application", "a"]);
-    ok(create.output().unwrap());
-    assert_eq!(mode(&place.vault()), 0o600);
-    ok(place.run(&["user", "add", "alice"]));
-    assert_eq!(mode(&place.vault()), 0o600);
-    place.user_bundle("alice");
-    place.application_bundle();
-    place.proxy_bundle();
-    let names: BTreeMap<String, u32> = fs::read_dir(place.0.path())
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|entry| (entry.file_name().into_string().unwrap(), mode(&entry.path())))
-        .collect();
-    let expected = ["alice.json", "application.json", "clinic.vault", "clinic.vault.lock", "proxy.json"];
-    assert_eq!(names, expected.map(|name| (name.to_owned(), 0o600)).into());
-
-    fs::set_permissions(place.vault(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(refused(place.run(&["user", "show"])).contains("chmod 600"));
-}
-
-#[test]
-fn an_existing_vault_is_never_overwritten() {
-    let place = Place::with_vault();
-    let before = fs::read(place.vault()).unwrap();
-    let message = refused(place.run(&["tenant", "create", "other", "--application", "a"]));
-    assert!(message.contains("exists already"), "{message}");
-    assert_eq!(fs::read(place.vault()).unwrap(), before);
-}
-
-#[test]
-fn out_replaces_bundles_of_its_kind_only() {
-    let place = Place::with_vault();
-    ok(place.run(&["user", "add", "alice"]));
-    place.proxy_bundle();
-    place.proxy_bundle();
-    let before = fs::read(place.vault()).unwrap();
-    for taken in ["clinic.vault", "proxy.json", ".", "/dev/null"] {
-        let message = refused(place.run(&["bundle", "application", "--out", taken]));
-        assert!(message.contains("choose another --out"), "{message}");
-    }
-    assert_eq!(fs::read(place.vault()).unwrap(), before);
-    bundle::read::<ProxyBundle>(&place.path("proxy.json")).unwrap();
 }
 
 #[test]
@@ -279,27 +198,103 @@ fn concurrent_writers_lose_nothing() {
 }
 
 #[test]
+fn a_vault_behind_a_symbolic_link_stays_there() {
+    let place = Place::with_vault();
+    fs::rename(place.vault(), place.path("real.vault")).unwrap();
+    std::os::unix::fs::symlink("real.vault", place.vault()).unwrap();
+    ok(place.run(&["user", "add", "alice"]));
+    assert!(fs::symlink_metadata(place.vault()).unwrap().is_symlink());
+    assert_eq!(place.json(&["user", "show"])["users"][0]["user"], "alice");
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    let place = Place::with_vault();
+    ok(place.run(&["user", "add", "alice", "bob"]));
+    ok(place.run(&["user", "withdraw", "bob"]));
+    let cases: [(&[&str], &str); 9] = [
+        (&["user", "export", "bob", "--out", "bob.json"], "withdrawn"),
+        (&["user", "withdraw", "bob"], "already"),
+        (&["user", "add", "bob"], "another UId"),
+        (&["user", "add", "alice"], "user export alice"),
+        (&["user", "rekey", "carol"], "user show"),
+        (&["push"], "application set"),
+        (&["status", "--proxy"], "without --proxy"),
+        (&["bootstrap"], "another --vault"),
+        (&["handover", "accept", "x"], "clinic already"),
+    ];
+    for (arguments, remedy) in cases {
+        let message = refused(place.run(arguments));
+        assert!(message.contains(remedy), "{arguments:?}: {message}");
+    }
+    assert!(!place.path("bob.json").exists());
+    assert!(refused(Place::empty().run(&["bootstrap"])).contains("--fingerprint"));
+}
+
+#[test]
+fn one_bad_name_among_many_changes_nothing() {
+    let place = Place::with_vault();
+    fs::write(place.path("uids"), "carol\n bad\n").unwrap();
+    assert!(refused(place.run(&["user", "add", "alice", "--from", "uids"])).contains("line 2"));
+    assert!(refused(place.run(&["user", "add", "alice", "alice"])).contains("exists already"));
+    assert_eq!(place.json(&["user", "show"])["users"], serde_json::json!([]));
+    fs::write(place.path("uids"), "carol\ndora\n").unwrap();
+    ok(place.run(&["user", "add", "alice", "--from", "uids"]));
+    assert_eq!(place.deliveries().len(), 3);
+}
+
+#[test]
+fn files_are_for_their_owner_alone() {
+    let place = Place::with_vault();
+    ok(place.run(&["user", "add", "alice"]));
+    place.user_bundle("alice");
+    place.deliveries();
+    let list = |directory: &Path| -> BTreeMap<String, u32> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+        let files = entries.filter(|entry| entry.path().is_file());
+        files.map(|entry| (entry.file_name().into_string().unwrap(), mode(&entry.path()))).collect()
+    };
+    let expected = ["alice.json", "clinic.vault", "clinic.vault.lock"];
+    assert_eq!(list(place.0.path()), expected.map(|name| (name.to_owned(), 0o600)).into());
+    let expected = [("command-00000001.json".to_owned(), 0o600)];
+    assert_eq!(list(&place.path("commands")), expected.into());
+
+    fs::set_permissions(place.vault(), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(refused(place.run(&["user", "show"])).contains("chmod 600"));
+}
+
+#[test]
+fn out_replaces_user_bundles_only() {
+    let place = Place::with_vault();
+    ok(place.run(&["user", "add", "alice"]));
+    place.deliveries();
+    let before = fs::read(place.vault()).unwrap();
+    for taken in ["clinic.vault", "commands/command-00000001.json", ".", "/dev/null"] {
+        let message = refused(place.run(&["user", "export", "alice", "--out", taken]));
+        assert!(message.contains("choose another --out"), "{message}");
+    }
+    assert_eq!(fs::read(place.vault()).unwrap(), before, "nothing counts as exported");
+    place.user_bundle("alice");
+    ok(place.run(&["user", "export", "alice", "--out", "alice.json", "--confirm", "alice"]));
+}
+
+#[test]
 fn json_answers() {
     let place = Place::with_vault();
     let added = place.json(&["user", "add", "alice"]);
-    assert_eq!(
-        added,
-        serde_json::json!({ "result": "user_added", "user": "alice", "keyspaces": { "main": 1 } })
-    );
-    let written = place.json(&["bundle", "user", "alice", "--out", "alice.json"]);
-    assert_eq!((&written["kind"], &written["file"]), (&"user".into(), &"alice.json".into()));
-    place.json(&["bundle", "proxy", "--out", "proxy.json"]);
-    place.json(&["user", "add", "bob"]);
+    let expected = serde_json::json!({ "result": "users_changed", "op": "add", "users": ["alice"] });
+    assert_eq!(added, expected);
+    let exported = place.json(&["user", "export", "alice", "--out", "alice.json"]);
+    assert_eq!((&exported["user"], &exported["pending"]), (&"alice".into(), &true.into()));
     place.json(&["user", "withdraw", "alice"]);
 
     let shown = place.json(&["user", "show", "alice"]);
     assert_eq!((&shown["tenant"], &shown["application"]), (&"clinic".into(), &"clinic-app".into()));
     let alice = &shown["users"][0];
-    assert_eq!(alice["state"], "withdrawn");
+    assert_eq!((&alice["state"], &alice["unconfirmed"]), (&"withdrawn".into(), &2.into()));
     let events: Vec<_> = alice["history"].as_array().unwrap().iter().map(|entry| &entry["event"]).collect();
-    assert_eq!(events, ["added", "user bundle issued", "proxy bundle issued", "withdrawn"]);
+    assert_eq!(events, ["added", "exported", "withdrawn"]);
     assert!(alice["history"][0]["at"].as_str().unwrap().ends_with('Z'));
-    assert_eq!(place.json(&["user", "show"])["users"].as_array().unwrap().len(), 2);
 
     let error = refused(place.run(&["--json", "user", "show", "carol"]));
     let error: serde_json::Value = serde_json::from_str(&error).unwrap();
@@ -311,11 +306,12 @@ fn no_share_is_ever_shown() {
     let place = Place::with_vault();
     let mut shown = ok(place.run(&["user", "add", "alice"]));
     let alice = place.user_bundle("alice");
-    let (application, proxy) = (place.application_bundle(), place.proxy_bundle());
     shown += &ok(place.run(&["user", "show", "alice"]));
     shown += &place.json(&["user", "show"]).to_string();
-    shown += &place.json(&["bundle", "user", "alice", "--out", "alice.json"]).to_string();
-    for shares in [&alice.shares, &application.users["alice"], &proxy.users["alice"]] {
+    shown += &place.json(&["outbox"]).to_string();
+    shown += &place.json(&["outbox", "write", "--dir", "commands"]).to_string();
+    let delivery = &place.deliveries()[0];
+    for shares in [&alice.shares, &delivery.tka["alice"]] {
         assert!(!shown.contains(shares["main"].share.to_base64url().as_str()));
     }
     let vault = fs::read(place.vault()).unwrap();
@@ -326,26 +322,19 @@ fn no_share_is_ever_shown() {
 #[test]
 fn usage_errors_have_their_own_exit_code() {
     let place = Place::empty();
-    let cases: [&[&str]; 7] = [
+    let cases: [&[&str]; 10] = [
         &[],
         &["user"],
+        &["user", "add"],
         &["user", "add", ""],
         &["user", "add", " alice"],
         &["user", "add", "a\nb"],
-        &["bundle", "proxy"],
+        &["bootstrap", "--url", "https://proxy.example:6434"],
+        &["bootstrap", "--url", "http://proxy.example:6434", "--fingerprint", "00"],
+        &["proxy-key", "rotate", "--overlap", "1y"],
         &["--work-factor", "40", "user", "show"],
     ];
     for arguments in cases {
         assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
-}
-
-#[test]
-fn a_vault_behind_a_symbolic_link_stays_there() {
-    let place = Place::with_vault();
-    fs::rename(place.vault(), place.path("real.vault")).unwrap();
-    std::os::unix::fs::symlink("real.vault", place.vault()).unwrap();
-    ok(place.run(&["user", "add", "alice"]));
-    assert!(fs::symlink_metadata(place.vault()).unwrap().is_symlink());
-    assert_eq!(place.json(&["user", "show"])["users"][0]["user"], "alice");
 }
