@@ -3,7 +3,7 @@
 //!
 //! A `console` block holds lines such as `tenant$ trefoil-admin user show`: the word before `$` is a
 //! machine, a directory with a shell of its own. What follows, up to the next prompt, is what the command
-//! prints; `[exit 1]` ends it where the command fails. A block whose info string names a file
+//! prints but for empty lines at its end; `[exit 1]` ends it where the command fails. A block whose info string names a file
 //! (` ```toml proxy/proxy.toml`) is written to that file. A comment `<!-- proxy$ … -->` is run, and not
 //! shown to readers. What differs each time is written as [`pattern`] says.
 
@@ -42,21 +42,22 @@ pub fn play(page: &str, stage: &Stage<'_>) -> Result<()> {
     })
 }
 
-/// Plays a page and returns it with what was printed; lines with placeholders stay where they match.
-pub fn rewrite(page: &str, stage: &Stage<'_>) -> Result<String> {
+/// Plays a page and returns it with what was printed, and whether it went to its end; lines with
+/// placeholders stay where they match.
+pub fn rewrite(page: &str, stage: &Stage<'_>) -> (String, Result<()>) {
     let mut edits = Vec::new();
-    run(page, stage, |command, names, seen| {
+    let outcome = run(page, stage, |command, names, seen| {
         if !pattern::matches(&command.shown, &seen, names) {
             edits.push((command.line, command.shown.len(), pattern::merge(&command.shown, &seen, names)));
         }
         Ok(())
-    })?;
+    });
     let mut lines: Vec<String> = page.lines().map(str::to_owned).collect();
     for (line, length, new) in edits.into_iter().rev() {
         // Counted from one, the line of the prompt is also the index of the line below it.
         lines.splice(line..line + length, new);
     }
-    Ok(lines.join("\n") + "\n")
+    (lines.join("\n") + "\n", outcome)
 }
 
 fn run(
@@ -82,6 +83,7 @@ fn run(
                 let (output, status) = console.run(&command.machine, &text).map_err(at)?;
                 let output = renumber(&output, stage.ports.iter().map(|(shown, here)| (*here, *shown)));
                 let mut seen: Vec<String> = output.lines().map(|line| line.trim_end().to_owned()).collect();
+                while seen.pop_if(|line| line.is_empty()).is_some() {}
                 if status != 0 {
                     seen.push(format!("[exit {status}]"));
                 }

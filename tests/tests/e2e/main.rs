@@ -7,6 +7,7 @@ mod clients;
 mod copy;
 mod decrypt;
 mod drivers;
+mod keys_page;
 mod leaks;
 mod pipeline;
 mod python;
