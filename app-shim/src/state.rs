@@ -131,17 +131,20 @@ impl State {
     }
 
     /// Puts another proxy in place of the one that was known, which has applied commands up to `last`.
-    /// What the former one has decided counts no more.
+    /// What the former one has decided counts no more. The announcement stays with the tenant admin's
+    /// key, or else an older one could come again.
     pub(crate) fn replace_proxy(&self, proxy: &KnownProxy, last: u64) -> Result<(), StateError> {
         self.0.write(|tx| {
+            let former: KnownProxy = whole(tx.get_json(ABOUT, PROXY))?;
+            if former.tenant_key.is_none() || former.tenant_key != proxy.tenant_key {
+                tx.remove(ABOUT, ANNOUNCEMENT)?;
+            }
             let receipts: Result<Vec<_>, _> =
                 tx.entries(RECEIPTS)?.map(|entry| entry.map(|(number, _)| number)).collect();
             for number in receipts? {
                 tx.remove(RECEIPTS, &number)?;
             }
-            for name in [PREPARED, ANNOUNCEMENT] {
-                tx.remove(ABOUT, name)?;
-            }
+            tx.remove(ABOUT, PREPARED)?;
             tx.put_json(ABOUT, LAST, &last)?;
             Ok(tx.put_json(ABOUT, PROXY, proxy)?)
         })

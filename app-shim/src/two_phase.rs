@@ -52,6 +52,12 @@ struct Prepared {
     delivery: Delivery,
 }
 
+impl Prepared {
+    fn in_doubt(&self) -> InDoubt {
+        InDoubt::of(&self.command, &self.delivery.command)
+    }
+}
+
 /// Why a prepared delivery stays in doubt.
 #[derive(Debug, thiserror::Error)]
 enum Unsettled {
@@ -75,6 +81,7 @@ impl Worker {
             anyhow::Ok(Prepared { command: delivery.open(key)?, delivery })
         };
         let prepared = state.prepared()?.map(open).transpose().context("the command that is in doubt")?;
+        in_doubt.send_replace(prepared.as_ref().map(Prepared::in_doubt));
         Ok(Self { state, shares, proxy, known, prepared, in_doubt, told: String::new() })
     }
 
@@ -100,12 +107,11 @@ impl Worker {
     async fn carry_out(&mut self, operation: &str, delivery: Delivery) -> Result<Outcome, Problem> {
         self.known = with_tenant_key(&self.state, &self.proxy).await?;
         let command = check::open(&delivery, operation, &self.known)?;
-        let this = InDoubt::of(&command, &delivery.command);
         if let Some(prepared) = &self.prepared {
             let same = prepared.delivery.command == delivery.command;
             match (self.settle().await, same) {
                 (Some(outcome), true) => return Ok(outcome),
-                (None, true) => return Ok(Outcome::InDoubt(this)),
+                (None, true) => return Ok(Outcome::InDoubt(InDoubt::of(&command, &delivery.command))),
                 (None, false) => return Err(check::OTHER_IN_DOUBT),
                 (Some(_), false) => {}
             }
@@ -116,9 +122,12 @@ impl Worker {
         }
         check::in_time(&command)?;
         block_in_place(|| self.state.prepare(&delivery)).map_err(internal)?;
-        self.prepared = Some(Prepared { command, delivery });
+        let prepared = Prepared { command, delivery };
+        let doubt = prepared.in_doubt();
+        self.in_doubt.send_replace(Some(doubt.clone()));
+        self.prepared = Some(prepared);
         kill_point("sidecar.prepared");
-        Ok(self.settle().await.unwrap_or(Outcome::InDoubt(this)))
+        Ok(self.settle().await.unwrap_or(Outcome::InDoubt(doubt)))
     }
 
     /// Asks the proxy about what is prepared, if anything is, and does as it says. `None` if it stays
@@ -132,13 +141,12 @@ impl Worker {
                 Some(outcome)
             }
             Err(reason) => {
-                let doubt = InDoubt::of(&prepared.command, &prepared.delivery.command);
-                let reason = reason.to_string();
+                let (seq, op, reason) =
+                    (prepared.command.seq, prepared.command.op.name(), reason.to_string());
                 if self.told != reason {
-                    tracing::warn!(seq = doubt.seq, op = doubt.op, "command in doubt: {reason}");
+                    tracing::warn!(seq, op, "command in doubt: {reason}");
                     self.told = reason;
                 }
-                self.in_doubt.send_replace(Some(doubt));
                 self.prepared = Some(prepared);
                 None
             }

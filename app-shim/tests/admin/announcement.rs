@@ -57,6 +57,32 @@ fn only_newer_ones_of_this_tenant_are_taken() {
 }
 
 #[test]
+fn an_older_one_does_not_come_again_with_a_proxy_made_anew() {
+    let tenant = Tenant::new();
+    let proxy = Proxy::start(Some(tenant.key.verifying_key().clone()));
+    let mut sidecar = Sidecar::start(&proxy);
+    let first = announce(&tenant, 1, envelope_key());
+    let second = announce(&tenant, 2, envelope_key());
+    assert_eq!(put(&Client::new(&sidecar), &second).status, 200);
+    for same_tenant_admin in [true, false] {
+        sidecar.kill();
+        if !same_tenant_admin {
+            proxy.inside().tenant_key = Some(Tenant::new().key.verifying_key().clone());
+        }
+        assert!(sidecar.init(&["--new-proxy"]).status.success());
+        sidecar.run(&[]);
+        let client = Client::new(&sidecar);
+        if same_tenant_admin {
+            put(&client, &first).is(409, "serial");
+            assert_eq!(client.get("/v1/announcement").text, second);
+        } else {
+            put(&client, &first).is(403, "signature");
+            client.get("/v1/announcement").is(404, "no-announcement");
+        }
+    }
+}
+
+#[test]
 fn envelopes_of_the_sidecars_own_are_sealed_to_the_key_announced_last() {
     let tenant = Tenant::new();
     let proxy = Proxy::start(Some(tenant.key.verifying_key().clone()));
