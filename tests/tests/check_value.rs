@@ -1,5 +1,5 @@
 //! The check value in the database: written at first contact, missed when it goes, never written again
-//! unless somebody asks for it.
+//! unless somebody asks for it. And what is served before there is one.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
 use std::fs;
@@ -19,6 +19,9 @@ const GONE: &str = "TF611";
 /// What comes after it: these requests bring no share.
 const PASSED: &str = "TF602";
 
+const NOT_BOOTSTRAPPED: &str = "TF609";
+const BURNT: &str = "TF610";
+
 /// RFC 7638's key: nobody here can open the hand-over, and nobody needs to.
 const RECIPIENT: &str = r#"{"kty":"RSA","e":"AQAB","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"}"#;
 
@@ -30,6 +33,20 @@ struct Setting {
 
 impl Setting {
     fn new() -> Self {
+        let setting = Self::without_store();
+        fs::write(setting.path("admin.jwk"), RECIPIENT).unwrap();
+        let [key, out] = ["admin.jwk", "handover.jwe"].map(|name| setting.path(name));
+        setting.init(&["--seal-to", &key, "--out", &out]);
+        setting
+    }
+
+    fn init(&self, more: &[&str]) {
+        let made =
+            self.run("init", &[["--tenant", "clinic", "--application", "app"].as_slice(), more].concat());
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn without_store() -> Self {
         let cluster = Cluster::scratch().unwrap();
         let dir = cluster.directory().join("proxy");
         fs::create_dir(&dir).unwrap();
@@ -45,13 +62,7 @@ impl Setting {
         );
         fs::write(path("proxy.toml"), config).unwrap();
         fs::write(path("policy.toml"), POLICY).unwrap();
-        fs::write(path("admin.jwk"), RECIPIENT).unwrap();
-        let setting = Self { cluster, dir };
-        let [key, out] = ["admin.jwk", "handover.jwe"].map(|name| setting.path(name));
-        let names = ["--tenant", "clinic", "--application", "app", "--seal-to", &key, "--out", &out];
-        let made = setting.run("init", &names);
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        setting
+        Self { cluster, dir }
     }
 
     fn path(&self, name: &str) -> String {
@@ -93,7 +104,10 @@ fn code(session: &mut Frontend) -> &'static str {
     let frames = session.query("SELECT a FROM t").unwrap();
     let told = frames.iter().find(|frame| frame.tag == b'E').unwrap();
     let told = String::from_utf8_lossy(&told.body).into_owned();
-    [OTHER_KEY, GONE, PASSED].into_iter().find(|code| told.contains(code)).unwrap_or_else(|| panic!("{told}"))
+    [OTHER_KEY, GONE, PASSED, NOT_BOOTSTRAPPED, BURNT]
+        .into_iter()
+        .find(|code| told.contains(code))
+        .unwrap_or_else(|| panic!("{told}"))
 }
 
 /// The same, for a session that begins now.
@@ -140,6 +154,24 @@ fn a_check_value_that_is_gone_is_missed_until_it_is_written_deliberately() {
     assert_eq!(rows(&database), 1);
     let (_proxy, port) = setting.start();
     assert_eq!(code_at(&database, port), PASSED);
+}
+
+#[test]
+fn without_a_tenant_key_plain_tables_are_served_and_nothing_is_written() {
+    let setting = Setting::without_store();
+    let database = setting.database("clinic");
+    database.run("CREATE TABLE plain (a int)").unwrap();
+    for (lifetime, expected) in [("1h", NOT_BOOTSTRAPPED), ("1s", BURNT)] {
+        setting.init(&["--anew", "--password-ttl", lifetime]);
+        std::thread::sleep(Duration::from_millis(if expected == BURNT { 1100 } else { 0 }));
+        let (_proxy, port) = setting.start();
+        let mut session = Frontend::connect(&database.through(port), &[]).unwrap();
+        becomes(&mut session, expected);
+        assert!(session.query("INSERT INTO plain VALUES (1)").unwrap().iter().all(|frame| frame.tag != b'E'));
+        let refused = session.query("SELECT count(*) FROM t").unwrap();
+        assert!(refused.iter().any(|frame| frame.tag == b'E'));
+    }
+    assert!(database.run("SELECT FROM trefoil.key_check").is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use trefoil_keys::private_file::{self, FileError};
 use trefoil_keys::tls::{self, Fingerprint, TlsError};
 
-/// Why the admin port has no certificate.
+/// Why the admin port has no certificate. The messages are whole and have no source.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsSetupError {
     /// The store.
@@ -25,7 +25,13 @@ pub enum TlsSetupError {
     File(#[from] FileError),
     /// The files' content.
     #[error("`admin.certificate` and `admin.key`: {0}")]
-    Tls(#[from] TlsError),
+    Tls(TlsError),
+}
+
+impl From<TlsError> for TlsSetupError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
 }
 
 /// TLS for the admin port, with the fingerprint that its clients pin.

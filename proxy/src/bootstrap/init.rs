@@ -95,7 +95,7 @@ fn seconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a time is a number with s, m, h or d, of at most 31 days".to_owned())
 }
 
-/// Why there is no new store.
+/// Why there is no new store. The messages are whole and have no source.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// There is one.
@@ -121,13 +121,13 @@ pub enum InitError {
     State(#[from] StateError),
     /// The certificate.
     #[error("the certificate: {0}")]
-    Tls(#[from] TlsError),
+    Tls(TlsError),
     /// The new keys.
     #[error("no new key: {0}")]
-    Key(#[from] EnvelopeError),
+    Key(EnvelopeError),
     /// The new keys.
     #[error("no new key: {0}")]
-    Signing(#[from] SigningError),
+    Signing(SigningError),
     /// The tenant admin's key.
     #[error("{path}: {reason}; make it with trefoil-admin handover prepare")]
     Recipient {
@@ -142,6 +142,24 @@ pub enum InitError {
     /// The report.
     #[error("cannot print the report: {0}")]
     Report(std::io::Error),
+}
+
+impl From<TlsError> for InitError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
+}
+
+impl From<EnvelopeError> for InitError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Key(error)
+    }
+}
+
+impl From<SigningError> for InitError {
+    fn from(error: SigningError) -> Self {
+        Self::Signing(error)
+    }
 }
 
 /// What is printed. The password is in it once and nowhere else.

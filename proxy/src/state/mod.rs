@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 /// Receipts that are kept to be given again.
 const RECEIPTS_KEPT: u64 = 1000;
 
-/// Why the proxy's state cannot be used. Holds nothing of a secret.
+/// Why the proxy's state cannot be used. Holds nothing of a secret; the messages are whole and have no source.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The store.
@@ -43,10 +43,22 @@ pub enum StateError {
     Incomplete(&'static str),
     /// One of the proxy's keys for envelopes.
     #[error("the store's key for envelopes: {0}")]
-    Envelope(#[from] EnvelopeError),
+    Envelope(EnvelopeError),
     /// The key of receipts, or what it should sign.
     #[error("the store's key for receipts: {0}")]
-    Signing(#[from] SigningError),
+    Signing(SigningError),
+}
+
+impl From<EnvelopeError> for StateError {
+    fn from(error: EnvelopeError) -> Self {
+        Self::Envelope(error)
+    }
+}
+
+impl From<SigningError> for StateError {
+    fn from(error: SigningError) -> Self {
+        Self::Signing(error)
+    }
 }
 
 /// What a new store is filled with.

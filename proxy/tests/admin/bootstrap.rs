@@ -181,3 +181,30 @@ fn a_store_of_another_lock_is_not_served() {
     std::fs::write(&lock, key).unwrap();
     place.start();
 }
+
+#[test]
+fn the_certificate_may_come_from_an_authority() {
+    let mut place = Place::made(&["--csr", "request.pem"]);
+    let openssl = |place: &Place, arguments: &str| {
+        let mut openssl = Command::new("openssl");
+        let output = openssl.args(arguments.split(' ')).current_dir(place.path("")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    openssl(
+        &place,
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ca -keyout ca.key -out ca.pem",
+    );
+    openssl(
+        &place,
+        "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copyall -out chain.pem",
+    );
+    let fingerprint = openssl(&place, "x509 -in chain.pem -noout -fingerprint -sha256");
+    place.configure("certificate = \"chain.pem\"");
+    let own = place.pin(fingerprint.trim().split_once('=').unwrap().1);
+    let proxy = place.start();
+    assert_eq!(proxy.status().state, State::Open);
+    drop(proxy);
+    place.pin(&own);
+    assert!(place.start().post("/v1/bootstrap/claim", "{}").is_none(), "the pin is of another certificate");
+}

@@ -109,6 +109,17 @@ impl Place {
         self.command().args(arguments).args(more).output().unwrap()
     }
 
+    /// Adds a line to section `[admin]`.
+    pub(crate) fn configure(&self, line: &str) {
+        let config = CONFIG.replace("[admin]", &format!("[admin]\n{line}"));
+        fs::write(self.path("proxy.toml"), config).unwrap();
+    }
+
+    /// Pins another certificate; gives the fingerprint of the one before.
+    pub(crate) fn pin(&mut self, fingerprint: &str) -> String {
+        std::mem::replace(&mut self.report.as_mut().unwrap().fingerprint, fingerprint.to_owned())
+    }
+
     pub(crate) fn password(&self) -> &str {
         self.report.as_ref().unwrap().password.as_ref().unwrap()
     }
