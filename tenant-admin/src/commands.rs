@@ -7,8 +7,8 @@ use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, bootstrap, decrypt, deliver, handover, outbox, proxy_key, push, renewal,
-    status, users,
+    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox, proxy_key,
+    push, renewal, status, users,
 };
 use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,6 +41,10 @@ pub(crate) enum CommandError {
     #[error(transparent)]
     Status(#[from] status::StatusError),
     #[error(transparent)]
+    Escrow(#[from] escrow::SheetsError),
+    #[error(transparent)]
+    Backup(#[from] backup::BackupError),
+    #[error(transparent)]
     Decrypt(#[from] decrypt::DecryptError),
     #[error("the bootstrap of this vault is not finished; run again: trefoil-admin bootstrap")]
     NotBootstrapped,
@@ -66,8 +70,14 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         Command::Push(arguments) => push::run(&session, &arguments),
         Command::Deliver(arguments) => deliver::run(&arguments),
         Command::Status(arguments) => status::run(&session, &arguments),
+        Command::Escrow(command) => escrow::run(&session, command),
+        Command::Vault(command) => backup::run(&session, command),
         Command::Decrypt(arguments) => {
-            decrypt::run(&arguments, session.read()?.into_keys(), options.json)?;
+            let keys = match arguments.escrow() {
+                [] => session.read()?.into_keys(),
+                sheets => escrow::keys(sheets)?,
+            };
+            decrypt::run(&arguments, keys, options.json)?;
             Ok(Answer::told())
         }
         Command::Outbox(arguments) => outbox::run(&session, arguments),
@@ -146,7 +156,12 @@ impl Opened<'_> {
 
     /// Makes all changes so far durable.
     pub(crate) fn store(&self) -> Result<(), CommandError> {
-        Ok(self.vault.store(&self.lock, &self.content, self.passphrase)?)
+        self.store_under(self.passphrase)
+    }
+
+    /// The same, under another passphrase.
+    pub(crate) fn store_under(&self, passphrase: &SecretString) -> Result<(), CommandError> {
+        Ok(self.vault.store(&self.lock, &self.content, passphrase)?)
     }
 }
 

@@ -3,11 +3,13 @@
 
 mod answer;
 mod application;
+mod backup;
 mod bootstrap;
 mod commands;
 mod content;
 mod decrypt;
 mod deliver;
+mod escrow;
 mod handover;
 mod network;
 mod outbox;
@@ -83,6 +85,12 @@ enum Command {
     Receipt(outbox::ReceiptArguments),
     /// Compare the vault with what the proxy signs about itself.
     Status(status::StatusArguments),
+    /// The keys on sheets of paper, for the day on which vault or admin are lost.
+    #[command(subcommand)]
+    Escrow(escrow::EscrowCommand),
+    /// The vault as a file.
+    #[command(subcommand)]
+    Vault(backup::VaultCommand),
     /// Turn a dump of a protected database back into plaintext, without a proxy.
     Decrypt(decrypt::DecryptOptions),
 }

@@ -77,6 +77,15 @@ impl Passphrase {
     }
 }
 
+/// A passphrase to replace the vault's, from `descriptor` if there is one, else from the terminal.
+pub(crate) fn new_passphrase(descriptor: Option<u32>) -> Result<SecretString, SecretError> {
+    let passphrase = match descriptor {
+        Some(descriptor) => from_descriptor(descriptor, PASSPHRASE)?,
+        None => from_terminal(Use::New)?,
+    };
+    if passphrase.expose_secret().is_empty() { Err(SecretError::Empty(PASSPHRASE)) } else { Ok(passphrase) }
+}
+
 /// A password, from `descriptor` if there is one, else from the terminal.
 pub(crate) fn password(
     descriptor: Option<u32>,

@@ -145,6 +145,10 @@ fn sync(session: &Session, sending: Sending) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
     let tenant = opened.tenant()?;
     let peer = application::peer(tenant, sending.password_fd)?;
+    if tenant.proxy.envelope_keys.is_empty() {
+        let status = peer.status(&tenant.proxy.receipt_key).map_err(ApplicationError::from)?;
+        tenant.take_envelope_keys(status)?;
+    }
     let answer = peer.get("/v1/users").map_err(ApplicationError::from)?;
     let List { users } = serde_json::from_slice(&answer.body)
         .map_err(|_| ApplicationError::from(peer.malformed("list of users")))?;

@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::iter;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use trefoil_keys::kill_point;
 use trefoil_keys::private_file::{self, FileError};
 use zeroize::Zeroizing;
 
@@ -123,7 +124,7 @@ impl VaultFile {
     /// Encrypts the content and replaces the vault by it.
     pub(crate) fn store(
         &self,
-        _lock: &Lock,
+        lock: &Lock,
         content: &Content,
         passphrase: &SecretString,
     ) -> Result<(), VaultError> {
@@ -133,7 +134,13 @@ impl VaultFile {
             recipient.set_work_factor(work_factor);
         }
         let sealed = encrypt(&content, &recipient).map_err(VaultError::Encrypt)?;
-        Ok(private_file::write(&self.path, &sealed)?)
+        kill_point("vault.sealed");
+        self.replace(lock, &sealed)
+    }
+
+    /// Replaces the vault by what is encrypted already.
+    pub(crate) fn replace(&self, _lock: &Lock, sealed: &[u8]) -> Result<(), VaultError> {
+        Ok(private_file::write(&self.path, sealed)?)
     }
 }
 

@@ -57,8 +57,18 @@ pub(crate) struct DecryptOptions {
     /// A dump with the database's definitions (pg_dump --schema-only), where the input has none.
     #[arg(long, value_name = "FILE")]
     schema: Option<PathBuf>,
+    /// Take the keys from this sheet of an escrow, and no vault; once for each sheet.
+    #[arg(long, value_name = "FILE")]
+    escrow: Vec<PathBuf>,
     #[command(flatten)]
     copy: CopyOptions,
+}
+
+impl DecryptOptions {
+    /// The sheets from which the keys are to be taken; from the vault if there are none.
+    pub(crate) fn escrow(&self) -> &[PathBuf] {
+        &self.escrow
+    }
 }
 
 /// Decrypts as the options say, and reports on standard error: standard output may have the plaintext.

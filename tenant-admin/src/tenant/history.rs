@@ -47,6 +47,10 @@ pub(crate) enum Event {
     Bootstrapped { url: String, fingerprint: String },
     /// The tenant key came from the proxy in a file.
     HandoverAccepted,
+    /// Sheets for the tenant's escrow were made.
+    EscrowSplit { set: String, threshold: u8, sheets: u8 },
+    /// The tenant key came from sheets: what happened before is in no vault any more.
+    EscrowRecovered { set: String },
     /// Where commands go.
     ApplicationSet { url: String, fingerprint: String },
     /// A command for one user was made: `add`, `change` or `withdraw`.

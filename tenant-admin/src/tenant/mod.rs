@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod keyspace;
 mod outbox;
 mod parties;
+mod recovery;
 mod renewal;
 mod users;
 
@@ -68,6 +69,8 @@ pub(crate) enum TenantError {
     ReceiptWithoutKeys,
     #[error("the vault names no key of the proxy; bootstrap again, or ask for help with this vault")]
     NoEnvelopeKey,
+    #[error("the proxy's status is about tenant {tenant}, application {application}; nothing was changed")]
+    OtherTenant { tenant: String, application: String },
     #[error("the command cannot be sealed to the proxy's key: {0}")]
     Seal(#[from] EnvelopeError),
     #[error("the command cannot be signed: {0}")]
