@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
     config: Option<PathBuf>,
-    /// Check configuration and bundles, and exit
+    /// Check configuration, state and user bundle, and exit
     #[arg(long)]
     pub(crate) check: bool,
     /// Loopback address to listen on, such as 127.0.0.1:6433; port 0 takes a free one
@@ -28,9 +28,6 @@ pub(crate) struct Arguments {
     /// Where trefoil-proxy listens, such as 127.0.0.1:6432
     #[arg(long, value_name = "HOST:PORT")]
     proxy: Option<String>,
-    /// The application's bundle, as trefoil-admin issued it (JSON)
-    #[arg(long, value_name = "FILE")]
-    shares: Option<String>,
     /// Bundle of a user (JSON) for whom the shim makes envelopes where the application names nobody
     #[arg(long, value_name = "FILE")]
     act_for: Option<String>,
@@ -49,8 +46,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The proxy, `host:port`.
     pub(crate) proxy: String,
-    /// Where the application's shares are.
-    pub(crate) source: Source,
+    /// The application's shares, and who changes them.
+    pub(crate) managed: Managed,
     /// The bundle of the user to act for.
     pub(crate) act_for: Option<PathBuf>,
     /// For how many seconds envelopes of the shim's own making hold.
@@ -61,15 +58,6 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// Least severe event that is logged.
     pub(crate) log_level: LogLevel,
-}
-
-/// Where the application's shares are.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// In a bundle that the tenant admin wrote.
-    Bundle(PathBuf),
-    /// In a store of the sidecar's own, which the tenant admin changes by commands.
-    Managed(Box<Managed>),
 }
 
 /// Form of the log.
@@ -135,7 +123,6 @@ pub(crate) enum ConfigError {
 struct Raw {
     listen: String,
     proxy: String,
-    shares: Option<PathBuf>,
     state: Option<PathBuf>,
     lock: Option<Lock>,
     admin: Option<RawAdmin>,
@@ -149,10 +136,9 @@ struct Raw {
 
 /// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
 /// `TREFOIL_LOCK_KEY_FILE`.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 18] = [
     "listen",
     "proxy",
-    "shares",
     "state",
     "lock.key_file",
     "lock.aws_kms",
@@ -204,23 +190,10 @@ impl Config {
     }
 
     fn check(raw: Raw) -> Result<Self, ConfigError> {
-        let managed =
-            raw.state.is_some() || raw.lock.is_some() || raw.admin.is_some() || raw.proxy_admin.is_some();
-        let source = match raw.shares {
-            Some(bundle) if !managed => Source::Bundle(bundle),
-            None => Source::Managed(Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?.into()),
-            Some(_) => {
-                return Err(ConfigError::Value {
-                    key: "shares",
-                    problem: "it stands beside `state` or one of its sections".to_owned(),
-                    remedy: "leave it away: the shares are in the state directory",
-                });
-            }
-        };
         Ok(Self {
             listen: loopback(&raw.listen)?,
             proxy: host_and_port(raw.proxy)?,
-            source,
+            managed: Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?,
             act_for: raw.act_for,
             envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -251,7 +224,6 @@ fn merge(
     for (key, value) in [
         ("listen", &arguments.listen),
         ("proxy", &arguments.proxy),
-        ("shares", &arguments.shares),
         ("act_for", &arguments.act_for),
         ("log_format", &arguments.log_format),
         ("log_level", &arguments.log_level),
@@ -314,8 +286,9 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
-    const FILE: &str =
-        "listen = '127.0.0.1:0'\nshares = 'a.json'\nact_for = 'u.json'\nenvelope_lifetime = 30\n";
+    const FILE: &str = "listen = '127.0.0.1:0'\nstate = 'a'\nact_for = 'u.json'\nenvelope_lifetime = 30\n\
+        lock = { key_file = 'k' }\n[proxy_admin]\nurl = 'https://127.0.0.1:1'\n\
+        fingerprint = '0000000000000000000000000000000000000000000000000000000000000000'\n";
 
     fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<Config, String> {
         let mut on_disk = tempfile::NamedTempFile::new().unwrap();
@@ -368,10 +341,9 @@ mod tests {
             (FILE.replace("127.0.0.1:0", "here"), "not an address"),
             (FILE.replace("= 30", "= 1"), "between"),
             (FILE.replace("act_for", "act_four"), "act_four"),
-            (FILE.replace("shares = 'a.json'", ""), "`state`"),
-            (format!("{FILE}state = 's'\n"), "beside `state`"),
-            (FILE.replace("shares = 'a.json'", "shares = 'a'\nproxy = 'x'"), "not a host"),
-            (FILE.replace("shares = 'a.json'", "shares = 'a'\nlog_format = 'xml'"), "xml"),
+            (FILE.replace("state = 'a'", ""), "`state`"),
+            (FILE.replace("state = 'a'", "state = 'a'\nproxy = 'x'"), "not a host"),
+            (FILE.replace("state = 'a'", "state = 'a'\nlog_format = 'xml'"), "xml"),
         ] {
             let error = load(&file, &[], None).unwrap_err();
             assert!(error.contains(reason), "{error}");

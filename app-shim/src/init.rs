@@ -1,7 +1,7 @@
 //! `init`: makes the state of a sidecar that the tenant admin manages, and pins the proxy's keys. Later
 //! it changes what the tenant admin does not: the password, and which proxy it is.
 
-use crate::config::{self, Config, Managed, Source};
+use crate::config::{self, Config, Managed};
 use crate::proxy::Proxy;
 use crate::state::{Beginning, KnownProxy, State};
 use anyhow::{Context as _, bail, ensure};
@@ -63,11 +63,7 @@ fn as_text<S: Serializer>(password: &Option<Zeroizing<String>>, serializer: S) -
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let file = config::Arguments::of_file(arguments.config.clone());
     let config = Config::load(&file, |name| std::env::var(name).ok())?;
-    let Source::Managed(managed) = config.source else {
-        bail!(
-            "the configuration names a bundle by `shares`; for init it must have `state`, [lock] and [proxy_admin]"
-        );
-    };
+    let managed = config.managed;
     let made = if arguments.new_password || arguments.new_proxy {
         change(&managed, arguments)?
     } else if Store::exists(&managed.state) && !arguments.anew {

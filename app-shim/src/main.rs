@@ -4,7 +4,6 @@
 mod act_for;
 mod admin;
 mod backend;
-mod bundle_file;
 mod config;
 mod envelope;
 mod frontend;
@@ -93,7 +92,7 @@ fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::load(arguments, |name| std::env::var(name).ok())?;
     let sidecar = server::Sidecar::open(&config)?;
     if arguments.check {
-        println!("configuration and shares are valid");
+        println!("configuration, state and user bundle are valid");
         return Ok(());
     }
     log(&config);

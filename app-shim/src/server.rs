@@ -3,8 +3,7 @@
 
 use crate::act_for::ActFor;
 use crate::admin::Interface;
-use crate::bundle_file;
-use crate::config::{Admin, Config, Managed, Source};
+use crate::config::{Config, Managed};
 use crate::proxy::Proxy;
 use crate::session::{Shared, serve};
 use crate::shares::Shares;
@@ -12,7 +11,6 @@ use crate::state::State;
 use crate::tka::ApplicationShares;
 use crate::two_phase::{Coordinator, Order, Worker};
 use anyhow::{Context as _, ensure};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -22,19 +20,9 @@ use tokio::sync::{mpsc, watch};
 /// A sidecar with its shares, before it listens.
 pub(crate) struct Sidecar {
     shares: Arc<Shares>,
-    from: From,
-}
-
-enum From {
-    Bundle(PathBuf),
-    Managed(Box<Management>),
-}
-
-struct Management {
     interface: Interface,
     worker: Worker,
     orders: mpsc::Receiver<Order>,
-    admin: Admin,
 }
 
 impl Sidecar {
@@ -42,31 +30,19 @@ impl Sidecar {
     pub(crate) fn open(config: &Config) -> anyhow::Result<Self> {
         let act_for = config.act_for.as_deref();
         let act_for = act_for.map(|path| ActFor::read(path, config.envelope_lifetime)).transpose()?;
-        match &config.source {
-            Source::Bundle(path) => {
-                let (application, users) = bundle_file::read(path)?;
-                check_audience(act_for.as_ref(), &application)?;
-                let shares = Shares { application: ApplicationShares::new(users), act_for };
-                Ok(Self { shares: Arc::new(shares), from: From::Bundle(path.clone()) })
-            }
-            Source::Managed(config) => Self::managed(config, act_for),
-        }
-    }
-
-    fn managed(config: &Managed, act_for: Option<ActFor>) -> anyhow::Result<Self> {
-        let state = Arc::new(State::open(&config.state, &config.lock)?);
+        let Managed { state, lock, proxy_admin, .. } = &config.managed;
+        let state = Arc::new(State::open(state, lock)?);
         check_audience(act_for.as_ref(), &state.proxy()?.application)?;
         if let (Some(act_for), Some(announcement)) = (&act_for, state.announcement()?) {
             act_for.heed(&announcement).context("the announcement of the proxy's keys")?;
         }
         let shares = Arc::new(Shares { application: ApplicationShares::new(state.shares()?), act_for });
-        let proxy = Arc::new(Proxy::new(&config.proxy_admin)?);
+        let proxy = Arc::new(Proxy::new(proxy_admin)?);
         let (tell, in_doubt) = watch::channel(None);
         let worker = Worker::new(state.clone(), shares.clone(), proxy.clone(), tell)?;
         let (coordinator, orders) = Coordinator::new();
         let interface = Interface { state, shares: shares.clone(), proxy, coordinator, in_doubt };
-        let management = Management { interface, worker, orders, admin: config.admin.clone() };
-        Ok(Self { shares, from: From::Managed(Box::new(management)) })
+        Ok(Self { shares, interface, worker, orders })
     }
 
     /// Runs until SIGTERM or SIGINT; open connections are cut.
@@ -76,48 +52,19 @@ impl Sidecar {
         })?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let Self { shares, from } = self;
-        let keep_up = keep_up(from, shares.clone());
+        // Nothing is to be read again, and by default the signal would end the process.
+        let _ignored = signal(SignalKind::hangup())?;
+        let Self { shares, interface, worker, orders } = self;
+        tokio::spawn(worker.run(orders));
         let shared = Shared { proxy: config.proxy, shares, max_message: config.max_message };
         tokio::select! {
             outcome = accept(listener, Arc::new(shared)) => outcome?,
-            outcome = keep_up => outcome?,
+            outcome = interface.serve(&config.managed.admin) => outcome?,
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopped");
         Ok(())
-    }
-}
-
-/// Takes up what changes in the shares, for ever.
-async fn keep_up(from: From, shares: Arc<Shares>) -> anyhow::Result<()> {
-    match from {
-        From::Bundle(path) => reload(&path, &shares).await,
-        From::Managed(management) => {
-            let Management { interface, worker, orders, admin } = *management;
-            // Nothing is to be read again, and by default the signal would end the process.
-            let _ignored = signal(SignalKind::hangup())?;
-            tokio::spawn(worker.run(orders));
-            interface.serve(&admin).await
-        }
-    }
-}
-
-/// Reads the bundle again on SIGHUP; on an error the old one stays.
-async fn reload(path: &Path, shares: &Shares) -> anyhow::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        hangup.recv().await;
-        match bundle_file::read(path) {
-            Ok((_, users)) => {
-                shares.application.replace(users);
-                tracing::info!("application bundle read again");
-            }
-            Err(error) => {
-                tracing::error!("application bundle not read again, the old one stays: {error:#}");
-            }
-        }
     }
 }
 

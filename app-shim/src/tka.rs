@@ -35,11 +35,6 @@ impl ApplicationShares {
     pub(crate) fn remove(&self, user: &str) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(user);
     }
-
-    /// Puts these users in place of all that there are.
-    pub(crate) fn replace(&self, users: HashMap<String, Text>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = users;
-    }
 }
 
 /// A user's shares as they go with a request. An error is a keyspace whose name cannot stand there.

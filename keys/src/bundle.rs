@@ -1,5 +1,5 @@
-//! Bundles: what the tenant admin hands to the user's agent, the application's shim and the proxy,
-//! one JSON file each.
+//! Shares as files and records: above all the bundle that the tenant admin hands to the user's agent, one
+//! JSON file.
 //!
 //! Invariant: a bundle that was read had mode 0600, this version, and every field and no other. No
 //! error repeats anything of a file's content.
@@ -9,7 +9,7 @@ use crate::secret::Share;
 use crate::signing::VerifyingKey;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -64,41 +64,7 @@ pub struct UserBundle {
     pub shares: Shares,
 }
 
-/// For the application's shim.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApplicationBundle {
-    /// Of the file's format.
-    pub version: Version,
-    /// Tenant's name.
-    pub tenant: String,
-    /// The application's id.
-    pub application: String,
-    /// TKa's by UId; users that were withdrawn are not among them.
-    pub users: BTreeMap<String, Shares>,
-}
-
-/// For the proxy.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProxyBundle {
-    /// Of the file's format.
-    pub version: Version,
-    /// Tenant's name.
-    pub tenant: String,
-    /// Ids of the applications that the proxy serves.
-    pub applications: BTreeSet<String>,
-    /// The proxy's private keys that open envelopes, the current one first.
-    pub envelope_keys: Vec<PrivateKeyPem>,
-    /// Check values by keyspace.
-    pub check_values: BTreeMap<String, CheckValue>,
-    /// TKp's by UId; users that were withdrawn are not among them.
-    pub users: BTreeMap<String, Shares>,
-    /// UIds whose envelopes are refused whatever they hold.
-    pub withdrawn: BTreeSet<String>,
-}
-
-/// One of the three kinds of bundle.
+/// A file of shares for one receiver.
 pub trait Bundle: Serialize + DeserializeOwned {
     /// What messages call it.
     const KIND: &'static str;
@@ -106,14 +72,6 @@ pub trait Bundle: Serialize + DeserializeOwned {
 
 impl Bundle for UserBundle {
     const KIND: &'static str = "user bundle";
-}
-
-impl Bundle for ApplicationBundle {
-    const KIND: &'static str = "application bundle";
-}
-
-impl Bundle for ProxyBundle {
-    const KIND: &'static str = "proxy bundle";
 }
 
 /// Why a bundle cannot be read or written.
@@ -313,21 +271,6 @@ mod tests {
         BTreeMap::from([("main".to_owned(), IssuedShare { epoch: 1, share: Share::from_bytes([byte; 32]) })])
     }
 
-    fn proxy_bundle() -> ProxyBundle {
-        ProxyBundle {
-            version: Version,
-            tenant: "clinic".to_owned(),
-            applications: BTreeSet::from(["app".to_owned()]),
-            envelope_keys: vec![PrivateKeyPem::new(Zeroizing::new("-----BEGIN\nx\n".to_owned()))],
-            check_values: BTreeMap::from([(
-                "main".to_owned(),
-                CheckValue { epoch: 1, value: vec![1, 2, 255] },
-            )]),
-            users: BTreeMap::from([("alice".to_owned(), shares(7))]),
-            withdrawn: BTreeSet::from(["bob".to_owned()]),
-        }
-    }
-
     fn user_bundle() -> UserBundle {
         UserBundle {
             version: Version,
@@ -342,24 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn proxy_bundle_round_trip() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("proxy.json");
-        write(&path, &proxy_bundle()).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read: ProxyBundle = read(&path).unwrap();
-        assert_eq!(read.users["alice"]["main"].share.as_bytes(), &[7; 32]);
-        assert_eq!(read.check_values["main"].value, [1, 2, 255]);
-        assert_eq!(read.envelope_keys[0].as_str(), "-----BEGIN\nx\n");
-        assert!(read.withdrawn.contains("bob"));
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
-    }
-
-    #[test]
     fn user_bundle_embeds_the_key_as_an_object() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("alice.json");
         write(&path, &user_bundle()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!(json["version"], 1);
         assert_eq!(json["envelope_key"]["kty"], "RSA");
@@ -367,6 +298,7 @@ mod tests {
         let read: UserBundle = read(&path).unwrap();
         assert!(read.envelope_key.contains(r#""n":"AQ""#));
         assert_eq!(json["announcement_key"]["kty"], "OKP");
+        assert_eq!(read.shares["main"].share.as_bytes(), &[9; 32]);
         assert_eq!(read.announcement_serial, 4);
         assert_eq!(read.announcement_key, Some(VerifyingKey::from_bytes([5; 32])));
     }
@@ -423,11 +355,11 @@ mod tests {
     #[test]
     fn writing_replaces_the_whole_file_and_restores_its_mode() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("proxy.json");
+        let path = directory.path().join("alice.json");
         fs::write(&path, vec![b' '; 100_000]).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        write(&path, &proxy_bundle()).unwrap();
-        read::<ProxyBundle>(&path).unwrap();
+        write(&path, &user_bundle()).unwrap();
+        read::<UserBundle>(&path).unwrap();
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The interface for the tenant admin: the real sidecar over real TLS, between a tenant admin and a
-//! proxy's admin port that are played here.
+//! The real sidecar: its interface for the tenant admin over real TLS, between a tenant admin and a
+//! proxy's admin port that are played here, and what it relays.
 
 // Helpers outside of `#[test]` functions are tests as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -10,5 +10,6 @@ mod interface;
 mod login;
 mod peer;
 mod recovery;
+mod relay;
 mod sidecar;
 mod tenant;

@@ -1,17 +1,19 @@
 //! The sidecar between an application and a recording peer, both played here byte by byte.
 
-// Helpers outside of `#[test]` functions are tests as well.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
+use crate::peer::Proxy;
+use crate::sidecar::Sidecar;
+use crate::tenant::{Client, Tenant, add, shares};
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
-use trefoil_keys::bundle::{self, ApplicationBundle, IssuedShare, Shares, UserBundle, Version};
+use trefoil_keys::bundle::{self, UserBundle, Version};
 use trefoil_keys::envelope::{EnvelopePrivateKey, Scope, UserEnvelope};
-use trefoil_keys::secret::Share;
 
 /// 32 bytes of 7 in base64url.
 const SHARE: &str = "main:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
@@ -31,18 +33,40 @@ impl Drop for Shim {
     }
 }
 
-fn shares() -> Shares {
-    Shares::from([("main".to_owned(), IssuedShare { epoch: 1, share: Share::from_bytes([7; 32]) })])
+/// The directory of a sidecar of application `app`, in which alice and bob have shares of 7. It is made
+/// once and copied: a store opens wherever it lies.
+fn with_shares(directory: &Path) {
+    static MADE: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    let files = MADE.get_or_init(|| {
+        let tenant = Tenant::new();
+        let proxy = Proxy::start(Some(tenant.key.verifying_key().clone()));
+        let mut sidecar = Sidecar::start(&proxy);
+        let client = Client::new(&sidecar);
+        for (seq, user) in [(1, "alice"), (2, "bob")] {
+            assert_eq!(client.deliver(&tenant.delivery(seq, add(user), 7), &add(user)).status, 200);
+        }
+        sidecar.kill();
+        let read = |name| (name, fs::read(sidecar.directory.path().join(name)).unwrap());
+        ["state/store.redb", "lock", "shim.toml"].map(read).into()
+    });
+    fs::create_dir(directory.join("state")).unwrap();
+    fs::set_permissions(directory.join("state"), Permissions::from_mode(0o700)).unwrap();
+    for (name, content) in files {
+        let path = directory.join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
 }
 
-fn write_bundle(path: &Path, users: &[&str]) {
-    let bundle = ApplicationBundle {
-        version: Version,
-        tenant: "clinic".to_owned(),
-        application: "app".to_owned(),
-        users: users.iter().map(|user| ((*user).to_owned(), shares())).collect(),
-    };
-    bundle::write(path, &bundle).unwrap();
+/// The sidecar's program in a directory that [`with_shares`] has made.
+fn program(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"));
+    command.args(["sidecar", "--config", "shim.toml", "--listen", "127.0.0.1:0"]).args(arguments);
+    for (name, value) in [("STATE", "state"), ("LOCK_KEY_FILE", "lock")] {
+        command.env(format!("TREFOIL_{name}"), value);
+    }
+    command.current_dir(directory);
+    command
 }
 
 fn write_user_bundle(path: &Path, audience: &str) -> EnvelopePrivateKey {
@@ -55,7 +79,7 @@ fn write_user_bundle(path: &Path, audience: &str) -> EnvelopePrivateKey {
         envelope_key: key.public_key().to_jwk(),
         announcement_key: None,
         announcement_serial: 0,
-        shares: shares(),
+        shares: shares(7),
     };
     bundle::write(path, &bundle).unwrap();
     key
@@ -69,14 +93,9 @@ impl Shim {
     fn start_with(more: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
-        let shares = directory.path().join("application.json");
-        write_bundle(&shares, &["alice", "bob"]);
+        with_shares(directory.path());
         let log = directory.path().join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"))
-            .args(["sidecar", "--listen", "127.0.0.1:0", "--proxy"])
-            .arg(proxy.local_addr().unwrap().to_string())
-            .arg("--shares")
-            .arg(&shares)
+        let child = program(directory.path(), &["--proxy", &proxy.local_addr().unwrap().to_string()])
             .envs(more.iter().copied())
             .stderr(Stdio::from(std::fs::File::create(&log).unwrap()))
             .spawn()
@@ -399,7 +418,7 @@ fn read_key(stream: &mut TcpStream) -> [String; 3] {
 fn acting_for_one_user() {
     let directory = tempfile::tempdir().unwrap();
     let user = directory.path().join("alice.json");
-    let key = write_user_bundle(&user, "app");
+    let key = write_user_bundle(&user, "clinic-app");
     let variables = [("TREFOIL_ACT_FOR", user.to_str().unwrap()), ("TREFOIL_ENVELOPE_LIFETIME", "2")];
     let shim = Shim::start_with(&variables);
     let mut session = shim.session(b"user\0app\0");
@@ -413,7 +432,10 @@ fn acting_for_one_user() {
     };
     let first = request(&mut session);
     let opened: UserEnvelope = key.open(&first).unwrap();
-    assert_eq!((opened.sub.as_str(), opened.aud.as_str(), opened.exp - opened.iat), ("alice", "app", 2));
+    assert_eq!(
+        (opened.sub.as_str(), opened.aud.as_str(), opened.exp - opened.iat),
+        ("alice", "clinic-app", 2)
+    );
     assert!(opened.scope == Scope::Write && opened.shares["main"].share.as_bytes() == &[7; 32]);
     // Renewed before it runs out.
     let renewed = loop {
@@ -438,7 +460,7 @@ fn nobody() -> Vec<u8> {
 fn envelope_command() {
     let directory = tempfile::tempdir().unwrap();
     let user = directory.path().join("alice.json");
-    let key = write_user_bundle(&user, "app");
+    let key = write_user_bundle(&user, "clinic-app");
     let run = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"));
         let output = command.args(["envelope", "--bundle"]).arg(&user).args(more).output().unwrap();
@@ -455,31 +477,15 @@ fn envelope_command() {
 fn check_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
-    write_bundle(&path("application.json"), &["alice"]);
-    write_user_bundle(&path("mine.json"), "app");
+    with_shares(directory.path());
+    write_user_bundle(&path("mine.json"), "clinic-app");
     write_user_bundle(&path("other.json"), "another");
-    let check = |act_for: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"));
-        command.args(["sidecar", "--check", "--shares"]).arg(path("application.json"));
-        command.arg("--act-for").arg(path(act_for)).output().unwrap()
-    };
+    let check =
+        |act_for: &str| program(directory.path(), &["--check", "--act-for", act_for]).output().unwrap();
     assert!(check("mine.json").status.success());
     assert!(!check("missing.json").status.success());
     let error = String::from_utf8(check("other.json").stderr).unwrap();
     assert!(error.contains("application another"), "{error}");
-}
-
-#[test]
-fn bundle_is_read_again() {
-    let shim = Shim::start();
-    let mut session = shim.session(b"trefoil.user\0alice\0trefoil.envelope\0e1\0user\0app\0");
-    write_bundle(&shim.directory.path().join("application.json"), &["bob"]);
-    let hang_up = format!("kill -s HUP {}", shim.child.id());
-    assert!(Command::new("/bin/sh").args(["-c", &hang_up]).status().unwrap().success());
-    while !std::fs::read_to_string(shim.directory.path().join("log")).unwrap().contains("read again") {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    session.up(&query("SELECT 1"), &join(&[&key("alice", "e1", ""), &query("SELECT 1")]));
 }
 
 #[test]
