@@ -9,6 +9,7 @@ mod decrypt;
 mod drivers;
 mod keys_page;
 mod leaks;
+mod life;
 mod pipeline;
 mod python;
 mod scripts;
