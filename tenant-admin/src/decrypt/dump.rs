@@ -16,6 +16,10 @@ use zeroize::Zeroizing;
 /// All definitions of a database together: more is no dump.
 const MAX_DEFINITIONS: usize = 256 << 20;
 
+/// The first and the last comment of every plain pg_dump.
+const BEGIN: &[u8] = b"-- PostgreSQL database dump";
+const END: &[u8] = b"-- PostgreSQL database dump complete";
+
 /// A part of the script.
 enum Part {
     Statement(Statement),
@@ -34,6 +38,8 @@ pub(super) struct Dump<'a> {
     /// Definitions, until the first row.
     held: Option<Vec<Part>>,
     held_bytes: usize,
+    /// Dumps that have begun and not ended, by pg_dump's own comments.
+    open: usize,
 }
 
 impl<'a> Dump<'a> {
@@ -46,6 +52,7 @@ impl<'a> Dump<'a> {
             rest: Vec::new(),
             held: Some(Vec::new()),
             held_bytes: 0,
+            open: 0,
         }
     }
 
@@ -86,7 +93,14 @@ impl<'a> Dump<'a> {
             }
         }
         self.flush(out)?;
-        out.flush().map_err(DecryptError::Write)
+        out.flush().map_err(DecryptError::Write)?;
+        if self.open > 0 {
+            self.work.report.cut_off = Some(self.reader.number);
+        }
+        match self.work.report.cut_off {
+            Some(line) if !self.work.keep_going => Err(DecryptError::CutOff(line)),
+            _ => Ok(()),
+        }
     }
 
     fn statement(&mut self, statement: Statement, out: &mut dyn Write) -> Result<(), DecryptError> {
@@ -262,6 +276,13 @@ impl<'a> Dump<'a> {
             if !begun && line.starts_with(b"\\") {
                 text.extend_from_slice(line);
                 return Ok(Some(Part::Verbatim(text)));
+            }
+            if !begun {
+                match line.trim_ascii_end() {
+                    BEGIN => self.open += 1,
+                    END => self.open = self.open.saturating_sub(1),
+                    _ => {}
+                }
             }
             begun |= !comment;
             if let Some(end) = self.splitter.end(line, 0) {

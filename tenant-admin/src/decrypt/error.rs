@@ -30,6 +30,10 @@ pub(crate) enum DecryptError {
         "line {line}: the database was encrypted under another tenant key of keyspace {keyspace}, epoch {epoch}; use the vault of the tenant whose dump this is"
     )]
     ForeignKeys { line: u64, keyspace: String, epoch: u8 },
+    #[error(
+        "the dump ends at line {0} without pg_dump's last line: it was cut off, and what followed is missing; dump again"
+    )]
+    CutOff(u64),
     #[error("{problem}; {remedy}")]
     Options { problem: String, remedy: &'static str },
     #[error(

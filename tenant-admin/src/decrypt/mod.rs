@@ -51,7 +51,8 @@ pub(crate) struct DecryptOptions {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Go on after a cell that does not open: it is left as it is, and listed at the end. A column of
-    /// another type than text refuses it when it is restored.
+    /// another type than text refuses it when it is restored. What there is of a dump that was cut off is
+    /// kept, too.
     #[arg(long)]
     keep_going: bool,
     /// A dump with the database's definitions (pg_dump --schema-only), where the input has none.
@@ -93,9 +94,10 @@ pub(crate) fn run(options: &DecryptOptions, keys: Keys, json: bool) -> Result<()
         }
     }
     work.report.print(json).map_err(DecryptError::Write)?;
-    match work.report.failed {
-        0 => Ok(()),
-        failed => Err(DecryptError::Left(failed)),
+    match (work.report.cut_off, work.report.failed) {
+        (Some(line), _) => Err(DecryptError::CutOff(line)),
+        (None, 0) => Ok(()),
+        (None, failed) => Err(DecryptError::Left(failed)),
     }
 }
 

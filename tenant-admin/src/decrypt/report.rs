@@ -23,6 +23,8 @@ pub(super) struct Report {
     pub(super) failed: u64,
     /// Where those stand, up to a thousand.
     pub(super) failures: Vec<String>,
+    /// The line at which a dump ended too early.
+    pub(super) cut_off: Option<u64>,
     /// What else needs a look.
     pub(super) notes: Vec<String>,
 }

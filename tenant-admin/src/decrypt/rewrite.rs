@@ -97,10 +97,14 @@ fn table_edits(
                     if statement.text.get(range.clone()) == Some("bytea") {
                         edits.push((range.clone(), type_name(&work.logical(cell), true)));
                     } else {
-                        work.report.note(format!(
-                            "column \"{name}\" of table \"{}\" is in the policy and not encrypted in the dump: it is left as it is",
-                            definition.name
-                        ));
+                        return Err(DecryptError::Form {
+                            line: statement.line,
+                            problem: format!(
+                                "column \"{name}\" of table \"{}\" is in the policy, but not of the type bytea in the dump",
+                                definition.name
+                            ),
+                            remedy: "if it was never encrypted, take it out of the policy that is given here; else the dump was altered",
+                        });
                     }
                 }
             }

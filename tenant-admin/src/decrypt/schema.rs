@@ -155,8 +155,8 @@ impl Schema {
                 column.name == *name && !column.type_name.is_empty() && column.type_name != "bytea"
             });
             match cells.get(name) {
-                _ if plain => Holds::Plain,
                 Some(cell) => Holds::Cell(Arc::clone(cell)),
+                None if plain => Holds::Plain,
                 None => Holds::Bytes,
             }
         };

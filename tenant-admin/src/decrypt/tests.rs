@@ -62,15 +62,19 @@ fn sealed(template: &str) -> String {
     out + rest
 }
 
+fn work(policy: &str, keys: Keys, keep_going: bool) -> Work {
+    let policy = Policy::parse(policy).unwrap();
+    let keyring = Keyring::new(&policy, keys).unwrap();
+    Work::new(policy, keyring, keep_going)
+}
+
 fn decrypted(
     dump: &str,
     policy: &str,
     keys: Keys,
     keep_going: bool,
 ) -> (Result<(), DecryptError>, String, Report) {
-    let policy = Policy::parse(policy).unwrap();
-    let keyring = Keyring::new(&policy, keys).unwrap();
-    let mut work = Work::new(policy, keyring, keep_going);
+    let mut work = work(policy, keys, keep_going);
     let reader = Reader::new(Box::new(Cursor::new(dump.as_bytes().to_vec())), None);
     let mut out = Vec::new();
     let result = Dump::new(reader, &mut work).decrypt(&mut out);
@@ -201,10 +205,40 @@ fn what_is_not_understood_is_an_error_with_its_line() {
 }
 
 #[test]
-fn columns_in_clear_are_left_and_noted() {
-    let dump = "CREATE TABLE public.people (\n    ssn text\n);\nCOPY public.people (ssn) FROM stdin;\nin clear\n\\.\n";
-    let (result, out, report) = decrypted(dump, POLICY, keys(7), false);
+fn a_type_in_the_dump_does_not_turn_decryption_off() {
+    let rows = "COPY public.people (ssn) FROM stdin;\n\\\\«ssn:x»\n\\.\n";
+    for type_name in ["text", "pg_catalog.bytea", "bytea[]"] {
+        let dump = format!("CREATE TABLE public.people (\n    ssn {type_name}\n);\n{rows}");
+        let fails = error(&sealed(&dump), POLICY, keys(7));
+        assert!(
+            fails.starts_with("line 1: column \"ssn\" of table \"public.people\" is in the policy, but"),
+            "{fails}"
+        );
+    }
+    // The definitions can come from elsewhere: the policy decides all the same.
+    let mut work = work(POLICY, keys(7), false);
+    let definitions = b"CREATE TABLE public.people (\n    ssn text\n);\n".to_vec();
+    let schema = Dump::new(Reader::new(Box::new(Cursor::new(definitions)), None), &mut work).learn().unwrap();
+    let rows = Reader::new(Box::new(Cursor::new(sealed(rows).into_bytes())), None);
+    let mut out = Vec::new();
+    Dump::new(rows, &mut work).with_schema(schema).decrypt(&mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "COPY public.people (ssn) FROM stdin;\nx\n\\.\n");
+}
+
+#[test]
+fn a_dump_that_was_cut_between_two_statements_is_told() {
+    let whole = sealed(DUMP);
+    // The first of these lines is within a comment.
+    let (end, _) = whole.match_indices("\n\\.\n").nth(1).unwrap();
+    let cut = &whole[..end + 4];
+    let fails = error(cut, POLICY, keys(7));
+    let lines = cut.lines().count();
+    assert!(
+        fails.starts_with(&format!("the dump ends at line {lines} without pg_dump's last line")),
+        "{fails}"
+    );
+    let (result, out, report) = decrypted(cut, POLICY, keys(7), true);
     result.unwrap();
-    assert_eq!(out, dump);
-    assert!(report.notes.iter().any(|note| note.contains("is in the policy and not encrypted")));
+    assert!(!out.is_empty());
+    assert_eq!(report.cut_off, u64::try_from(lines).ok());
 }

@@ -1,5 +1,5 @@
 --
--- PostgreSQL database dump; it's one
+-- PostgreSQL database dump
 --
 
 \restrict a1b2
