@@ -117,16 +117,19 @@ impl Login {
 /// Lets requests with the right login pass.
 pub(super) async fn require(
     State(login): State<Arc<Login>>,
-    Extension(Peer(peer)): Extension<Peer>,
+    Extension(peer): Extension<Peer>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let header = request.headers_mut().remove(AUTHORIZATION);
     let checked = match header {
         None => Err(Refused::Wrong),
-        Some(header) => login.check(&decode(&header).unwrap_or_default(), peer.ip()).await,
+        Some(header) => login.check(&decode(&header).unwrap_or_default(), peer.address.ip()).await,
     };
-    let Err(refused) = checked else { return next.run(request).await };
+    let Err(refused) = checked else {
+        peer.keep();
+        return next.run(request).await;
+    };
     body::discard(request.into_body()).await;
     match refused {
         Refused::Wrong => unauthorized(),

@@ -7,7 +7,7 @@ use http_body::Frame;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
 
 /// How much of a body that is refused is read on, and for how long, so that its sender gets to read why:
@@ -15,15 +15,30 @@ use zeroize::Zeroizing;
 const DRAINED: usize = 64 << 20;
 const DRAINING: Duration = Duration::from_secs(5);
 const FIRST: usize = 16 * 1024;
+/// How long a body may take, and how many bytes of it prolong this by a second.
+const PATIENCE: Duration = Duration::from_secs(10);
+const RATE: usize = 32 * 1024;
 
 /// The whole body, of at most `limit` bytes.
 ///
 /// # Errors
-/// [`Problem::TOO_LARGE`], [`Problem::BROKEN_BODY`].
-pub async fn read(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+/// [`Problem::TOO_LARGE`], [`Problem::BROKEN_BODY`], [`Problem::SLOW_BODY`].
+pub async fn read(body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    read_within(body, limit, PATIENCE).await
+}
+
+async fn read_within(
+    mut body: Body,
+    limit: usize,
+    patience: Duration,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut whole = Zeroizing::new(Vec::with_capacity(announced.clamp(FIRST.min(limit), limit)));
-    while let Some(frame) = next(&mut body).await {
+    let start = Instant::now();
+    loop {
+        let deadline = start + patience + prolonged(whole.len());
+        let Ok(frame) = timeout_at(deadline, next(&mut body)).await else { return Err(Problem::SLOW_BODY) };
+        let Some(frame) = frame else { return Ok(whole) };
         let Ok(data) = frame.map_err(|_| Problem::BROKEN_BODY)?.into_data() else { continue };
         if whole.len().saturating_add(data.len()) > limit {
             drop(whole);
@@ -32,7 +47,11 @@ pub async fn read(mut body: Body, limit: usize) -> Result<Zeroizing<Vec<u8>>, Pr
         }
         append(&mut whole, &data, limit);
     }
-    Ok(whole)
+}
+
+/// What a body gained by arriving so far.
+fn prolonged(length: usize) -> Duration {
+    Duration::from_secs(u64::try_from(length / RATE).unwrap_or(0))
 }
 
 /// Reads a body to its end, within bounds, for an answer that does not depend on it.
@@ -100,5 +119,33 @@ mod tests {
                 assert_eq!(refused.err(), Some(Problem::TOO_LARGE));
             }
         }
+    }
+
+    /// A body whose rest never comes.
+    struct Stuck(Option<Bytes>);
+
+    impl HttpBody for Stuck {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+            match self.0.take() {
+                Some(piece) => std::task::Poll::Ready(Some(Ok(Frame::data(piece)))),
+                None => std::task::Poll::Pending,
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_is_not_waited_for() {
+        for first in [None, Some(Bytes::from_static(b"{"))] {
+            let outcome = run(read_within(Body::new(Stuck(first)), 1000, Duration::from_millis(1)));
+            assert_eq!(outcome.err(), Some(Problem::SLOW_BODY));
+        }
+        assert_eq!(prolonged(RATE - 1), Duration::ZERO);
+        assert_eq!(prolonged(64 * RATE), Duration::from_secs(64));
     }
 }

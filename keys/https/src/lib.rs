@@ -5,7 +5,9 @@
 
 pub mod body;
 pub mod client;
+mod places;
 pub mod problem;
 pub mod server;
 
+pub use places::network;
 pub use problem::Problem;

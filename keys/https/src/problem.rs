@@ -73,6 +73,13 @@ impl Problem {
     /// The peer broke off, or sent no proper HTTP.
     pub const BROKEN_BODY: Self =
         Self::new(StatusCode::BAD_REQUEST, "body", "the body did not arrive as a whole", "send it again");
+    /// The body comes too slowly.
+    pub const SLOW_BODY: Self = Self::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "slow-body",
+        "the body did not arrive in time",
+        "send it again over a faster connection",
+    );
     /// Something failed that is not the peer's doing.
     pub const INTERNAL: Self = Self::new(
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,6 +1,8 @@
 //! The server: TLS, then one HTTP/1.1 request on each connection. A connection has an end however
-//! slowly its peer reads and writes, and there are never more than [`Bounds::connections`] of them.
+//! slowly its peer reads and writes, and there are never more than [`Bounds::connections`] of them. No
+//! peer without credentials keeps others out: its connections are the first to give way.
 
+use crate::places::{Place, Places};
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -9,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -22,8 +23,10 @@ pub struct Bounds {
     pub header: Duration,
     /// For the connection as a whole: request, work and answer.
     pub connection: Duration,
-    /// Connections at a time; further ones wait to be accepted.
+    /// Connections at a time.
     pub connections: usize,
+    /// Of them, from one address (IPv6: from one /64).
+    pub from_one_network: usize,
 }
 
 impl Default for Bounds {
@@ -33,34 +36,47 @@ impl Default for Bounds {
             header: Duration::from_secs(5),
             connection: Duration::from_secs(120),
             connections: 128,
+            from_one_network: 32,
         }
     }
 }
 
 /// From where a request comes, as an extension of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+#[derive(Clone)]
+pub struct Peer {
+    /// The address at the other end.
+    pub address: SocketAddr,
+    number: u64,
+    places: Arc<Places>,
+}
+
+impl Peer {
+    /// The request has shown credentials: its connection does not give way to others any more.
+    pub fn keep(&self) {
+        self.places.keep(self.number);
+    }
+}
 
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Serves `app` until dropped. Requests carry a [`Peer`].
 pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Router, bounds: Bounds) {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let places = Places::new(bounds.connections, bounds.from_one_network);
     let acceptor = TlsAcceptor::from(tls);
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                let app = app.clone().layer(Extension(Peer(peer)));
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    let connection = connection(stream, acceptor, app, bounds);
-                    if timeout(bounds.connection, connection).await.is_err() {
-                        tracing::debug!(%peer, "connection took too long");
-                    }
-                    drop(place);
-                });
+            Ok((stream, address)) => {
+                let Some(place) = places.take(address.ip()) else {
+                    tracing::debug!(%address, "no place for a connection");
+                    continue;
+                };
+                let peer = Peer { address, number: place.number, places: Arc::clone(&places) };
+                let app = app.clone().layer(Extension(peer));
+                tokio::spawn(hold(
+                    place,
+                    connection(stream, acceptor.clone(), app, bounds),
+                    bounds.connection,
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -68,6 +84,15 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: R
                 sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Serves a connection as long as it has its place.
+async fn hold(mut place: Place, connection: impl Future<Output = ()>, longest: Duration) {
+    tokio::select! {
+        () = connection => {}
+        () = sleep(longest) => tracing::debug!("connection took too long"),
+        () = place.lost() => tracing::debug!("connection gave way to another one"),
     }
 }
 
@@ -94,11 +119,25 @@ mod tests {
     use super::*;
     use crate::client;
     use axum::routing::get;
+    use std::net::Ipv4Addr;
+    use std::sync::LazyLock;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
+    use tokio::sync::watch;
     use trefoil_keys::tls::{SelfSigned, pinned_client_config, server_config};
 
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
+
+    /// How many have asked for `/known`; at three they are answered.
+    static KNOWN: LazyLock<watch::Sender<u8>> = LazyLock::new(|| watch::Sender::new(0));
+
+    async fn known(Extension(peer): Extension<Peer>) -> &'static str {
+        peer.keep();
+        KNOWN.send_modify(|count| *count += 1);
+        KNOWN.subscribe().wait_for(|count| *count >= 3).await.unwrap();
+        "known"
+    }
 
     /// A server with these bounds, and a client that knows its certificate.
     async fn start(bounds: Bounds) -> (SocketAddr, reqwest::Client, Arc<rustls::ClientConfig>) {
@@ -108,6 +147,7 @@ mod tests {
         let tls = server_config(identity.identity(), None).unwrap();
         let wait = || async { std::future::pending::<()>().await };
         let app = Router::new().route("/", get(async || "here")).route("/wait", get(wait));
+        let app = app.route("/known", get(known));
         tokio::spawn(serve(listener, Arc::new(tls), app, bounds));
         let tls = pinned_client_config(identity.fingerprint(), None).unwrap();
         (address, client::client(tls.clone(), LONG).unwrap(), Arc::new(tls))
@@ -144,16 +184,55 @@ mod tests {
         assert_eq!(timeout(LONG, ask(&client, address, "/wait")).await.unwrap(), None);
     }
 
+    /// A connection from 127.0.0.`host` that says nothing.
+    async fn silent(host: u8, to: SocketAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, host), 0).into()).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
+    async fn is_cut_off(stream: &mut TcpStream) -> bool {
+        timeout(LONG, stream.read(&mut [0])).await.unwrap().unwrap_or(0) == 0
+    }
+
+    fn patient(connections: usize, from_one_network: usize) -> Bounds {
+        Bounds { handshake: LONG, header: LONG, connection: LONG, connections, from_one_network }
+    }
+
     #[tokio::test]
-    async fn further_connections_wait_for_a_place() {
-        let bounds = Bounds { connections: 1, handshake: LONG, ..Bounds::default() };
-        let (address, client, _) = start(bounds).await;
-        let holding = TcpStream::connect(address).await.unwrap();
-        let waiting = timeout(SHORT, ask(&client, address, "/"));
-        assert!(waiting.await.is_err(), "served beside the one that is allowed");
-        drop(holding);
-        let served = timeout(LONG, ask(&client, address, "/")).await.unwrap();
-        assert_eq!(served.as_deref(), Some("here"));
+    async fn one_address_with_many_connections_keeps_nobody_out() {
+        let (address, client, _) = start(patient(4, 2)).await;
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            flood.push(silent(2, address).await);
+        }
+        assert!(is_cut_off(&mut flood[17]).await, "one address has more places than it may");
+        assert_eq!(timeout(LONG, ask(&client, address, "/")).await.unwrap().as_deref(), Some("here"));
+        let (_other, _another) = (silent(3, address).await, silent(4, address).await);
+        assert_eq!(timeout(LONG, ask(&client, address, "/")).await.unwrap().as_deref(), Some("here"));
+        assert!(is_cut_off(&mut flood[18]).await, "another one than the most crowded address gave way");
+        let mut byte = [0];
+        assert!(timeout(SHORT, flood[19].read(&mut byte)).await.is_err(), "nobody needed its place");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_shown_credentials_does_not_give_way() {
+        let (address, client, _) = start(patient(2, 2)).await;
+        let (kept, mut known) = (client.clone(), KNOWN.subscribe());
+        let kept = tokio::spawn(async move { ask(&kept, address, "/known").await });
+        known.wait_for(|count| *count == 1).await.unwrap();
+        for host in 2..10 {
+            drop(silent(host, address).await);
+            drop(silent(1, address).await);
+        }
+        let other = client.clone();
+        let other = tokio::spawn(async move { ask(&other, address, "/known").await });
+        known.wait_for(|count| *count == 2).await.unwrap();
+        assert!(is_cut_off(&mut silent(2, address).await).await, "there are two places");
+        KNOWN.send_replace(3);
+        for kept in [kept, other] {
+            assert_eq!(timeout(LONG, kept).await.unwrap().unwrap().as_deref(), Some("known"));
+        }
     }
 
     #[tokio::test]

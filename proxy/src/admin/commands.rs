@@ -91,11 +91,12 @@ impl Commands {
         Self { state, turn: Mutex::default() }
     }
 
-    /// Carries a signed command out, or finds it carried out before.
+    /// Carries a signed command out, or finds it carried out before; `known` as soon as the signature has
+    /// been found to be the tenant's.
     ///
     /// # Errors
     /// Where nothing was decided.
-    pub(super) fn carry_out(&self, jws: &str) -> Result<Answer, Problem> {
+    pub(super) fn carry_out(&self, jws: &str, known: impl FnOnce()) -> Result<Answer, Problem> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (state, now) = (&self.state, now());
         let Bootstrap::Ready { trust, .. } = state.bootstrap().map_err(internal)? else {
@@ -105,6 +106,7 @@ impl Commands {
             tracing::warn!(%error, "command refused: its signature does not fit");
             SIGNATURE
         })?;
+        known();
         if command.tenant != state.identity().tenant {
             tracing::warn!("command refused: it is another tenant's");
             return Err(TENANT);

@@ -11,7 +11,7 @@ use crate::bootstrap::{self, Claim, Confirmation};
 use crate::state::{Bootstrap, State};
 use crate::upstream::Catalogs;
 use axum::body::{Body, Bytes};
-use axum::extract::State as Shared;
+use axum::extract::{Extension, State as Shared};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +21,7 @@ use commands::{Answer, Commands};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use trefoil_https::problem::{method_not_allowed, not_found};
+use trefoil_https::server::Peer;
 use trefoil_https::{Problem, body};
 use trefoil_keys::command::Command;
 use trefoil_keys::signing::Claims;
@@ -79,11 +80,15 @@ async fn confirm(Shared(admin): Shared<Arc<Admin>>, body: Body) -> Result<Respon
     Ok(answer(StatusCode::OK, JSON, Bytes::from_static(br#"{"state":"ready"}"#)))
 }
 
-async fn command(Shared(admin): Shared<Arc<Admin>>, body: Body) -> Result<Response, Problem> {
+async fn command(
+    Shared(admin): Shared<Arc<Admin>>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Result<Response, Problem> {
     let body = body::read(body, Command::MAX_LENGTH).await?;
     let outcome = blocking(move || {
         let jws = str::from_utf8(&body).map_err(|_| MALFORMED)?;
-        admin.commands.carry_out(jws.trim_end())
+        admin.commands.carry_out(jws.trim_end(), || peer.keep())
     });
     Ok(match outcome.await? {
         Answer::Applied(receipt) => answer(StatusCode::OK, JOSE, receipt.into()),
