@@ -21,8 +21,10 @@ mod tenant_key;
 mod tka;
 mod two_phase;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use config::{Arguments, Config, LogFormat, LogLevel};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
@@ -71,14 +73,15 @@ enum Scope {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Command::parse().action {
+    let action = Command::parse().action;
+    let outcome = keep_memory_private().and_then(|()| match action {
         Action::Init(arguments) => init::run(&arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
         Action::Envelope { bundle, announcement, scope, issued_at, lifetime } => {
             let issued_at = issued_at.unwrap_or_else(envelope::now);
             print_envelope(&bundle, announcement.as_deref(), scope, issued_at, lifetime)
         }
-    };
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -86,6 +89,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// No core dumps, and no other process of the same user may look into this one.
+fn keep_memory_private() -> anyhow::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot become undumpable")?;
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none).context("cannot switch core dumps off")
 }
 
 fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use trefoil_keys::status::Status;
 use trefoil_keys::tls;
@@ -132,4 +133,14 @@ fn tls_1_2_and_plain_http_are_refused() {
     drop(plain.read_to_end(&mut answer));
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     assert_eq!(client.get("/health").json(), serde_json::json!({"status": "ok", "reasons": []}));
+}
+
+#[test]
+fn the_sidecar_leaves_no_core_files() {
+    let (_, _proxy, sidecar, _client) = parties();
+    let limits = std::fs::read_to_string(sidecar.proc("limits")).unwrap();
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"], "soft and hard");
+    // The files of an undumpable process are root's.
+    assert_eq!(std::fs::metadata(sidecar.proc("environ")).unwrap().uid(), 0);
 }

@@ -133,6 +133,11 @@ impl Sidecar {
         assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
     }
 
+    /// What the kernel says of the process, in a file of its directory.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
+        Path::new("/proc").join(self.process.as_ref().unwrap().id().to_string()).join(file)
+    }
+
     /// Waits until the process has ended by itself.
     pub(crate) fn wait(&mut self) {
         let end = Instant::now() + LIMIT;
