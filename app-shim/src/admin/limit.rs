@@ -1,16 +1,17 @@
-//! Guesses at the password: after five failures in a row an address waits, and twice as long after each
-//! further one, from a minute up to an hour.
+//! Wrong logins: after five in a row an address is told to wait, and twice as long after each further
+//! one, from a minute up to an hour. The right login is heard all the same, at worst after others.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+use trefoil_https::network;
 
 const FREE: u32 = 5;
 const MINUTE: Duration = Duration::from_secs(60);
 /// `MINUTE << 6` is more than an hour.
 const DOUBLINGS: u32 = 6;
 const LONGEST: Duration = Duration::from_secs(60 * 60);
-/// Addresses that are remembered. When all places are taken, whoever fails for the first time waits.
+/// Addresses that are remembered: those that failed last.
 const ADDRESSES: usize = 4096;
 
 /// Failures by address.
@@ -38,23 +39,26 @@ impl Failures {
 }
 
 impl Limit {
-    /// How long this address must wait before it is heard; zero if it is heard now.
-    pub(super) fn wait(&mut self, address: IpAddr, now: Instant) -> Duration {
-        let address = network(address);
-        if self.0.get(&address).is_some_and(|failures| failures.is_past(now)) {
-            self.0.remove(&address);
-        }
-        if let Some(failures) = self.0.get(&address) {
-            return failures.wait().saturating_sub(now.saturating_duration_since(failures.last));
-        }
-        if self.is_full(now) { MINUTE } else { Duration::ZERO }
+    /// How long this address should wait after what it sent; zero if it has not failed often.
+    pub(super) fn wait(&self, address: IpAddr, now: Instant) -> Duration {
+        let failures = self.0.get(&network(address));
+        failures.map_or(Duration::ZERO, |failures| {
+            failures.wait().saturating_sub(now.saturating_duration_since(failures.last))
+        })
     }
 
-    /// This address has failed once more.
-    pub(super) fn failed(&mut self, address: IpAddr, now: Instant) {
-        let failures = self.0.entry(network(address)).or_insert(Failures { count: 0, last: now });
-        failures.count = failures.count.saturating_add(1);
-        failures.last = now;
+    /// This address has failed once more. If it should have waited, this does not count, and the answer is
+    /// for how long still.
+    pub(super) fn failed(&mut self, address: IpAddr, now: Instant) -> Duration {
+        let wait = self.wait(address, now);
+        if wait.is_zero() {
+            let network = network(address);
+            self.make_room(network, now);
+            let failures = self.0.entry(network).or_insert(Failures { count: 0, last: now });
+            failures.count = failures.count.saturating_add(1);
+            failures.last = now;
+        }
+        wait
     }
 
     /// This address knows the password.
@@ -62,19 +66,21 @@ impl Limit {
         self.0.remove(&network(address));
     }
 
-    fn is_full(&mut self, now: Instant) -> bool {
-        if self.0.len() >= ADDRESSES {
-            self.0.retain(|_, failures| !failures.is_past(now));
+    /// Forgets what is past, and if that is not enough the address that has not failed for longest.
+    fn make_room(&mut self, network: IpAddr, now: Instant) {
+        if self.0.get(&network).is_some_and(|failures| failures.is_past(now)) {
+            self.0.remove(&network);
         }
-        self.0.len() >= ADDRESSES
-    }
-}
-
-/// Whoever has one address of IPv6 has the other 2^64 of its network as well.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
+        if self.0.len() < ADDRESSES || self.0.contains_key(&network) {
+            return;
+        }
+        self.0.retain(|_, failures| !failures.is_past(now));
+        let oldest = self.0.iter().min_by_key(|(_, failures)| failures.last);
+        if self.0.len() >= ADDRESSES
+            && let Some(oldest) = oldest.map(|(network, _)| *network)
+        {
+            self.0.remove(&oldest);
+        }
     }
 }
 
@@ -96,6 +102,11 @@ mod tests {
         for _ in 0..8 {
             let wait = limit.wait(ADDRESS, now);
             assert!(limit.wait(ADDRESS, now + wait - Duration::from_secs(1)) > Duration::ZERO);
+            assert_eq!(
+                limit.failed(ADDRESS, now),
+                wait,
+                "what comes too early is told so and does not count"
+            );
             now += wait;
             assert_eq!(limit.wait(ADDRESS, now), Duration::ZERO);
             limit.failed(ADDRESS, now);
@@ -115,7 +126,6 @@ mod tests {
             limit.failed(ADDRESS, now);
         }
         let later = now + MINUTE;
-        limit.wait(ADDRESS, later);
         limit.failed(ADDRESS, later);
         assert_eq!(limit.wait(ADDRESS, later), Duration::ZERO);
     }
@@ -132,14 +142,18 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_for_addresses_is_bounded() {
+    fn the_memory_for_addresses_is_bounded_and_makes_nobody_wait() {
         let mut limit = Limit::default();
-        let now = Instant::now();
-        for n in 0..u32::try_from(ADDRESSES).unwrap() {
-            limit.failed(IpAddr::V4(n.into()), now);
+        let mut now = Instant::now();
+        for n in 0..u32::try_from(ADDRESSES).unwrap() + 100 {
+            for _ in 0..FREE {
+                assert_eq!(limit.failed(IpAddr::V4(n.into()), now), Duration::ZERO);
+            }
+            now += Duration::from_millis(1);
         }
-        let other = "192.0.2.1".parse().unwrap();
-        assert_eq!(limit.wait(other, now), MINUTE);
-        assert_eq!(limit.wait(other, now + MINUTE), Duration::ZERO);
+        assert_eq!(limit.0.len(), ADDRESSES);
+        assert_eq!(limit.wait("192.0.2.1".parse().unwrap(), now), Duration::ZERO);
+        assert_eq!(limit.wait(IpAddr::V4(99.into()), now), Duration::ZERO, "the oldest are forgotten");
+        assert!(limit.wait(IpAddr::V4(100.into()), now) > Duration::ZERO, "and no others");
     }
 }

@@ -1,8 +1,10 @@
 //! The tenant admin's login: HTTP Basic (RFC 7617), the user being the tenant's name.
 //!
 //! The password is compared with its slow hash until it has come once; then with an HMAC under a key
-//! that lasts as long as the process. Comparisons take the same time whatever differs, and guesses are
-//! limited ([`super::limit`]).
+//! that lasts as long as the process. Comparisons take the same time whatever differs.
+//!
+//! Invariant: nobody's wrong logins refuse the right one. So guesses are not turned away unheard: whoever
+//! has failed often ([`super::limit`]) stands back while the hash is slow, one after another.
 
 use super::limit::Limit;
 use aws_lc_rs::hmac;
@@ -17,11 +19,14 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::block_in_place;
+use tokio::time::sleep;
 use trefoil_https::server::Peer;
 use trefoil_https::{Problem, body};
 use trefoil_keys::password::PasswordHash;
 use zeroize::Zeroizing;
 
+/// How long whoever has failed often stands back for one slow hash.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Longest header that is looked at.
 const MAX_HEADER: usize = 1024;
 
@@ -34,8 +39,8 @@ const UNAUTHORIZED: Problem = Problem::new(
 const TOO_MANY: Problem = Problem::new(
     StatusCode::TOO_MANY_REQUESTS,
     "too-many-failures",
-    "too many wrong passwords have come from this address",
-    "wait as long as Retry-After says",
+    "no login, or the wrong one, as many times before from this address",
+    "find out the right password, which is heard at any time; before others wait as long as Retry-After says",
 );
 
 /// Who may log in.
@@ -48,13 +53,15 @@ pub(super) struct Login {
     limit: Mutex<Limit>,
     /// Held over the slow hash, so that many requests at once are no more guesses than one by one.
     turn: tokio::sync::Mutex<()>,
+    /// Held by one of those that have failed often.
+    back: tokio::sync::Mutex<()>,
 }
 
 /// Why a request is not heard.
 enum Refused {
     Wrong,
-    /// For this long.
-    Wait(Duration),
+    /// Wrong, and further ones should wait this long.
+    Often(Duration),
 }
 
 impl Login {
@@ -69,28 +76,33 @@ impl Login {
             known: OnceLock::new(),
             limit: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
+            back: tokio::sync::Mutex::default(),
         }
     }
 
     /// Whether these credentials, `user:password`, are right.
     async fn check(&self, credentials: &[u8], address: IpAddr) -> Result<(), Refused> {
-        if self.known.get().is_none() {
-            let _turn = self.turn.lock().await;
-            return self.judge(address, || block_in_place(|| self.is_right(credentials)));
+        if self.known.get().is_some() {
+            return self.judge(address, self.is_right(credentials));
         }
-        self.judge(address, || self.is_right(credentials))
+        let stands_back = !self.limit().wait(address, Instant::now()).is_zero();
+        let _back = if stands_back { Some(self.back.lock().await) } else { None };
+        if stands_back {
+            sleep(PAUSE).await;
+        }
+        let _turn = self.turn.lock().await;
+        self.judge(address, block_in_place(|| self.is_right(credentials)))
     }
 
-    fn judge(&self, address: IpAddr, is_right: impl FnOnce() -> bool) -> Result<(), Refused> {
-        let wait = self.limit().wait(address, Instant::now());
-        if !wait.is_zero() {
-            return Err(Refused::Wait(wait));
-        }
-        if is_right() {
+    fn judge(&self, address: IpAddr, is_right: bool) -> Result<(), Refused> {
+        if is_right {
             self.limit().succeeded(address);
             return Ok(());
         }
-        self.limit().failed(address, Instant::now());
+        let wait = self.limit().failed(address, Instant::now());
+        if !wait.is_zero() {
+            return Err(Refused::Often(wait));
+        }
         tracing::warn!(%address, "wrong login at the tenant admin's interface");
         Err(Refused::Wrong)
     }
@@ -133,7 +145,7 @@ pub(super) async fn require(
     body::discard(request.into_body()).await;
     match refused {
         Refused::Wrong => unauthorized(),
-        Refused::Wait(wait) => {
+        Refused::Often(wait) => {
             let seconds = HeaderValue::from(wait.as_secs().saturating_add(1));
             ([(RETRY_AFTER, seconds)], TOO_MANY).into_response()
         }
