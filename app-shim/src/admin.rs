@@ -4,7 +4,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /v1/AddUser`, `/v1/ChangeKey`, `/v1/WithdrawUser`, `/v1/RenewShares`, `/v1/RotateKey` (a [`Delivery`](trefoil_keys::command::Delivery)) | 200 or 422 with the proxy's receipt, 202 with what is in doubt |
+//! | `POST /v1/AddUser`, `/v1/AddUsers`, `/v1/ChangeKey`, `/v1/WithdrawUser`, `/v1/RenewShares`, `/v1/RotateKey` (a [`Delivery`](trefoil_keys::command::Delivery)) | 200 or 422 with the proxy's receipt, 202 with what is in doubt |
 //! | `GET /v1/users` | epochs by keyspace by UId |
 //! | `GET /v1/pending` | the command that is in doubt |
 //! | `GET /v1/status?nonce=…` | the proxy's signed status |

@@ -2,6 +2,7 @@
 //! `unsafe`.
 
 pub mod announcement;
+pub mod appointment;
 pub mod bundle;
 pub mod carrier;
 pub mod cell;

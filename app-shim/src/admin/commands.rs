@@ -14,8 +14,9 @@ use trefoil_https::{Problem, body};
 use trefoil_keys::command::Delivery;
 
 /// The paths, and the operations as commands call them.
-pub(super) const ROUTES: [(&str, &str); 5] = [
+pub(super) const ROUTES: [(&str, &str); 6] = [
     ("/v1/AddUser", "add"),
+    ("/v1/AddUsers", "add-batch"),
     ("/v1/ChangeKey", "change"),
     ("/v1/WithdrawUser", "withdraw"),
     ("/v1/RenewShares", "renew"),

@@ -73,7 +73,9 @@ impl Tenant {
     /// With the shares `[byte; 32]` for the users that the operation is about.
     pub(crate) fn delivery(&self, seq: u64, op: Operation, byte: u8) -> Delivery {
         let tka = match &op {
-            Operation::Renew => ["alice", "bob"].map(|user| (user.to_owned(), shares(byte))).into(),
+            Operation::AddBatch | Operation::Renew => {
+                ["alice", "bob"].map(|user| (user.to_owned(), shares(byte))).into()
+            }
             Operation::Add { sub } | Operation::Change { sub } => {
                 BTreeMap::from([(sub.clone(), shares(byte))])
             }
@@ -109,6 +111,7 @@ impl Tenant {
 pub(crate) fn path(op: &Operation) -> &'static str {
     match op {
         Operation::Add { .. } => "/v1/AddUser",
+        Operation::AddBatch => "/v1/AddUsers",
         Operation::Change { .. } => "/v1/ChangeKey",
         Operation::Withdraw { .. } => "/v1/WithdrawUser",
         Operation::Renew => "/v1/RenewShares",

@@ -70,7 +70,7 @@ impl Delivery {
     fn fits(&self, command: &Command) -> bool {
         let users = match &command.op {
             Operation::Add { sub } | Operation::Change { sub } => self.tka.keys().eq([sub]),
-            Operation::Renew => (1..=MAX_BATCH).contains(&self.tka.len()),
+            Operation::AddBatch | Operation::Renew => (1..=MAX_BATCH).contains(&self.tka.len()),
             Operation::Withdraw { .. } | Operation::RotateKey { .. } => self.tka.is_empty(),
         };
         let named = self.tka.iter().all(|(uid, shares)| {

@@ -26,7 +26,7 @@ pub const MAX_VALIDITY: u64 = 31 * DAY;
 /// Longest time in which a former key of the proxy opens envelopes, in seconds: 366 days.
 pub const MAX_OVERLAP: u64 = 366 * DAY;
 
-/// Most users in one [`Operation::Renew`].
+/// Most users in one [`Operation::AddBatch`] or [`Operation::Renew`].
 pub const MAX_BATCH: usize = 5000;
 
 /// One order. Times are seconds since 1970 (RFC 7519 NumericDate, whole).
@@ -57,6 +57,8 @@ pub enum Operation {
         /// UId.
         sub: String,
     },
+    /// Several new users, with shares: all of them, or none if one is there already.
+    AddBatch,
     /// New shares, with a new TKu, for a user that there is.
     Change {
         /// UId.
@@ -67,7 +69,8 @@ pub enum Operation {
         /// UId.
         sub: String,
     },
-    /// New TKa's and TKp's for several users, whose TKu's stay.
+    /// New TKa's and TKp's for several users, whose TKu's stay. They need not be known: a proxy or an
+    /// application that has lost its users gets them so.
     Renew,
     /// A new RSA pair of the proxy.
     RotateKey {
@@ -81,6 +84,7 @@ impl Operation {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Add { .. } => "add",
+            Self::AddBatch => "add-batch",
             Self::Change { .. } => "change",
             Self::Withdraw { .. } => "withdraw",
             Self::Renew => "renew",
@@ -92,14 +96,14 @@ impl Operation {
     pub fn sub(&self) -> Option<&str> {
         match self {
             Self::Add { sub } | Self::Change { sub } | Self::Withdraw { sub } => Some(sub),
-            Self::Renew | Self::RotateKey { .. } => None,
+            Self::AddBatch | Self::Renew | Self::RotateKey { .. } => None,
         }
     }
 
     /// Whether `tka_sha256` and `tkp` belong to it.
     pub fn carries_shares(&self) -> bool {
         match self {
-            Self::Add { .. } | Self::Change { .. } | Self::Renew => true,
+            Self::Add { .. } | Self::AddBatch | Self::Change { .. } | Self::Renew => true,
             Self::Withdraw { .. } | Self::RotateKey { .. } => false,
         }
     }
@@ -114,6 +118,7 @@ impl Operation {
     fn from_parts(name: &str, sub: Option<String>, overlap: Option<u64>) -> Option<Self> {
         Some(match (name, sub, overlap) {
             ("add", Some(sub), None) => Self::Add { sub },
+            ("add-batch", None, None) => Self::AddBatch,
             ("change", Some(sub), None) => Self::Change { sub },
             ("withdraw", Some(sub), None) => Self::Withdraw { sub },
             ("renew", None, None) => Self::Renew,
@@ -293,6 +298,7 @@ mod tests {
             (r#""exp":87400"#, &late),
             (r#""op":"add","#, ""),
             (r#""op":"add""#, r#""op":"Add""#),
+            (r#""op":"add""#, r#""op":"add-batch""#),
             (r#""op":"add""#, r#""op":"withdraw""#),
             (r#""op":"add""#, r#""op":"renew""#),
             (r#""op":"add""#, r#""op":"rotate-key""#),
@@ -376,6 +382,7 @@ mod tests {
             sub().prop_map(|sub| Operation::Add { sub }),
             sub().prop_map(|sub| Operation::Change { sub }),
             sub().prop_map(|sub| Operation::Withdraw { sub }),
+            Just(Operation::AddBatch),
             Just(Operation::Renew),
             (0..=MAX_OVERLAP).prop_map(|overlap| Operation::RotateKey { overlap }),
         ]

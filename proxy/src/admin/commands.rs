@@ -160,26 +160,34 @@ impl Commands {
                 self.check_user(sub, Expected::Unknown)?;
                 Step::Users([(sub.clone(), Some(shares))].into())
             }
+            Operation::AddBatch => Step::Users(self.batch(command, Expected::Unknown, now)?),
             Operation::Change { sub } => {
                 let shares = self.shares_for(command, sub, now)?;
                 self.check_user(sub, Expected::Active)?;
                 Step::Users([(sub.clone(), Some(shares))].into())
             }
             Operation::Withdraw { sub } => {
-                self.check_user(sub, Expected::Active)?;
+                self.check_user(sub, Expected::NotWithdrawn)?;
                 Step::Users([(sub.clone(), None)].into())
             }
-            Operation::Renew => {
-                let Recipients::Batch(users) = self.sealed(command, now)? else {
-                    return Err(refusal("subject", "the sealed shares are for one user, not for a batch"));
-                };
-                for user in users.keys() {
-                    self.check_user(user, Expected::Active)?;
-                }
-                Step::Users(users.into_iter().map(|(user, shares)| (user, Some(shares))).collect())
-            }
+            Operation::Renew => Step::Users(self.batch(command, Expected::NotWithdrawn, now)?),
             Operation::RotateKey { overlap } => Step::Keys(self.rotated(*overlap, now)?),
         }))
+    }
+
+    fn batch(
+        &self,
+        command: &Command,
+        expected: Expected,
+        now: u64,
+    ) -> Result<BTreeMap<String, Option<Shares>>, Decided> {
+        let Recipients::Batch(users) = self.sealed(command, now)? else {
+            return Err(refusal("subject", "the sealed shares are for one user, not for a batch"));
+        };
+        for user in users.keys() {
+            self.check_user(user, expected)?;
+        }
+        Ok(users.into_iter().map(|(user, shares)| (user, Some(shares))).collect())
     }
 
     fn shares_for(&self, command: &Command, user: &str, now: u64) -> Result<Shares, Decided> {
@@ -221,12 +229,13 @@ impl Commands {
     }
 
     fn check_user(&self, user: &str, expected: Expected) -> Result<(), Decided> {
-        let held = self.state.user(user)?;
+        let (held, user) = (self.state.user(user)?, shown(user));
         match (held.map(|held| held.is_some()), expected) {
-            (None, Expected::Unknown) | (Some(true), Expected::Active) => Ok(()),
-            (Some(true), Expected::Unknown) => Err(refusal("user", "the user is there already")),
-            (Some(false), _) => Err(refusal("user", "the user was withdrawn, which is for good")),
-            (None, Expected::Active) => Err(refusal("user", "the user is unknown")),
+            (None, Expected::Unknown | Expected::NotWithdrawn)
+            | (Some(true), Expected::Active | Expected::NotWithdrawn) => Ok(()),
+            (Some(true), Expected::Unknown) => Err(refusal("user", format!("user {user} is there already"))),
+            (Some(false), _) => Err(refusal("user", format!("user {user} was withdrawn, which is for good"))),
+            (None, Expected::Active) => Err(refusal("user", format!("user {user} is unknown"))),
         }
     }
 
@@ -306,11 +315,18 @@ enum Decision {
 enum Expected {
     Unknown,
     Active,
+    /// Active or unknown: a proxy that took another's place gets its users by renewals, and may hear of
+    /// the withdrawal of one that it never had.
+    NotWithdrawn,
+}
+
+/// A UId for people: they are short, and nothing here relies on that.
+fn shown(user: &str) -> String {
+    user.chars().take(128).collect()
 }
 
 fn log(command: &Command, outcome: &str) {
-    const SHOWN: usize = 128;
-    let user: Option<String> = command.op.sub().map(|sub| sub.chars().take(SHOWN).collect());
+    let user = command.op.sub().map(shown);
     tracing::info!(op = command.op.name(), user, seq = command.seq, outcome, "command");
 }
 

@@ -1,11 +1,12 @@
 //! `trefoil-proxy init`: the proxy's store, keys and certificate, and the one-time password with which
-//! the tenant admin fetches TK; or the hand-over itself, as a file sealed to the tenant admin's key.
+//! the tenant admin fetches TK; or the hand-over itself, as a file sealed to the tenant admin's key; or
+//! neither, for a proxy that takes a lost one's place.
 
+use super::appointed::{Appointed, AppointmentError};
 use super::{new_handover, trust};
-use crate::state::{Bootstrap, Identity, NewState, OneTimePassword, State, StateError, now};
+use crate::state::{Bootstrap, Identity, NewState, OneTimePassword, Sequence, State, StateError, now};
 use clap::Args;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use trefoil_keys::bundle::Version;
@@ -25,18 +26,22 @@ const FIRST_EPOCH: u8 = 1;
 /// Arguments of `init`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  trefoil-proxy init --config proxy.toml --tenant clinic --application clinic-app"
+    after_help = "Examples:\n  trefoil-proxy init --config proxy.toml --tenant clinic --application clinic-app\n  trefoil-proxy init --config proxy.toml --appointment clinic.appointment"
 )]
 pub struct InitArguments {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
     pub config: Option<PathBuf>,
     /// Name of the tenant
-    #[arg(long, value_name = "NAME", value_parser = name)]
-    pub tenant: String,
+    #[arg(long, value_name = "NAME", value_parser = name, required_unless_present = "appointment")]
+    pub tenant: Option<String>,
     /// Id of the application that the proxy serves
-    #[arg(long, value_name = "ID", value_parser = name)]
-    pub application: String,
+    #[arg(long, value_name = "ID", value_parser = name, required_unless_present = "appointment")]
+    pub application: Option<String>,
+    /// Take the place of a proxy that is lost, for the tenant key that there is: what trefoil-admin
+    /// proxy appoint has written
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["keyspace", "password_hash", "password_ttl", "seal_to"])]
+    pub appointment: Option<PathBuf>,
     /// Keyspaces, each with a tenant key of its own
     #[arg(long, value_name = "NAME", num_args = 1.., default_value = "main", value_parser = name)]
     pub keyspace: Vec<String>,
@@ -136,6 +141,9 @@ pub enum InitError {
         /// Why it cannot be used.
         reason: String,
     },
+    /// The appointment.
+    #[error(transparent)]
+    Appointment(#[from] AppointmentError),
     /// An output file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -172,6 +180,9 @@ struct Report<'a> {
     password_expires: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handover: Option<&'a Path>,
+    /// Of whom signed the appointment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     csr: Option<&'a Path>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,6 +197,9 @@ pub fn run(
     listen: SocketAddr,
 ) -> Result<(), InitError> {
     may_replace(arguments, directory, lock)?;
+    let names = (arguments.tenant.as_deref(), arguments.application.as_deref());
+    let appointment = arguments.appointment.as_deref();
+    let appointed = appointment.map(|path| Appointed::read(path, names, now())).transpose()?;
     let recipient = arguments.seal_to.as_deref().map(recipient).transpose()?;
     let lock_created = lock.create_if_missing()?;
 
@@ -197,40 +211,37 @@ pub fn run(
     if let Some(csr) = &arguments.csr {
         private_file::write(csr, certificate_request(&names, &certificate.private_key)?.as_bytes())?;
     }
-    let identity = Identity {
-        version: Version,
-        tenant: arguments.tenant.clone(),
-        application: arguments.application.clone(),
-        keyspaces: arguments
-            .keyspace
-            .iter()
-            .map(|name| (name.clone(), FIRST_EPOCH))
-            .collect::<BTreeMap<_, _>>(),
-    };
     let envelope_key = EnvelopePrivateKey::generate()?;
     let receipt_key = SigningKey::generate()?;
     let expires = now().saturating_add(arguments.password_ttl);
-    let (bootstrap, password) = match (&recipient, &arguments.out) {
-        (Some(recipient), Some(out)) => {
+    let tenant_key = appointed.as_ref().map(Appointed::tenant_key);
+    let mut password = None;
+    let (identity, bootstrap, sequence) = match (appointed, &recipient, &arguments.out) {
+        (Some(appointed), ..) => {
+            let Appointed { identity, trust, sequence } = appointed;
+            (identity, Bootstrap::Ready { claim_sha256: None, trust }, sequence)
+        }
+        (None, Some(recipient), Some(out)) => {
+            let identity = identity(arguments);
             let keys = vec![envelope_key.public_key().clone()];
             let handover = new_handover(&identity, receipt_key.verifying_key().clone(), keys)?;
             // Before the store: a hand-over that belongs to no proxy opens nothing.
             private_file::write(out, envelope::seal(&handover, recipient)?.as_bytes())?;
-            (Bootstrap::Ready { claim_sha256: None, trust: trust(&handover) }, None)
+            let bootstrap = Bootstrap::Ready { claim_sha256: None, trust: trust(&handover) };
+            (identity, bootstrap, Sequence::default())
         }
         _ => {
-            let (hash, password) = match &arguments.password_hash {
-                Some(hash) => (hash.clone(), None),
-                None => {
-                    let password = one_time_password();
-                    (PasswordHash::new(&password), Some(password))
-                }
+            let hash = match &arguments.password_hash {
+                Some(hash) => hash.clone(),
+                None => PasswordHash::new(password.insert(one_time_password())),
             };
-            (Bootstrap::Open { password: OneTimePassword { hash, expires, wrong: 0 } }, password)
+            let bootstrap = Bootstrap::Open { password: OneTimePassword { hash, expires, wrong: 0 } };
+            (identity(arguments), bootstrap, Sequence::default())
         }
     };
+    let is_open = matches!(bootstrap, Bootstrap::Open { .. });
     let fingerprint = certificate.fingerprint();
-    let new = NewState { identity, bootstrap, envelope_key, receipt_key, certificate };
+    let new = NewState { identity, bootstrap, sequence, envelope_key, receipt_key, certificate };
     let store = Store::replace(directory, lock)?;
     kill_point("init.made");
     State::fill(&store, &new)?;
@@ -242,12 +253,23 @@ pub fn run(
     let report = Report {
         fingerprint,
         password: password.as_deref().map(String::as_str),
-        password_expires: recipient.is_none().then_some(expires),
+        password_expires: is_open.then_some(expires),
         handover: arguments.out.as_deref(),
+        tenant_key,
         csr: arguments.csr.as_deref(),
         lock_created: lock_file,
     };
     print(&report, arguments.json).map_err(InitError::Report)
+}
+
+/// Who the proxy is if nobody has appointed it.
+fn identity(arguments: &InitArguments) -> Identity {
+    Identity {
+        version: Version,
+        tenant: arguments.tenant.clone().unwrap_or_default(),
+        application: arguments.application.clone().unwrap_or_default(),
+        keyspaces: arguments.keyspace.iter().map(|name| (name.clone(), FIRST_EPOCH)).collect(),
+    }
 }
 
 /// Whether there is no store, or one that may go.
@@ -294,6 +316,16 @@ fn describe(report: &Report<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     if let Some(password) = report.password {
         writeln!(out, "password:     {password}")?;
         writeln!(out, "              it is shown this once, and counts for one bootstrap")?;
+    }
+    if let Some(tenant_key) = &report.tenant_key {
+        writeln!(out, "tenant's key: {tenant_key}")?;
+        writeln!(out, "              compare it with what trefoil-admin proxy appoint has printed")?;
+        writeln!(out, "next:         start trefoil-proxy; then, where the tenant's keys are:")?;
+        let fingerprint = report.fingerprint;
+        return writeln!(
+            out,
+            "              trefoil-admin proxy set --url https://… --fingerprint {fingerprint}"
+        );
     }
     match report.handover {
         Some(handover) => {

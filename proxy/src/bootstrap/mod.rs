@@ -3,8 +3,10 @@
 //! `open → claimed → ready`, or `burnt` from the first two. Invariant: what is answered was durable
 //! before, but for TK and T's signing key, which live in the one call that makes them and are never
 //! written; a claim that is repeated with the same claim value gets new ones, as nobody confirmed those
-//! before.
+//! before. A proxy that takes a lost one's place is `ready` from the start, by the tenant admin's
+//! appointment.
 
+mod appointed;
 mod init;
 
 pub use init::{InitArguments, InitError, run as init};

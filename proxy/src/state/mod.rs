@@ -67,6 +67,8 @@ pub struct NewState {
     pub identity: Identity,
     /// How its bootstrap begins.
     pub bootstrap: Bootstrap,
+    /// The last command that it takes for applied.
+    pub sequence: Sequence,
     /// Its key for envelopes.
     pub envelope_key: EnvelopePrivateKey,
     /// Its key for receipts.
@@ -96,7 +98,7 @@ impl State {
         store.write(|tx| {
             tx.put_json(PROXY, IDENTITY, &new.identity)?;
             tx.put_json(PROXY, BOOTSTRAP, &new.bootstrap)?;
-            tx.put_json(PROXY, SEQUENCE, &Sequence::default())?;
+            tx.put_json(PROXY, SEQUENCE, &new.sequence)?;
             tx.put_json(PROXY, ENVELOPE_KEYS, &keys)?;
             tx.put(PROXY, RECEIPT_KEY, new.receipt_key.seed())?;
             tx.put(PROXY, CERTIFICATE, &new.certificate.certificate)?;

@@ -44,10 +44,31 @@ fn users_come_change_and_go() {
     assert_eq!(send(&tenant.command(6, withdraw("alice"))), "user");
     assert_eq!(send(&tenant.with_shares(6, Operation::Renew, batch(&["alice", "bob"]))), "user");
     assert_eq!(outcome(&proxy, &tenant, &tenant.add(6, "bob")), "user");
-    assert_eq!(send(&tenant.command(6, withdraw("carol"))), "user");
+    assert_eq!(send(&tenant.with_shares(6, change("carol"), for_user("carol"))), "user");
+    for there_or_withdrawn in ["alice", "bob"] {
+        let batch = batch(&["carol", there_or_withdrawn]);
+        assert_eq!(send(&tenant.with_shares(6, Operation::AddBatch, batch)), "user");
+    }
     assert!(place.store() == before);
     drop(proxy);
     assert_eq!(outcome(&place.start(), &tenant, &tenant.add(6, "carol")), "applied");
+}
+
+#[test]
+fn several_users_come_at_once_and_a_renewal_brings_those_that_were_lost() {
+    let place = Place::ready();
+    let tenant = Tenant::of(&place);
+    let proxy = place.start();
+    let send = |command: &Command| outcome(&proxy, &tenant, &tenant.sign(command));
+    let batched = |seq, op, users: &[&str]| tenant.with_shares(seq, op, batch(users));
+    assert_eq!(send(&batched(1, Operation::AddBatch, &["alice", "bob"])), "applied");
+    assert_eq!(send(&batched(2, Operation::AddBatch, &["bob", "carol"])), "user");
+    assert_eq!(send(&batched(2, Operation::Renew, &["alice", "bob", "carol"])), "applied");
+    assert_eq!(send(&tenant.with_shares(3, change("carol"), for_user("carol"))), "applied");
+    // A withdrawal counts even if its user was lost before.
+    assert_eq!(send(&tenant.command(4, withdraw("dora"))), "applied");
+    assert_eq!(send(&batched(5, Operation::Renew, &["alice", "dora"])), "user");
+    assert_eq!(outcome(&proxy, &tenant, &tenant.add(5, "dora")), "user");
 }
 
 #[test]

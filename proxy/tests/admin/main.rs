@@ -1,6 +1,7 @@
 //! The admin port of real processes over loopback: bootstrap, commands, and what a crash leaves.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
+mod appointment;
 mod bootstrap;
 mod commands;
 mod crash;

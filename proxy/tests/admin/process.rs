@@ -120,6 +120,11 @@ impl Place {
         std::mem::replace(&mut self.report.as_mut().unwrap().fingerprint, fingerprint.to_owned())
     }
 
+    /// Pins the certificate of a store that was made by hand.
+    pub(crate) fn pin_first(&mut self, fingerprint: &str) {
+        self.report = Some(Report { fingerprint: fingerprint.to_owned(), password: None });
+    }
+
     pub(crate) fn password(&self) -> &str {
         self.report.as_ref().unwrap().password.as_ref().unwrap()
     }

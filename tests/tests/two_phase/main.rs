@@ -38,8 +38,12 @@ fn what_is_forged_replayed_swapped_or_out_of_order_changes_nothing() {
     let known = parties.tenant.delivery(add("alice"));
     let refused = parties.deliver(&known, &add("alice"));
     assert_eq!((refused.status, refused.refusal().as_str()), (422, "user"));
-    let unknown = parties.tenant.delivery(withdraw("carol"));
-    assert_eq!(parties.deliver(&unknown, &withdraw("carol")).refusal(), "user");
+    // All of a batch, or nothing.
+    let known = parties.tenant.delivery(Operation::AddBatch);
+    assert_eq!(parties.deliver(&known, &Operation::AddBatch).refusal(), "user");
+    let unknown = Operation::Change { sub: "carol".to_owned() };
+    let delivery = parties.tenant.delivery(unknown.clone());
+    assert_eq!(parties.deliver(&delivery, &unknown).refusal(), "user");
     let early = parties.tenant.delivery_numbered(parties.tenant.next() + 1, withdraw("bob"));
     assert_eq!(parties.deliver(&early, &withdraw("bob")).refusal(), "seq");
     let mut forged = parties.tenant.delivery(Operation::Renew);

@@ -180,6 +180,7 @@ impl Parties {
     pub(crate) fn try_deliver(&self, delivery: &Delivery, op: &Operation) -> Option<Answer> {
         let path = match op {
             Operation::Add { .. } => "/v1/AddUser",
+            Operation::AddBatch => "/v1/AddUsers",
             Operation::Change { .. } => "/v1/ChangeKey",
             Operation::Withdraw { .. } => "/v1/WithdrawUser",
             Operation::Renew => "/v1/RenewShares",

@@ -66,7 +66,7 @@ impl Tenant {
                 let (tka, tkp) = self.fresh(sub);
                 (BTreeMap::from([(sub.clone(), tka)]), Some(Recipients::User { sub: sub.clone(), tkp }))
             }
-            Operation::Renew => {
+            Operation::AddBatch | Operation::Renew => {
                 let (mut tka, mut tkp) = (BTreeMap::new(), BTreeMap::new());
                 for (user, tku) in &self.users {
                     let triple = split_beside(&self.handover.keyspaces["main"].key, tku);
