@@ -123,6 +123,11 @@ pub(crate) fn run(session: &Session, command: ApplicationCommand) -> Result<Answ
     let tenant = opened.tenant()?;
     let client = login.certificate()?;
     let password = if ask_password { None } else { Some(Password::new(login.password()?)) };
+    let other = tenant.endpoint.as_ref().is_some_and(|former| former.fingerprint != fingerprint);
+    // A sidecar that was made anew has lost what it was given before.
+    if other && tenant.renewal().is_some() {
+        tenant.begin_renewal_again(now()?);
+    }
     tenant.endpoint = Some(Endpoint { url: url.clone(), fingerprint, password, client });
     tenant.record(now()?, Event::ApplicationSet { url: url.clone(), fingerprint: fingerprint.to_string() });
     opened.store()?;

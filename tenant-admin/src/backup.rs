@@ -278,6 +278,10 @@ fn describe(event: &Event) -> String {
             };
             format!("command {seq}: user {user} {done}")
         }
+        Event::UsersAdded { seq, users, .. } => format!("command {seq}: add {} users", users.len()),
+        Event::ProxyAppointed { .. } => "appointment for a new proxy signed".to_owned(),
+        Event::ProxySet { url, .. } => format!("proxy set to {url}"),
+        Event::ProxyReplaced { url, .. } => format!("another proxy, at {url}, in the place of the former"),
         Event::UserExported { user, again: false } => format!("share of user {user} exported"),
         Event::UserExported { user, again: true } => format!("share of user {user} exported again"),
         Event::UserFound { user } => format!("user {user} found at the application"),

@@ -7,8 +7,8 @@ use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox, proxy_key,
-    push, renewal, status, users,
+    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox, proxy,
+    proxy_key, push, renewal, status, users,
 };
 use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -32,6 +32,8 @@ pub(crate) enum CommandError {
     Users(#[from] users::UsersError),
     #[error(transparent)]
     Outbox(#[from] outbox::OutboxError),
+    #[error(transparent)]
+    Proxy(#[from] proxy::ProxyError),
     #[error(transparent)]
     ProxyKey(#[from] proxy_key::ProxyKeyError),
     #[error(transparent)]
@@ -66,6 +68,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         Command::Application(command) => application::run(&session, command),
         Command::User(command) => users::run(&session, command),
         Command::RenewShares(arguments) => renewal::run(&session, &arguments),
+        Command::Proxy(command) => proxy::run(&session, command),
         Command::ProxyKey(command) => proxy_key::run(&session, command),
         Command::Push(arguments) => push::run(&session, &arguments),
         Command::Deliver(arguments) => deliver::run(&arguments),

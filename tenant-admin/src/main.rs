@@ -13,6 +13,7 @@ mod escrow;
 mod handover;
 mod network;
 mod outbox;
+mod proxy;
 mod proxy_key;
 mod push;
 mod renewal;
@@ -72,6 +73,9 @@ enum Command {
     User(users::UserCommand),
     /// Give application and proxy new shares of all users, whose own shares stay.
     RenewShares(renewal::RenewArguments),
+    /// The proxy itself, and another one in its place.
+    #[command(subcommand)]
+    Proxy(proxy::ProxyCommand),
     /// The proxy's key for envelopes.
     #[command(subcommand)]
     ProxyKey(proxy_key::ProxyKeyCommand),

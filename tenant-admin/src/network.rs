@@ -40,7 +40,7 @@ pub(crate) enum NetworkError {
     #[error("{peer} answers what no {what} can be; use programs of one release")]
     Malformed { peer: String, what: &'static str },
     #[error(
-        "the status that {peer} shows is not signed by this tenant's proxy, or was altered or is an old one"
+        "the status that {peer} shows is not signed by this tenant's proxy, or was altered or is an old one; if the proxy was replaced, make the new one known: trefoil-admin proxy set"
     )]
     StatusForged { peer: String },
 }

@@ -62,7 +62,7 @@ pub(crate) enum PushError {
     )]
     Stuck { seq: u64, code: String },
     #[error(
-        "the proxy has applied {applied} commands, but this vault has receipts up to {ours}: it was set back to an older state; restore its newest backup before anything else"
+        "the proxy has applied {applied} commands, but this vault has receipts up to {ours}: it was set back to an older state; restore its newest backup, or have it made anew: trefoil-admin proxy appoint"
     )]
     ProxyBehind { applied: u64, ours: u64 },
     #[error("the application answers command {seq} with the receipt of another one; ask its operator")]
@@ -235,6 +235,7 @@ fn deliver(
 fn route(operation: &Operation) -> &'static str {
     match operation {
         Operation::Add { .. } => "/v1/AddUser",
+        Operation::AddBatch => "/v1/AddUsers",
         Operation::Change { .. } => "/v1/ChangeKey",
         Operation::Withdraw { .. } => "/v1/WithdrawUser",
         Operation::Renew => "/v1/RenewShares",

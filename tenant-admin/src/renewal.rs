@@ -17,6 +17,9 @@ pub(crate) struct RenewArguments {
     /// Send nothing: put all commands into the outbox, for somebody who carries them.
     #[arg(long)]
     no_push: bool,
+    /// Begin with the first user again, although an interrupted renewal could go on.
+    #[arg(long)]
+    anew: bool,
     /// Users in one command.
     #[arg(long, value_name = "N", default_value_t = MAX_BATCH, value_parser = parse_batch)]
     batch: usize,
@@ -44,11 +47,14 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         }
         Ok::<_, CommandError>(receipts)
     };
-    outcome.resumed = opened.tenant()?.renewal().is_some();
+    outcome.resumed = !arguments.anew && opened.tenant()?.renewal().is_some();
     // What stands before: a batch of the interrupted run, perhaps, or a user's new key.
     outcome.add(push(&mut opened)?);
-    opened.tenant()?.begin_renewal(now()?);
-    let bar = bar(opened.tenant()?.left_to_renew());
+    match arguments.anew {
+        true => opened.tenant()?.begin_renewal_again(now()?),
+        false => opened.tenant()?.begin_renewal(now()?),
+    }
+    let bar = progress(opened.tenant()?.left_to_renew());
     while outcome.is_smooth() {
         let Some(users) = opened.tenant()?.renew_next(arguments.batch, now()?)? else { break };
         opened.store()?;
@@ -69,7 +75,7 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
 }
 
 /// On standard error, and only if that is a terminal.
-fn bar(users: usize) -> ProgressBar {
+pub(crate) fn progress(users: usize) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(users).unwrap_or(u64::MAX));
     match ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} users, {eta} left") {
         Ok(style) => bar.with_style(style),

@@ -80,15 +80,14 @@ impl Compared {
             "the proxy takes commands signed by another key than the vault's",
         );
         expect(status.keyspaces == tenant.epochs(), "keyspaces or epochs differ");
-        let first = tenant.first_pending().map_or(tenant.next_seq(), |pending| pending.seq());
-        let (confirmed, last) = (first.saturating_sub(1), tenant.next_seq().saturating_sub(1));
+        let (confirmed, last) = (tenant.confirmed_seq(), tenant.next_seq().saturating_sub(1));
         expect(
             status.seq <= last,
             "the proxy has applied commands that this vault does not know: an older copy of it, or a recovered one? The next push takes the proxy's numbers over; see user sync",
         );
         expect(
             status.seq >= confirmed,
-            "the proxy has lost commands that it had confirmed: restore its newest backup",
+            "the proxy has lost commands that it had confirmed: restore its newest backup, or have it made anew: proxy appoint",
         );
         expect(
             status.seq <= confirmed || status.seq > last,
@@ -98,6 +97,10 @@ impl Compared {
         expect(
             current == tenant.proxy.envelope_keys.first(),
             "the proxy's key for envelopes is another one than the vault's: is a key rotation without receipt?",
+        );
+        expect(
+            tenant.renewal().is_none() || tenant.left_to_renew() == 0,
+            "a renewal has not come to all users: renew-shares",
         );
         Self {
             tenant: status.tenant.clone(),

@@ -2,9 +2,10 @@
 
 use crate::answer::{self, Answer, Keyspaces};
 use crate::application::{self, ApplicationError};
-use crate::commands::{CommandError, Session, now};
+use crate::commands::{CommandError, Opened, Session, now};
 use crate::outbox::Receipts;
 use crate::push::{self, AtOnce, STORED_EVERY, Sending};
+use crate::renewal::progress;
 use crate::tenant::history::{Entry, Event, UserOp};
 use crate::tenant::{State, Tenant, TenantError, parse_name};
 use clap::{Args, Subcommand};
@@ -15,12 +16,13 @@ use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use trefoil_keys::bundle::{self, Bundle, BundleError, UserBundle};
+use trefoil_keys::command::MAX_BATCH;
 use trefoil_keys::kill_point;
 
 #[derive(Subcommand)]
 pub(crate) enum UserCommand {
     /// Grant new users access.
-    Add(Change),
+    Add(Add),
     /// Give users new shares; the old ones are dead once the proxy has the command.
     Rekey(Change),
     /// Take users' access away, for good.
@@ -49,6 +51,26 @@ pub(crate) struct Change {
     at_once: AtOnce,
 }
 
+impl Change {
+    /// All users' ids, and how to go on.
+    fn read(self) -> Result<(Vec<String>, AtOnce), UsersError> {
+        let Self { mut uids, from, at_once } = self;
+        if let Some(path) = from {
+            uids.extend(read_uids(&path)?);
+        }
+        Ok((uids, at_once))
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    change: Change,
+    /// Pass over users that there are already: after an interruption.
+    #[arg(long)]
+    skip_existing: bool,
+}
+
 #[derive(Args)]
 pub(crate) struct Export {
     /// The user's id (UId).
@@ -61,6 +83,9 @@ pub(crate) struct Export {
     #[arg(long, value_name = "UID")]
     confirm: Option<String>,
 }
+
+/// More users than these are only counted in text.
+const SHOWN: usize = 20;
 
 /// What is wrong with a command about users.
 #[derive(Debug, thiserror::Error)]
@@ -81,45 +106,70 @@ pub(crate) enum UsersError {
 
 pub(crate) fn run(session: &Session, command: UserCommand) -> Result<Answer, CommandError> {
     match command {
-        UserCommand::Add(arguments) => change(session, UserOp::Add, arguments),
-        UserCommand::Rekey(arguments) => change(session, UserOp::Change, arguments),
-        UserCommand::Withdraw(arguments) => change(session, UserOp::Withdraw, arguments),
+        UserCommand::Add(arguments) => add(session, arguments),
+        UserCommand::Rekey(arguments) => change(session, UserOp::Change, arguments, Tenant::rekey_user),
+        UserCommand::Withdraw(arguments) => {
+            change(session, UserOp::Withdraw, arguments, Tenant::withdraw_user)
+        }
         UserCommand::Sync(sending) => sync(session, sending),
         UserCommand::Export(arguments) => export(session, arguments),
         UserCommand::Show { uid } => show(session, uid.as_deref()),
     }
 }
 
-fn change(session: &Session, op: UserOp, arguments: Change) -> Result<Answer, CommandError> {
-    let make = match op {
-        UserOp::Add => Tenant::add_user,
-        UserOp::Change => Tenant::rekey_user,
-        UserOp::Withdraw => Tenant::withdraw_user,
-    };
-    let Change { mut uids, from, at_once } = arguments;
-    if let Some(path) = from {
-        uids.extend(read_uids(&path)?);
-    }
+fn add(session: &Session, arguments: Add) -> Result<Answer, CommandError> {
+    let Add { change, skip_existing } = arguments;
+    let (mut uids, at_once) = change.read()?;
     let mut opened = session.open()?;
+    if skip_existing {
+        let tenant = opened.tenant()?;
+        uids.retain(|uid| tenant.user(uid).is_err());
+    }
+    let add = |tenant: &mut Tenant, some: &[String], now| tenant.add_users(some, now);
+    carry_out(opened, UserOp::Add, uids, at_once, MAX_BATCH, add)
+}
+
+fn change(
+    session: &Session,
+    op: UserOp,
+    arguments: Change,
+    one: fn(&mut Tenant, &str, u64) -> Result<(), TenantError>,
+) -> Result<Answer, CommandError> {
+    let (uids, at_once) = arguments.read()?;
+    let each =
+        |tenant: &mut Tenant, some: &[String], now| some.iter().try_for_each(|uid| one(tenant, uid, now));
+    carry_out(session.open()?, op, uids, at_once, STORED_EVERY, each)
+}
+
+/// Makes the commands for all users and, if it is asked for, sends them, some users at a time.
+fn carry_out(
+    mut opened: Opened<'_>,
+    op: UserOp,
+    uids: Vec<String>,
+    at_once: AtOnce,
+    some: usize,
+    make: impl Fn(&mut Tenant, &[String], u64) -> Result<(), TenantError>,
+) -> Result<Answer, CommandError> {
     if !at_once.push {
-        let now = now()?;
-        uids.iter().try_for_each(|uid| make(opened.tenant()?, uid, now).map_err(CommandError::from))?;
+        make(opened.tenant()?, &uids, now()?)?;
         opened.store()?;
         return Ok(Answer::new(&Changed { op, users: uids, receipts: None }));
     }
     let mut all = Receipts::default();
     let mut done = Vec::new();
-    for some in uids.chunks(STORED_EVERY) {
-        let now = now()?;
-        some.iter().try_for_each(|uid| make(opened.tenant()?, uid, now).map_err(CommandError::from))?;
+    let bar = progress(uids.len());
+    for some in uids.chunks(some) {
+        make(opened.tenant()?, some, now()?)?;
         opened.store()?;
         kill_point("user.stored");
         done.extend_from_slice(some);
         all.join(push::push(&mut opened, at_once.sending)?);
+        bar.inc(u64::try_from(some.len()).unwrap_or(u64::MAX));
         if all.is_incomplete() {
             break;
         }
     }
+    bar.finish_and_clear();
     let unconfirmed = all.is_incomplete();
     Ok(Answer::new(&Changed { op, users: done, receipts: Some(all) }).unconfirmed(unconfirmed))
 }
@@ -211,7 +261,7 @@ fn asked_and_confirmed(uid: &str) -> bool {
 }
 
 fn is_pending(tenant: &Tenant, uid: &str) -> bool {
-    tenant.pending().any(|pending| pending.work.is_about(uid))
+    tenant.pending().any(|pending| pending.is_about(uid))
 }
 
 fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
@@ -220,7 +270,7 @@ fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
         tenant.user(uid)?;
     }
     let unconfirmed: BTreeMap<&str, u64> =
-        tenant.pending().filter_map(|pending| pending.work.user().map(|uid| (uid, pending.seq()))).collect();
+        tenant.pending().flat_map(|pending| pending.users().map(|uid| (uid, pending.seq()))).collect();
     let users = tenant
         .users()
         .filter(|(own, _)| uid.is_none_or(|uid| uid == *own))
@@ -253,8 +303,9 @@ impl fmt::Display for Changed {
             UserOp::Change => "given a new share",
             UserOp::Withdraw => "withdrawn",
         };
-        for user in &self.users {
-            writeln!(f, "User {user} {done}.")?;
+        match self.users.len() {
+            0..=SHOWN => self.users.iter().try_for_each(|user| writeln!(f, "User {user} {done}."))?,
+            count => writeln!(f, "{count} users {done}.")?,
         }
         match &self.receipts {
             Some(receipts) => receipts.fmt(f),
@@ -346,7 +397,7 @@ struct HistoryView {
 impl From<&Entry> for HistoryView {
     fn from(entry: &Entry) -> Self {
         let event = match &entry.event {
-            Event::UserCommand { op: UserOp::Add, .. } => "added",
+            Event::UserCommand { op: UserOp::Add, .. } | Event::UsersAdded { .. } => "added",
             Event::UserCommand { op: UserOp::Change, .. } => "given a new share",
             Event::UserCommand { op: UserOp::Withdraw, .. } => "withdrawn",
             Event::UserExported { again: false, .. } => "exported",

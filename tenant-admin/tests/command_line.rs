@@ -240,7 +240,12 @@ fn one_bad_name_among_many_changes_nothing() {
     assert_eq!(place.json(&["user", "show"])["users"], serde_json::json!([]));
     fs::write(place.path("uids"), "carol\ndora\n").unwrap();
     ok(place.run(&["user", "add", "alice", "--from", "uids"]));
-    assert_eq!(place.deliveries().len(), 3);
+    assert_eq!(place.deliveries().len(), 1, "one command for all");
+    fs::write(place.path("uids"), "carol\ndora\nemil\n").unwrap();
+    assert!(refused(place.run(&["user", "add", "--from", "uids"])).contains("carol exists already"));
+    let added = place.json(&["user", "add", "--from", "uids", "--skip-existing"]);
+    assert_eq!(added["users"], serde_json::json!(["emil"]));
+    assert_eq!(place.json(&["user", "show"])["users"].as_array().unwrap().len(), 4);
 }
 
 #[test]

@@ -55,12 +55,20 @@ pub(crate) enum Event {
     ApplicationSet { url: String, fingerprint: String },
     /// A command for one user was made: `add`, `change` or `withdraw`.
     UserCommand { op: UserOp, user: String, seq: u64, keyspaces: BTreeMap<String, u8> },
+    /// A command for several new users was made.
+    UsersAdded { seq: u64, users: Vec<String>, keyspaces: BTreeMap<String, u8> },
     /// A user bundle was written; `again` if this share had been written before.
     UserExported { user: String, again: bool },
     /// A user was taken over from the application's list, without its share.
     UserFound { user: String },
     /// New TKa's and TKp's for the users from `first` to `last` by UId, `count` in number.
     SharesRenewed { seq: u64, first: String, last: String, count: usize },
+    /// An appointment was written for a proxy that is to take the place of the one that there is.
+    ProxyAppointed { seq: u64, appointment: Digest },
+    /// The proxy's address.
+    ProxySet { url: String, fingerprint: String },
+    /// Another proxy has taken the place of the one before; `seq` is the last number that it does not take.
+    ProxyReplaced { url: String, fingerprint: String, receipt_key: String, seq: u64 },
     /// The proxy was told to make a new RSA pair.
     KeyRotation { seq: u64, overlap: u64 },
     /// The proxy's envelope keys were announced.
@@ -89,6 +97,7 @@ impl Event {
             Self::UserCommand { user, .. } | Self::UserExported { user, .. } | Self::UserFound { user } => {
                 user == uid
             }
+            Self::UsersAdded { users, .. } => users.iter().any(|user| user == uid),
             Self::SharesRenewed { first, last, .. } => first.as_str() <= uid && uid <= last.as_str(),
             _ => false,
         }

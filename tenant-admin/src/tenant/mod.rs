@@ -10,10 +10,12 @@ mod outbox;
 mod parties;
 mod recovery;
 mod renewal;
+mod replacement;
 mod users;
 
 pub(crate) use outbox::{Received, Refusal};
 pub(crate) use parties::{ClientCertificate, Endpoint, Password, Proxy};
+pub(crate) use replacement::Taken;
 pub(crate) use users::State;
 
 use history::{Event, History};
@@ -71,6 +73,20 @@ pub(crate) enum TenantError {
     NoEnvelopeKey,
     #[error("the proxy's status is about tenant {tenant}, application {application}; nothing was changed")]
     OtherTenant { tenant: String, application: String },
+    #[error(
+        "the proxy's bootstrap is not finished, so it is none of this vault's; nothing was changed. In place of a lost proxy: trefoil-admin proxy appoint, then trefoil-proxy init --appointment"
+    )]
+    ProxyNotReady,
+    #[error(
+        "the proxy takes commands signed by another key than the vault's; nothing was changed: give it no shares, and find out whose it is"
+    )]
+    ProxyOfAnotherKey,
+    #[error("the proxy's keyspaces or their epochs are not the vault's; nothing was changed")]
+    ProxyOfOtherKeyspaces,
+    #[error(
+        "the proxy has applied commands up to {applied}, and this vault has receipts up to {ours}; nothing was changed: it was set back, or its appointment is from before the last commands; write a new one with trefoil-admin proxy appoint, and make the proxy anew with it"
+    )]
+    ProxyBehind { applied: u64, ours: u64 },
     #[error("the command cannot be sealed to the proxy's key: {0}")]
     Seal(#[from] EnvelopeError),
     #[error("the command cannot be signed: {0}")]

@@ -61,6 +61,12 @@ pub(crate) enum Work {
         /// What the user had before: it gets it back if the command is refused.
         former: Option<Former>,
     },
+    /// Adds the users that it has shares of.
+    AddBatch {
+        first: String,
+        last: String,
+        count: usize,
+    },
     Renew {
         first: String,
         last: String,
@@ -132,22 +138,18 @@ impl Work {
                     UserOp::Withdraw => Operation::Withdraw { sub },
                 }
             }
+            Self::AddBatch { .. } => Operation::AddBatch,
             Self::Renew { .. } => Operation::Renew,
             Self::RotateKey { overlap } => Operation::RotateKey { overlap: *overlap },
         }
     }
 
     /// The user that it is about, if it is about one.
-    pub(crate) fn user(&self) -> Option<&str> {
+    fn user(&self) -> Option<&str> {
         match self {
             Self::User { uid, .. } => Some(uid),
             _ => None,
         }
-    }
-
-    /// Whether it is about this user.
-    pub(crate) fn is_about(&self, uid: &str) -> bool {
-        self.user() == Some(uid)
     }
 
     /// In words, as the command line has them.
@@ -156,6 +158,7 @@ impl Work {
             Self::User { op: UserOp::Add, uid, .. } => format!("user add {uid}"),
             Self::User { op: UserOp::Change, uid, .. } => format!("user rekey {uid}"),
             Self::User { op: UserOp::Withdraw, uid, .. } => format!("user withdraw {uid}"),
+            Self::AddBatch { first, last, count } => format!("user add of {count} users, {first} to {last}"),
             Self::Renew { first, last, count } => format!("renew-shares of {count} users, {first} to {last}"),
             Self::RotateKey { .. } => "proxy-key rotate".to_owned(),
         }
@@ -163,6 +166,20 @@ impl Work {
 }
 
 impl Pending {
+    /// The users whose own shares, or whose access, it changes.
+    pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
+        let batch = matches!(self.work, Work::AddBatch { .. }).then(|| self.shares.keys());
+        self.work.user().into_iter().chain(batch.into_iter().flatten().map(String::as_str))
+    }
+
+    /// Whether this user is one of them.
+    pub(crate) fn is_about(&self, uid: &str) -> bool {
+        match self.work {
+            Work::AddBatch { .. } => self.shares.contains_key(uid),
+            _ => self.work.user() == Some(uid),
+        }
+    }
+
     fn newest(&self) -> Option<&Signed> {
         self.signed.last()
     }
@@ -329,6 +346,20 @@ impl Tenant {
         Ok(count)
     }
 
+    /// For a proxy that takes another's place: what the former one was sent counts no more. Withdrawals
+    /// stay, with numbers from `first` on, for the application has yet to hear of them; all other users
+    /// come with the renewal that is due. How many commands that left out.
+    pub(super) fn start_outbox_again(&mut self, first: u64, now: u64) -> Result<usize, TenantError> {
+        let before = self.outbox.pending.len();
+        let stays = |pending: &Pending| matches!(pending.work, Work::User { op: UserOp::Withdraw, .. });
+        self.outbox.pending.retain(stays);
+        for pending in &mut self.outbox.pending {
+            pending.signed.clear();
+        }
+        self.renumber(first, now)?;
+        Ok(before.saturating_sub(self.outbox.pending.len()))
+    }
+
     /// Signs anew the commands for which `due` names a number, given them and their places.
     fn sign_again(
         &mut self,
@@ -423,9 +454,15 @@ impl Tenant {
         now: u64,
     ) -> Result<Refusal, TenantError> {
         let first = self.outbox.pending.front().map_or(self.outbox.next_seq, Pending::seq);
-        let work = self.outbox.pending.remove(place).map(|pending| pending.work);
+        let (work, shares) =
+            self.outbox.pending.remove(place).map(|pending| (pending.work, pending.shares)).unzip();
         let command = work.as_ref().map(Work::describe).unwrap_or_default();
         match work {
+            Some(Work::AddBatch { .. }) => {
+                for uid in shares.unwrap_or_default().keys() {
+                    self.undo_user(place, UserOp::Add, uid, None);
+                }
+            }
             Some(Work::User { op, uid, former }) => self.undo_user(place, op, &uid, former),
             Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
             Some(Work::RotateKey { .. }) | None => {}
@@ -438,11 +475,18 @@ impl Tenant {
 
     fn undo_user(&mut self, place: usize, op: UserOp, uid: &str, former: Option<Former>) {
         if op == UserOp::Add {
-            // What the proxy never knew it can neither change nor withdraw.
+            // What the proxy does not know it is not to change, nor to get by a renewal.
             let mut at = 0;
-            self.outbox.pending.retain(|pending| {
+            self.outbox.pending.retain_mut(|pending| {
                 at += 1;
-                at <= place || !pending.work.is_about(uid)
+                if at <= place {
+                    return true;
+                }
+                if !matches!(pending.work, Work::Renew { .. }) {
+                    return !pending.is_about(uid);
+                }
+                pending.shares.remove(uid);
+                !pending.shares.is_empty()
             });
         }
         // What a later command of the same user would give back is not what the refused one had made.

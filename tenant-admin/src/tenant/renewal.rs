@@ -3,14 +3,14 @@
 
 use super::history::Event;
 use super::outbox::Work;
-use super::users::{User, separate};
+use super::users::separate;
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
 use trefoil_keys::command::MAX_BATCH;
 
 /// Most bytes of UIds, keyspaces and shares in one batch: it is encoded three times over on its way, and
 /// its size limited there.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+pub(super) const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Of a share in JSON, beside the keyspace's name.
 const SHARE_BYTES: usize = 80;
 
@@ -37,6 +37,12 @@ impl Tenant {
         self.renewal.get_or_insert(Renewal { started: now, after: None, done: 0 });
     }
 
+    /// All users are to be renewed, those that a renewal has come to already as well.
+    pub(crate) fn begin_renewal_again(&mut self, now: u64) {
+        self.renewal = None;
+        self.begin_renewal(now);
+    }
+
     /// Users that the renewal still has to come to.
     pub(crate) fn left_to_renew(&self) -> usize {
         let after = self.renewal.as_ref().and_then(|renewal| renewal.after.as_deref());
@@ -56,7 +62,7 @@ impl Tenant {
         let mut shares = std::collections::BTreeMap::new();
         let users = self.active_after(after.as_deref()).filter(|(_, user)| user.has_share());
         for (uid, user) in users.take(limit.min(MAX_BATCH)) {
-            let size = size(uid, user);
+            let size = size(uid, user.shares.keys());
             if size > room && !shares.is_empty() {
                 break;
             }
@@ -94,7 +100,8 @@ impl Tenant {
     }
 }
 
-fn size(uid: &str, user: &User) -> usize {
+/// About how many bytes a user with shares of these keyspaces takes in a batch.
+pub(super) fn size<'a>(uid: &str, keyspaces: impl Iterator<Item = &'a String>) -> usize {
     // Quotes and backslashes double in JSON.
-    2 * uid.len() + user.shares.keys().map(|keyspace| keyspace.len() + SHARE_BYTES).sum::<usize>()
+    2 * uid.len() + keyspaces.map(|keyspace| keyspace.len() + SHARE_BYTES).sum::<usize>()
 }

@@ -10,6 +10,7 @@ use trefoil_keys::handover::KeyspaceKey;
 use trefoil_keys::proxy_share::{ProxyShares, Recipients};
 use trefoil_keys::receipt::{Outcome, Receipt};
 use trefoil_keys::secret::TenantKey;
+use trefoil_keys::status::Status;
 use trefoil_keys::{check, share};
 
 const NOW: u64 = 1_800_000_000;
@@ -26,9 +27,13 @@ fn envelope_key() -> EnvelopePrivateKey {
     EnvelopePrivateKey::from_pkcs8_pem(PEM).unwrap()
 }
 
-fn other_envelope_key() -> EnvelopePublicKey {
+fn envelope_key_2048() -> EnvelopePrivateKey {
     const PEM: &str = include_str!("../../../keys/tests/vectors/key-2048.pem");
-    EnvelopePrivateKey::from_pkcs8_pem(PEM).unwrap().public_key().clone()
+    EnvelopePrivateKey::from_pkcs8_pem(PEM).unwrap()
+}
+
+fn other_envelope_key() -> EnvelopePublicKey {
+    envelope_key_2048().public_key().clone()
 }
 
 /// A tenant with two keyspaces, and its proxy.
@@ -369,4 +374,152 @@ fn the_history_tells_what_was_issued_and_confirmed() {
     assert_eq!(entries.len(), 3);
     assert!(matches!(entries[2].event, Event::Applied { seq: 1, .. }));
     assert_eq!(tenant.history_of("alice").count(), 2);
+}
+
+#[test]
+fn several_users_are_added_by_one_command_all_or_none() {
+    let (mut tenant, proxy) = tenant();
+    let uids = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    tenant.add_users(&uids(&["bob", "alice"]), NOW).unwrap();
+    let mut tenant = again(&tenant);
+    assert_eq!(tenant.pending().count(), 1);
+    let delivery = first(&tenant);
+    let command = opened(&tenant, &delivery);
+    assert!(command.op == Operation::AddBatch);
+    let Recipients::Batch(tkp) = proxy.shares(&command).recipients else { panic!("a batch") };
+    for uid in ["alice", "bob"] {
+        let user = &tenant.user(uid).unwrap().shares;
+        assert!(fit(&tenant, user, &delivery.tka[uid], &tkp[uid]));
+        assert_eq!(tenant.history_of(uid).count(), 1);
+        assert!(tenant.first_pending().unwrap().is_about(uid));
+    }
+    confirm_all(&mut tenant, &proxy);
+    for (wrong, name) in [(["carol", "carol"], "carol"), (["dora", "alice"], "alice")] {
+        let mut copy = again(&tenant);
+        let refused = copy.add_users(&uids(&wrong), NOW);
+        assert!(matches!(refused, Err(TenantError::UserExists(user)) if user == name));
+    }
+    // What the proxy refuses is undone, and what was to follow for those users.
+    tenant.add_users(&uids(&["emil", "fred"]), NOW).unwrap();
+    tenant.rekey_user("emil", NOW).unwrap();
+    tenant.begin_renewal(NOW);
+    tenant.renew_next(10, NOW).unwrap();
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "user");
+    tenant.receive(&receipt, NOW).unwrap();
+    assert!(tenant.user("emil").is_err() && tenant.user("fred").is_err());
+    let renewal = first(&tenant);
+    assert_eq!(renewal.tka.keys().collect::<Vec<_>>(), ["alice", "bob"]);
+    assert_eq!((opened(&tenant, &renewal).seq, tenant.pending().count()), (2, 1));
+}
+
+#[test]
+fn a_batch_stays_within_what_a_command_can_carry() {
+    let (mut tenant, _) = tenant();
+    let long: Vec<String> = (0..2500).map(|n| format!("{n:0>255}")).collect();
+    tenant.add_users(&long, NOW).unwrap();
+    assert!(tenant.pending().count() > 1);
+    let counts: usize = tenant.pending().map(|pending| pending.delivery().tka.len()).sum();
+    assert_eq!(counts, long.len());
+    assert!(tenant.pending().all(|pending| pending.delivery().to_json().is_ok()));
+}
+
+/// What a proxy says of itself that the tenant's appointment has made.
+fn appointed(tenant: &mut Tenant, key: &SigningKey) -> Status {
+    let (appointment, jws) = tenant.appoint(NOW).unwrap();
+    Status {
+        tenant: appointment.tenant,
+        application: appointment.application,
+        nonce: "n".to_owned(),
+        at: NOW,
+        state: trefoil_keys::status::State::Ready,
+        claim_sha256: None,
+        seq: appointment.seq,
+        last_command_sha256: Some(trefoil_keys::signing::hash(&jws)),
+        envelope_keys: vec![other_envelope_key()],
+        receipt_key: key.verifying_key().clone(),
+        tenant_key: Some(appointment.tenant_key),
+        keyspaces: appointment.keyspaces.iter().map(|(name, check)| (name.clone(), check.epoch)).collect(),
+    }
+}
+
+const URL: &str = "https://proxy.example:6434";
+
+fn pin() -> trefoil_keys::tls::Fingerprint {
+    "11".repeat(32).parse().unwrap()
+}
+
+#[test]
+fn a_new_proxy_gets_all_users_by_a_renewal_and_withdrawals_anew() {
+    let (mut tenant, proxy) = tenant();
+    for uid in ["alice", "bob", "carol"] {
+        tenant.add_user(uid, NOW).unwrap();
+    }
+    confirm_all(&mut tenant, &proxy);
+    tenant.begin_renewal(NOW);
+    tenant.renew_next(1, NOW).unwrap();
+    tenant.add_user("dora", NOW).unwrap();
+    tenant.rekey_user("alice", NOW).unwrap();
+    tenant.withdraw_user("carol", NOW).unwrap();
+    let old = proxy.applies(&tenant, &first(&tenant));
+    let key = SigningKey::generate().unwrap();
+    let status = appointed(&mut tenant, &key);
+    assert_eq!(status.seq, 7, "all numbers that were ever used");
+    let taken = tenant.take_proxy(status, URL, pin(), NOW).unwrap();
+    assert!(matches!(taken, Taken::Replaced { given_up: 3 }));
+    let mut tenant = again(&tenant);
+
+    assert!(matches!(tenant.receive(&old, NOW), Err(TenantError::ReceiptForged)));
+    let withdrawal = opened(&tenant, &first(&tenant));
+    assert_eq!((withdrawal.seq, tenant.pending().count()), (8, 1));
+    assert!(withdrawal.op == Operation::Withdraw { sub: "carol".to_owned() });
+    let new = Proxy { key, envelope: envelope_key_2048() };
+    confirm_all(&mut tenant, &new);
+    assert_eq!(tenant.renew_next(10, NOW).unwrap(), Some(3));
+    let delivery = first(&tenant);
+    let Recipients::Batch(tkp) = new.shares(&opened(&tenant, &delivery)).recipients else {
+        panic!("a batch")
+    };
+    assert_eq!(tkp.keys().collect::<Vec<_>>(), ["alice", "bob", "dora"]);
+    for (uid, tkp) in &tkp {
+        assert!(fit(&tenant, &tenant.user(uid).unwrap().shares, &delivery.tka[uid], tkp));
+    }
+}
+
+#[test]
+fn only_a_proxy_of_this_tenant_key_that_is_not_behind_is_taken() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    let key = SigningKey::generate().unwrap();
+    confirm_all(&mut tenant, &proxy);
+    let good = appointed(&mut tenant, &key);
+    let early = Status { seq: 0, last_command_sha256: None, ..good.clone() };
+    let other = SigningKey::generate().unwrap().verifying_key().clone();
+    let epochs: BTreeMap<String, u8> = good.keyspaces.keys().map(|name| (name.clone(), 2)).collect();
+    type Expected = fn(&TenantError) -> bool;
+    let cases: [(Status, Expected); 7] = [
+        (Status { tenant: "other".into(), ..good.clone() }, |e| matches!(e, TenantError::OtherTenant { .. })),
+        (Status { application: "x".into(), ..good.clone() }, |e| {
+            matches!(e, TenantError::OtherTenant { .. })
+        }),
+        (Status { state: trefoil_keys::status::State::Open, tenant_key: None, ..good.clone() }, |e| {
+            matches!(e, TenantError::ProxyNotReady)
+        }),
+        (Status { tenant_key: Some(other), ..good.clone() }, |e| matches!(e, TenantError::ProxyOfAnotherKey)),
+        (Status { keyspaces: epochs, ..good.clone() }, |e| matches!(e, TenantError::ProxyOfOtherKeyspaces)),
+        (early, |e| matches!(e, TenantError::ProxyBehind { applied: 0, ours: 1 })),
+        // The one that is known, set back.
+        (Status { seq: 0, receipt_key: proxy.key.verifying_key().clone(), ..good.clone() }, |e| {
+            matches!(e, TenantError::ProxyBehind { applied: 0, ours: 1 })
+        }),
+    ];
+    for (status, expected) in cases {
+        let refused = tenant.take_proxy(status, URL, pin(), NOW).err().unwrap();
+        assert!(expected(&refused), "{refused}");
+    }
+    let known = Status { receipt_key: proxy.key.verifying_key().clone(), ..good.clone() };
+    assert!(matches!(tenant.take_proxy(known, URL, pin(), NOW).unwrap(), Taken::Same));
+    assert_eq!(tenant.envelope_key().unwrap().kid(), proxy.envelope.public_key().kid());
+    assert!(tenant.renewal().is_none());
+    assert!(matches!(tenant.take_proxy(good, URL, pin(), NOW).unwrap(), Taken::Replaced { given_up: 0 }));
+    assert_eq!(tenant.announce(NOW).unwrap().0.current(), Some(&other_envelope_key()));
 }

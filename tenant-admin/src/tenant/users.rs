@@ -3,10 +3,12 @@
 use super::history::{Event, UserOp};
 use super::keyspace::IssuedTriple;
 use super::outbox::{Former, Halves, Work};
+use super::renewal::{MAX_BATCH_BYTES, size};
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use trefoil_keys::bundle::{IssuedShare, Shares, UserBundle, Version};
+use trefoil_keys::command::MAX_BATCH;
 
 /// A user.
 #[derive(Serialize, Deserialize)]
@@ -59,16 +61,52 @@ pub(super) fn separate(triples: impl Iterator<Item = (String, IssuedTriple)>) ->
 impl Tenant {
     /// Grants a new user every keyspace, each by a fresh triple.
     pub(crate) fn add_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
-        match self.users.get(uid).map(|user| user.state) {
-            Some(State::Active) => return Err(TenantError::UserExists(uid.to_owned())),
-            Some(State::Withdrawn) => return Err(TenantError::UidUsed(uid.to_owned())),
-            None => {}
-        }
+        self.require_new(uid)?;
         let (shares, halves) = self.fresh_triples();
         let user = User { state: State::Active, shares, exports: 0 };
         self.user_command(UserOp::Add, uid, user.keyspaces(), None, Some(halves), now)?;
         self.users.insert(uid.to_owned(), user);
         Ok(())
+    }
+
+    /// The same for several, by as few commands as can be.
+    pub(crate) fn add_users(&mut self, uids: &[String], now: u64) -> Result<(), TenantError> {
+        if let [uid] = uids {
+            return self.add_user(uid, now);
+        }
+        let mut batch = BTreeMap::new();
+        let mut room = MAX_BATCH_BYTES;
+        for uid in uids {
+            self.require_new(uid)?;
+            let size = size(uid, self.keyspaces.keys());
+            if batch.len() == MAX_BATCH || size > room {
+                self.add_batch(std::mem::take(&mut batch), now)?;
+                room = MAX_BATCH_BYTES;
+            }
+            room = room.saturating_sub(size);
+            let (shares, halves) = self.fresh_triples();
+            self.users.insert(uid.clone(), User { state: State::Active, shares, exports: 0 });
+            batch.insert(uid.clone(), halves);
+        }
+        self.add_batch(batch, now)
+    }
+
+    fn add_batch(&mut self, batch: BTreeMap<String, Halves>, now: u64) -> Result<(), TenantError> {
+        let users: Vec<String> = batch.keys().cloned().collect();
+        let (Some(first), Some(last)) = (users.first().cloned(), users.last().cloned()) else {
+            return Ok(());
+        };
+        let seq = self.queue(Work::AddBatch { first, last, count: users.len() }, batch, now)?;
+        self.record(now, Event::UsersAdded { seq, users, keyspaces: self.epochs() });
+        Ok(())
+    }
+
+    fn require_new(&self, uid: &str) -> Result<(), TenantError> {
+        match self.users.get(uid).map(|user| user.state) {
+            Some(State::Active) => Err(TenantError::UserExists(uid.to_owned())),
+            Some(State::Withdrawn) => Err(TenantError::UidUsed(uid.to_owned())),
+            None => Ok(()),
+        }
     }
 
     /// Gives the user fresh triples; the old ones die when the proxy applies the command.

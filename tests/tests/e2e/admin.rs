@@ -461,8 +461,8 @@ fn a_renewal_killed_anywhere_goes_on_where_it_was() {
     let renewed = admin.ok(&renew);
     assert_eq!((&renewed["resumed"], &renewed["left"]), (&true.into(), &0.into()), "{renewed}");
     admin.assert_agreement(&[]);
-    // Each batch was applied once: six commands before, and one for each of four users.
-    assert_eq!(admin.ok(&["status"])["seq"], 10);
+    // Each batch was applied once: two commands before, and one for each of four users.
+    assert_eq!(admin.ok(&["status"])["seq"], 6);
     assert_eq!(admin.ok(&renew)["users"], 4, "and once more is once more");
 }
 
@@ -494,13 +494,21 @@ fn what_the_proxy_refuses_is_undone_and_shown() {
     admin.ok(&["user", "add", "alice", "--push"]);
     fs::write(admin.vault(), old).unwrap();
     // The older vault does not know alice, the proxy does.
-    let output = admin.run("", "", &["user", "add", "alice", "bob", "--push"]);
+    let output = admin.run("", "", &["user", "add", "alice", "--push"]);
     assert_eq!(output.status.code(), Some(3));
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["receipts"]["refused"][0]["command"], "user add alice", "{answer}");
-    assert_eq!(admin.ok(&["outbox"])["refused"].as_array().unwrap().len(), 1);
+    // All of a batch, or nothing.
+    let output = admin.run("", "", &["user", "add", "alice", "bob", "--push"]);
+    assert_eq!(output.status.code(), Some(3));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let refused = &answer["receipts"]["refused"][0];
+    assert_eq!(refused["command"], "user add of 2 users, alice to bob", "{answer}");
+    assert_eq!(refused["message"], "user alice is there already");
+    assert_eq!(admin.ok(&["outbox"])["refused"].as_array().unwrap().len(), 2);
     let users = admin.ok(&["user", "show"]);
-    assert_eq!(users["users"].as_array().unwrap().len(), 1, "{users}");
+    assert_eq!(users["users"].as_array().unwrap().len(), 0, "{users}");
+    admin.ok(&["user", "add", "bob", "--push"]);
     admin.assert_agreement(&[]);
 }
 
