@@ -278,7 +278,7 @@ fn describe(event: &Event) -> String {
             };
             format!("command {seq}: user {user} {done}")
         }
-        Event::UsersAdded { seq, users, .. } => format!("command {seq}: add {} users", users.len()),
+        Event::UsersAdded { seq, users, .. } => format!("command {seq}: {} users added", users.len()),
         Event::ProxyAppointed { .. } => "appointment for a new proxy signed".to_owned(),
         Event::ProxySet { url, .. } => format!("proxy set to {url}"),
         Event::ProxyReplaced { url, .. } => format!("another proxy, at {url}, in the place of the former"),

@@ -12,6 +12,7 @@ mod leaks;
 mod life;
 mod pipeline;
 mod python;
+mod replacement;
 mod scripts;
 mod shared;
 mod shares;
