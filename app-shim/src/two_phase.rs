@@ -5,7 +5,8 @@
 //! the proxy, and *commits* or *aborts* as the proxy's signed receipt says. In between it is in doubt,
 //! and asks again every few seconds and after a restart; a proxy that has applied a command answers it
 //! with the same receipt, so asking again changes nothing. One delivery at a time, in the order of their
-//! arrival.
+//! numbers without a gap, as the proxy takes them: commands may reach the proxy on other ways, and a gap
+//! would be shares that the proxy has changed and the sidecar has not.
 //!
 //! From the proxy's change to the sidecar's, the shares of the users concerned do not fit together and
 //! their requests fail: for milliseconds, or until the proxy's answer gets through. Others notice
@@ -19,9 +20,10 @@ pub(crate) use order::{Coordinator, InDoubt, Order, Outcome};
 use crate::proxy::{Proxy, ProxyError};
 use crate::shares::Shares;
 use crate::state::{KnownProxy, State, StateError, internal};
-use crate::tenant_key::with_tenant_key;
+use crate::tenant_key::{NO_PROXY, no_proxy, with_tenant_key};
 use crate::tka;
 use anyhow::Context as _;
+use check::Turn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -116,11 +118,16 @@ impl Worker {
                 (Some(_), false) => {}
             }
         }
-        let known = check::receipt_of(&self.state, &self.known, &command, &delivery.command)?;
-        if let Some(receipt) = known {
-            return Ok(Outcome::Applied(receipt));
+        match check::turn(&self.state, &self.known, &command, &delivery.command)? {
+            Turn::Settled(receipt) => return Ok(Outcome::Applied(receipt)),
+            Turn::Passed => return self.ask(&command, &delivery.command).await,
+            Turn::Next => {}
         }
-        check::in_time(&command)?;
+        if let Err(problem) = check::in_time(&command)
+            && !self.is_passed(&command).await?
+        {
+            return Err(problem);
+        }
         block_in_place(|| self.state.prepare(&delivery)).map_err(internal)?;
         let prepared = Prepared { command, delivery };
         let doubt = prepared.in_doubt();
@@ -128,6 +135,38 @@ impl Worker {
         self.prepared = Some(prepared);
         kill_point("sidecar.prepared");
         Ok(self.settle().await.unwrap_or(Outcome::InDoubt(doubt)))
+    }
+
+    /// Whether the proxy may have applied a command of this number: whether this one, it knows, and in
+    /// what time it came.
+    async fn is_passed(&self, command: &Command) -> Result<bool, Problem> {
+        let (_, last) = self.proxy.introduce(Some(&self.known)).await.map_err(no_proxy)?;
+        Ok(command.seq <= last)
+    }
+
+    /// The proxy's receipt for a command whose number is passed. Nothing of it is applied: of two
+    /// commands about one user the later holds.
+    async fn ask(&self, command: &Command, jws: &str) -> Result<Outcome, Problem> {
+        // Or else the proxy would apply it now, and the sidecar not.
+        if !self.is_passed(command).await? {
+            return Err(check::proxy_behind(command));
+        }
+        let (receipt, opened) = self.proxy.command(jws, &self.known).await.map_err(no_proxy)?;
+        if !opened.answers(command, jws) {
+            return Err(NO_PROXY);
+        }
+        let (seq, op) = (command.seq, command.op.name());
+        match opened.outcome {
+            receipt::Outcome::Applied => {
+                tracing::warn!(
+                    seq,
+                    op,
+                    "command applied before this state began: what it brings is not taken"
+                );
+                Ok(Outcome::Applied(receipt))
+            }
+            receipt::Outcome::Refused { .. } => Ok(Outcome::Refused(receipt)),
+        }
     }
 
     /// Asks the proxy about what is prepared, if anything is, and does as it says. `None` if it stays

@@ -63,6 +63,13 @@ const FUTURE: Problem = Problem::new(
 );
 const EXPIRED: Problem =
     Problem::new(StatusCode::BAD_REQUEST, "expired", "the command has expired", "have it signed anew");
+const EARLY: Problem = Problem::new(
+    StatusCode::CONFLICT,
+    "early",
+    "",
+    "deliver that one first; if nobody has it any more, run trefoil-shim init --new-proxy, and have all \
+     shares renewed",
+);
 const SEQUENCE: Problem = Problem::new(
     StatusCode::CONFLICT,
     "seq",
@@ -99,28 +106,37 @@ pub(super) fn in_time(command: &Command) -> Result<(), Problem> {
     if command.exp <= now { Err(EXPIRED) } else { Ok(()) }
 }
 
-/// The proxy's receipt, if this very command was applied. Others that are not newer than what was applied
-/// are refused: of two commands about one user the later holds. Where the state was made anew, there is
-/// no receipt for the last command, and the proxy is asked for it.
-pub(super) fn receipt_of(
-    state: &State,
-    known: &KnownProxy,
-    command: &Command,
-    jws: &str,
-) -> Result<Option<String>, Problem> {
-    let last = state.last().map_err(internal)?;
-    if command.seq > last {
-        return Ok(None);
+/// Where a command stands among those that were settled.
+pub(super) enum Turn {
+    /// It was applied, with this receipt.
+    Settled(String),
+    /// Its number is passed, and here is no receipt of this very command: the proxy may have one.
+    Passed,
+    /// It is next. Where the state was made anew, so is the last one that the proxy has applied.
+    Next,
+}
+
+/// Whose turn it is.
+pub(super) fn turn(state: &State, known: &KnownProxy, command: &Command, jws: &str) -> Result<Turn, Problem> {
+    let (seq, last) = (command.seq, state.last().map_err(internal)?);
+    let next = last.saturating_add(1);
+    if seq > next {
+        return Err(EARLY.saying(format!("command {seq} is out of turn: command {next} comes first")));
+    }
+    if seq == next {
+        return Ok(Turn::Next);
     }
     let answers = |receipt: &str| {
         known.receipt_key.verify::<Receipt>(receipt).is_ok_and(|receipt| receipt.answers(command, jws))
     };
-    match state.receipt(command.seq).map_err(internal)? {
-        Some(receipt) if answers(&receipt) => Ok(Some(receipt)),
-        None if command.seq == last => Ok(None),
-        _ => Err(SEQUENCE.saying(format!(
-            "command {} is not newer than command {last}, the last one that was applied",
-            command.seq
-        ))),
-    }
+    Ok(match state.receipt(seq).map_err(internal)? {
+        Some(receipt) if answers(&receipt) => Turn::Settled(receipt),
+        None if seq == last => Turn::Next,
+        _ => Turn::Passed,
+    })
+}
+
+/// The proxy has not come to a number that is passed here.
+pub(super) fn proxy_behind(command: &Command) -> Problem {
+    SEQUENCE.saying(format!("command {} is settled here, and the proxy has not come to it", command.seq))
 }

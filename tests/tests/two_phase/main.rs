@@ -45,7 +45,13 @@ fn what_is_forged_replayed_swapped_or_out_of_order_changes_nothing() {
     let delivery = parties.tenant.delivery(unknown.clone());
     assert_eq!(parties.deliver(&delivery, &unknown).refusal(), "user");
     let early = parties.tenant.delivery_numbered(parties.tenant.next() + 1, withdraw("bob"));
-    assert_eq!(parties.deliver(&early, &withdraw("bob")).refusal(), "seq");
+    let refused = parties.deliver(&early, &withdraw("bob"));
+    assert_eq!(refused.status, 409);
+    assert!(
+        refused.text.contains(&format!("command {} comes first", parties.tenant.next())),
+        "{}",
+        refused.text
+    );
     let mut forged = parties.tenant.delivery(Operation::Renew);
     forged.tka.values_mut().next().unwrap().remove("main");
     assert_eq!(parties.deliver(&forged, &Operation::Renew).status, 400);
@@ -59,6 +65,61 @@ fn what_is_forged_replayed_swapped_or_out_of_order_changes_nothing() {
     assert!(parties.reads_as_alice());
     parties.apply(withdraw("alice"));
     assert!(!parties.reads_as_alice());
+}
+
+#[test]
+fn what_reached_the_proxy_past_the_sidecar_comes_to_the_sidecar_in_order() {
+    let mut parties = Parties::start();
+    let first = parties.tenant.delivery(add("carol"));
+    parties.apply_past_the_sidecar(&first);
+    let second = parties.tenant.delivery(add("dora"));
+    parties.apply_past_the_sidecar(&second);
+
+    let early = parties.deliver(&second, &add("dora"));
+    assert_eq!(early.status, 409, "{}", early.text);
+    assert!(
+        early.text.contains("\"early\"") && early.text.contains("command 3 comes first"),
+        "{}",
+        early.text
+    );
+    assert_eq!(parties.users(), ["alice", "bob"]);
+    for (delivery, op) in [(&first, add("carol")), (&second, add("dora"))] {
+        let answer = parties.deliver(delivery, &op);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(parties.users(), ["alice", "bob", "carol", "dora"]);
+    parties.apply(Operation::Renew);
+    assert!(parties.reads_as_alice());
+}
+
+#[test]
+fn a_number_that_the_sidecar_has_passed_has_the_proxys_receipt_and_brings_nothing_old() {
+    let mut parties = Parties::start();
+    let old = parties.tenant.delivery(Operation::Renew);
+    parties.apply_past_the_sidecar(&old);
+    let withdrawal = parties.tenant.delivery(withdraw("bob"));
+    parties.apply_past_the_sidecar(&withdrawal);
+    let newest = parties.tenant.delivery(Operation::Change { sub: "alice".to_owned() });
+    parties.apply_past_the_sidecar(&newest);
+    parties.forget_receipts();
+    let answer = parties.deliver(&newest, &Operation::Change { sub: "alice".to_owned() });
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let users = parties.users();
+    for (delivery, op) in [(&old, Operation::Renew), (&withdrawal, withdraw("bob"))] {
+        let answer = parties.deliver(delivery, &op);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(parties.users(), users);
+    // Of another command with such a number, the proxy says that it was not applied.
+    let other = parties.tenant.delivery_numbered(3, Operation::Renew);
+    assert_eq!(parties.deliver(&other, &Operation::Renew).refusal(), "seq");
+
+    // A proxy that is away has no answer, and nothing is prepared.
+    parties.stop_proxy();
+    assert_eq!(parties.deliver(&old, &Operation::Renew).status, 503);
+    assert_eq!(parties.get("/v1/pending")["pending"], Value::Null);
+    parties.start_proxy(None);
+    parties.apply(Operation::RotateKey { overlap: 3600 });
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) struct Parties {
     receipt_key: VerifyingKey,
     database: Endpoint,
     client: Https,
+    proxy_admin: Https,
     dir: PathBuf,
     _cluster: Cluster,
 }
@@ -109,7 +110,8 @@ impl Parties {
         write_private(&dir.join("proxy.toml"), &config).unwrap();
         let made = init(&dir, "trefoil-proxy", &["--tenant", "clinic", "--application", "app"]);
         let proxy = start(&dir, "trefoil-proxy", &[], None);
-        let (handover, receipt_key) = bootstrap(&Https::new(admin, &made, None), &made);
+        let proxy_admin = Https::new(admin, &made, None);
+        let (handover, receipt_key) = bootstrap(&proxy_admin, &made);
 
         let acting = dir.join("alice.json");
         let config = format!(
@@ -132,6 +134,7 @@ impl Parties {
             receipt_key,
             database: database.through(shim),
             client,
+            proxy_admin,
             dir,
             _cluster: cluster,
         };
@@ -143,6 +146,22 @@ impl Parties {
         database.run("CREATE TABLE notes (id int, body text)").unwrap();
         database.run("INSERT INTO notes VALUES (1, 'of alice')").unwrap();
         parties
+    }
+
+    /// Sends a command to the proxy past the sidecar; it must be applied.
+    #[track_caller]
+    pub(crate) fn apply_past_the_sidecar(&mut self, delivery: &Delivery) {
+        let command = delivery.command.clone().into_bytes();
+        let (status, text) = self.proxy_admin.send(Method::POST, "/v1/commands", command).unwrap();
+        assert_eq!(status, 200, "{text}");
+        self.tenant.applied();
+    }
+
+    /// The sidecar begins anew at the proxy's number, with the shares that it has.
+    pub(crate) fn forget_receipts(&mut self) {
+        self.sidecar = None;
+        init(&self.dir, "trefoil-shim", &["--new-proxy"]);
+        self.restart_sidecar(None);
     }
 
     pub(crate) fn start_proxy(&mut self, kill_at: Option<&str>) {
