@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use crate::application::{ApplicationError, Login, identity};
 use crate::commands::CommandError;
 use crate::network::{Peer, parse_url};
-use crate::push::{Delivered, deliver_patiently};
+use crate::push::{Delivered, EARLY, deliver_patiently};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use clap::Args;
 use serde::Serialize;
@@ -128,6 +128,13 @@ impl fmt::Display for Outcome {
             )?;
         }
         for Held { seq, code } in &self.held {
+            if code == EARLY {
+                writeln!(
+                    f,
+                    "Command {seq} is out of turn: deliver the commands before it first, then this one again."
+                )?;
+                continue;
+            }
             writeln!(
                 f,
                 "Command {seq} is out of turn or out of time ({code}): fetch a new one from the tenant admin."

@@ -8,18 +8,22 @@ use crate::application::{self, ApplicationError};
 use crate::commands::{CommandError, Opened, Session, now};
 use crate::network::{NetworkError, Peer};
 use crate::outbox::Receipts;
-use crate::tenant::{Received, Tenant};
+use crate::tenant::{PerhapsApplied, Received, Tenant};
 use clap::Args;
 use reqwest::StatusCode;
 use std::thread;
 use std::time::{Duration, Instant};
-use trefoil_keys::command::{Delivery, Operation};
+use trefoil_keys::command::{self, Delivery, Operation};
 use trefoil_keys::kill_point;
 use trefoil_keys::receipt::Receipt;
 use trefoil_keys::signing::Claims;
 
 /// The proxy keeps its last 1,000 receipts: no more than these may be lost.
 pub(crate) const STORED_EVERY: usize = 500;
+/// Receipts that the proxy keeps.
+const KEPT: u64 = 1000;
+/// What the sidecar says if it lacks a command before this one.
+pub(crate) const EARLY: &str = "early";
 /// How often a command in doubt is asked for.
 const POLL: Duration = Duration::from_secs(1);
 /// How often one command is sent in new forms.
@@ -65,6 +69,14 @@ pub(crate) enum PushError {
         "the proxy has applied {applied} commands, but this vault has receipts up to {ours}: it was set back to an older state; restore its newest backup, or have it made anew: trefoil-admin proxy appoint"
     )]
     ProxyBehind { applied: u64, ours: u64 },
+    #[error(
+        "the application's sidecar has not got every command before {seq}, but the proxy has applied them: give it the missing ones (trefoil-admin deliver FILE); if nobody has them any more, run trefoil-shim init --new-proxy there, push, and then renew-shares"
+    )]
+    Early { seq: u64 },
+    #[error(
+        "the proxy may have applied command {seq} already, and there is no receipt that says so or not ({code}); nothing was numbered anew or undone: push again when application and proxy answer. The proxy keeps its last 1,000 receipts; for an older one, restore the newest backup of this vault"
+    )]
+    Undecided { seq: u64, code: String },
     #[error("the application answers command {seq} with the receipt of another one; ask its operator")]
     OtherReceipt { seq: u64 },
     #[error("command {0} is too large to be sent")]
@@ -155,12 +167,14 @@ fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<
                 }
             }
         };
-        if code == "seq" {
-            if let Some(received) = find_number(opened, peer, wait)? {
-                return Ok(Some(received));
-            }
-        } else {
-            opened.tenant()?.sign_first(now()?)?;
+        match code.as_str() {
+            "seq" | "user" => match find_number(opened, peer, wait)? {
+                Found::Decided(received) => return Ok(Some(received)),
+                Found::InDoubt => return Ok(None),
+                Found::Numbers => {}
+            },
+            EARLY => return Err(early(opened, peer, seq)?.into()),
+            _ => drop(opened.tenant()?.sign_first(now()?)?),
         }
         opened.store()?;
         last_code = code;
@@ -169,26 +183,58 @@ fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<
     Err(PushError::Stuck { seq, code: last_code }.into())
 }
 
-/// The proxy's next number is another than the first command's: either an earlier form of the command was
-/// applied, or the vault is older than the proxy. The proxy's signed status tells.
-fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<Received>, CommandError> {
+/// What the proxy's status leads to.
+enum Found {
+    /// A command was decided before; what its receipt meant.
+    Decided(Received),
+    /// The proxy has not answered the sidecar.
+    InDoubt,
+    /// Nothing that is unconfirmed was applied, and the commands follow upon the proxy's.
+    Numbers,
+}
+
+/// The proxy's next number is another than the first command's, or it refuses that command for what was
+/// perhaps its own doing: either an earlier form of a command was applied, or the vault is older than the
+/// proxy. The proxy's signed status and receipts tell; no command gets another number before.
+fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Found, CommandError> {
     let tenant = opened.tenant()?;
-    let Some(first) = tenant.first_pending() else { return Ok(None) };
-    let (seq, operation) = (first.seq(), first.operation());
-    let earlier: Vec<Delivery> = first.earlier_deliveries().collect();
-    for delivery in earlier {
-        if let Delivered::Receipt(jws) = deliver_patiently(peer, &operation, &delivery, seq, wait)?
-            && let received @ Received::Applied = tenant.receive(&jws, now()?)?
-        {
-            return Ok(Some(received));
+    let status = peer.status(&tenant.proxy.receipt_key).map_err(ApplicationError::from)?;
+    if let Some(last) = status.last_command_sha256 {
+        tenant.pass_over(status.seq, |hash| hash != last);
+    }
+    for PerhapsApplied { seq, operation, delivery } in tenant.perhaps_applied(status.seq) {
+        let jws = match deliver_patiently(peer, &operation, &delivery, seq, wait)? {
+            Delivered::Receipt(jws) => jws,
+            Delivered::InDoubt => return Ok(Found::InDoubt),
+            Delivered::Held(code) if code == EARLY => return Err(PushError::Early { seq }.into()),
+            Delivered::Held(code) => return Err(PushError::Undecided { seq, code }.into()),
+        };
+        match tenant.receive(&jws, now()?)? {
+            Received::NotYet { code, .. } if code == "seq" && status.seq.saturating_sub(seq) < KEPT => {
+                let refused = command::hash(&delivery.command);
+                tenant.pass_over(seq, |hash| hash == refused);
+            }
+            Received::NotYet { code, .. } => return Err(PushError::Undecided { seq, code }.into()),
+            received => return Ok(Found::Decided(received)),
         }
     }
-    let status = peer.status(&tenant.proxy.receipt_key).map_err(ApplicationError::from)?;
+    let Some(seq) = tenant.first_pending().map(|first| first.seq()) else { return Ok(Found::Numbers) };
     if status.seq.saturating_add(1) < seq {
         return Err(PushError::ProxyBehind { applied: status.seq, ours: seq.saturating_sub(1) }.into());
     }
     tenant.renumber(status.seq.saturating_add(1), now()?)?;
-    Ok(None)
+    Ok(Found::Numbers)
+}
+
+/// The sidecar lacks a command before this one: one that the proxy has applied, unless the proxy lacks it
+/// as well.
+fn early(opened: &mut Opened<'_>, peer: &Peer, seq: u64) -> Result<PushError, CommandError> {
+    let status = peer.status(&opened.tenant()?.proxy.receipt_key).map_err(ApplicationError::from)?;
+    Ok(if status.seq.saturating_add(1) < seq {
+        PushError::ProxyBehind { applied: status.seq, ours: seq.saturating_sub(1) }
+    } else {
+        PushError::Early { seq }
+    })
 }
 
 /// Sends a delivery, and asks again for `wait` seconds while it is in doubt.
@@ -226,7 +272,7 @@ fn deliver(
         }
         Err(error) => match error.code() {
             Some("in-doubt" | "busy") => Ok(Delivered::InDoubt),
-            Some(code @ ("seq" | "expired" | "future")) => Ok(Delivered::Held(code.to_owned())),
+            Some(code @ ("seq" | EARLY | "expired" | "future")) => Ok(Delivered::Held(code.to_owned())),
             _ => Err(ApplicationError::from(error).into()),
         },
     }

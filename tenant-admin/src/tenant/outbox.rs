@@ -101,6 +101,16 @@ struct Signed {
     seq: u64,
     exp: u64,
     jws: String,
+    /// The proxy has applied something else under its number: this will never be applied.
+    #[serde(default)]
+    passed_over: bool,
+}
+
+/// A signed form of which the proxy may have a receipt.
+pub(crate) struct PerhapsApplied {
+    pub(crate) seq: u64,
+    pub(crate) operation: Operation,
+    pub(crate) delivery: Delivery,
 }
 
 /// A command that the proxy refused: it is undone in the vault.
@@ -123,7 +133,8 @@ pub(crate) enum Received {
     KnownBefore { seq: u64 },
     /// This command was refused for good and is undone; those behind it moved up.
     Refused(Refusal),
-    /// Not applied for its time or number alone: it stays in the outbox, to be sent again.
+    /// Not applied for its time or number alone, or because it was perhaps applied in an earlier form: it
+    /// stays in the outbox, to be sent again.
     NotYet { seq: u64, code: String },
 }
 
@@ -204,12 +215,9 @@ impl Pending {
         self.delivery_of(self.newest())
     }
 
-    /// The forms that were signed earlier with the number that it has now, the newest first: one of them
-    /// may have been applied.
-    pub(crate) fn earlier_deliveries(&self) -> impl Iterator<Item = Delivery> {
-        let seq = self.seq();
-        let earlier = self.signed.iter().rev().skip(1).filter(move |signed| signed.seq == seq);
-        earlier.map(|signed| self.delivery_of(Some(signed)))
+    /// The forms with numbers up to `last` that may have been applied, the newest first.
+    fn perhaps_applied(&self, last: u64) -> impl Iterator<Item = &Signed> {
+        self.signed.iter().rev().filter(move |signed| signed.seq <= last && !signed.passed_over)
     }
 
     fn delivery_of(&self, signed: Option<&Signed>) -> Delivery {
@@ -294,6 +302,26 @@ impl Tenant {
         Ok((announcement, jws))
     }
 
+    /// What a proxy that has applied commands up to `last` may have applied of those without receipt.
+    pub(crate) fn perhaps_applied(&self, last: u64) -> Vec<PerhapsApplied> {
+        let forms = |pending: &Pending| {
+            let forms = pending.perhaps_applied(last).map(|signed| PerhapsApplied {
+                seq: signed.seq,
+                operation: pending.operation(),
+                delivery: pending.delivery_of(Some(signed)),
+            });
+            forms.collect::<Vec<_>>()
+        };
+        self.pending().flat_map(forms).collect()
+    }
+
+    /// Notes that the forms with this number and these hashes were never applied, nor will be.
+    pub(crate) fn pass_over(&mut self, seq: u64, hashes: impl Fn([u8; 32]) -> bool) {
+        for signed in self.outbox.pending.iter_mut().flat_map(|pending| &mut pending.signed) {
+            signed.passed_over |= signed.seq == seq && hashes(command::hash(&signed.jws));
+        }
+    }
+
     /// Signs a command and puts it last; its number.
     pub(super) fn queue(
         &mut self,
@@ -323,7 +351,7 @@ impl Tenant {
             tka_sha256: tkp.is_some().then(|| command::tka_digest(&tka)),
             tkp,
         };
-        Ok(Signed { seq, exp, jws: self.signing_key.sign(&command)? })
+        Ok(Signed { seq, exp, jws: self.signing_key.sign(&command)?, passed_over: false })
     }
 
     /// Signs anew what expires soon, with the same numbers. How many those were.
@@ -409,12 +437,21 @@ impl Tenant {
             Outcome::Refused { code, .. } if NOT_FINAL.contains(&code.as_str()) => {
                 Ok(Received::NotYet { seq, code })
             }
+            // Perhaps it is refused because an earlier form of it was applied.
+            Outcome::Refused { code, .. } if code == "user" && self.may_be_applied_before(place, seq) => {
+                Ok(Received::NotYet { seq, code })
+            }
             Outcome::Refused { code, message } => {
                 self.record(now, Event::Refused { seq, command, receipt: receipt_hash, code: code.clone() });
                 let refusal = self.undo(place, code, message, now)?;
                 Ok(Received::Refused(refusal))
             }
         }
+    }
+
+    fn may_be_applied_before(&self, place: usize, seq: u64) -> bool {
+        let pending = self.outbox.pending.get(place);
+        pending.is_some_and(|pending| pending.perhaps_applied(seq.saturating_sub(1)).next().is_some())
     }
 
     fn was_decided(&self, hash: Digest) -> bool {

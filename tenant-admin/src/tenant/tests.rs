@@ -227,9 +227,9 @@ fn an_expired_command_is_signed_again_with_its_number_and_any_copy_confirms_it()
     let (before, after) = (opened(&tenant, &old), opened(&tenant, &new));
     assert_eq!((after.seq, after.iat), (before.seq, NOW + 8 * DAY));
     assert!(after.tka_sha256 == before.tka_sha256);
-    let earlier: Vec<_> = tenant.first_pending().unwrap().earlier_deliveries().collect();
-    assert_eq!(earlier.len(), 1);
-    assert_eq!(earlier[0].command, old.command);
+    assert!(tenant.perhaps_applied(0).is_empty());
+    let forms: Vec<_> = tenant.perhaps_applied(1).into_iter().map(|form| form.delivery.command).collect();
+    assert_eq!(forms, [new.command, old.command.clone()]);
     let receipt = proxy.applies(&tenant, &old);
     assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Applied));
     assert_eq!(opened(&tenant, &first(&tenant)).seq, 2);
@@ -287,7 +287,29 @@ fn numbers_of_the_proxy_are_taken_over() {
     let numbers: Vec<u64> =
         tenant.pending().map(|pending| opened(&tenant, &pending.delivery()).seq).collect();
     assert_eq!((numbers, tenant.next_seq()), (vec![41, 42], 43));
-    assert_eq!(tenant.first_pending().unwrap().earlier_deliveries().count(), 0);
+    assert_eq!(tenant.perhaps_applied(40).len(), 2, "under their former numbers");
+}
+
+#[test]
+fn a_renumbered_command_is_not_undone_while_an_earlier_form_of_it_may_have_been_applied() {
+    let (mut tenant, proxy) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    let earlier = first(&tenant);
+    tenant.renumber(3, NOW).unwrap();
+    let mut tenant = again(&tenant);
+    let refusal = proxy.refuses(&tenant, &first(&tenant), "user");
+    assert!(matches!(tenant.receive(&refusal, NOW).unwrap(), Received::NotYet { seq: 3, .. }));
+    let mut confirmed = again(&tenant);
+    let receipt = proxy.applies(&confirmed, &earlier);
+    assert!(matches!(confirmed.receive(&receipt, NOW).unwrap(), Received::Applied));
+    assert_eq!(confirmed.user("alice").unwrap().state, State::Active);
+
+    // The proxy has applied something else under that number.
+    let hash = trefoil_keys::command::hash(&earlier.command);
+    tenant.pass_over(1, |other| other == hash);
+    let mut tenant = again(&tenant);
+    assert!(matches!(tenant.receive(&refusal, NOW).unwrap(), Received::Refused(_)));
+    assert!(tenant.user("alice").is_err());
 }
 
 #[test]

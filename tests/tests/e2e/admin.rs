@@ -101,6 +101,20 @@ impl Proxy {
     fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.admin)
     }
+
+    /// Sends it the commands of these files, past the sidecar; each must be applied.
+    fn takes(&self, files: &[String]) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let tls = trefoil_keys::tls::pinned_client_config(self.fingerprint.parse().unwrap(), None).unwrap();
+        let client = trefoil_https::client::client(tls, READY).unwrap();
+        for file in files {
+            let delivery: Value =
+                serde_json::from_slice(&fs::read(self.directory.join(file)).unwrap()).unwrap();
+            let request = client.post(format!("{}/v1/commands", self.url())).body(text(&delivery, "command"));
+            let answer = runtime.block_on(trefoil_https::client::send(request, 1 << 20)).unwrap();
+            assert_eq!(answer.status, 200, "{:?}", answer.text());
+        }
+    }
 }
 
 /// A sidecar in front of it.
@@ -108,7 +122,8 @@ struct Sidecar {
     admin: u16,
     fingerprint: String,
     password: String,
-    _leash: Leash,
+    file: PathBuf,
+    leash: Leash,
 }
 
 impl Sidecar {
@@ -130,8 +145,16 @@ impl Sidecar {
             admin,
             fingerprint: text(&printed, "fingerprint"),
             password: text(&printed, "password"),
-            _leash: start("sidecar", &file, admin, NO_KILL),
+            leash: start("sidecar", &file, admin, NO_KILL),
+            file,
         }
+    }
+
+    /// Begins anew at the proxy's number, without receipts of its own.
+    fn forget_receipts(&mut self) {
+        self.leash.stop();
+        init("trefoil-shim", &self.file, &["--new-proxy"]);
+        self.leash = start("sidecar", &self.file, self.admin, NO_KILL);
     }
 
     fn url(&self) -> String {
@@ -523,4 +546,60 @@ fn a_proxy_that_is_away_leaves_commands_unconfirmed() {
     proxy.restart(NO_KILL);
     admin.ok(&["push"]);
     admin.assert_agreement(&[]);
+}
+
+/// Writes the outbox to files, in order.
+fn written(admin: &Admin<'_>) -> Vec<String> {
+    let files = admin.ok(&["outbox", "write", "--dir", "out"]);
+    files["files"].as_array().unwrap().iter().map(|file| file.as_str().unwrap().to_owned()).collect()
+}
+
+fn user_state(admin: &Admin<'_>, uid: &str) -> Value {
+    let users = admin.ok(&["user", "show"]);
+    let mut users = users["users"].as_array().unwrap().iter();
+    users.find(|user| user["user"] == uid).map_or(Value::Null, |user| user["state"].clone())
+}
+
+#[test]
+fn commands_that_reach_the_proxy_past_the_sidecar_are_confirmed_whichever_comes_first() {
+    let dir = directory();
+    let (proxy, sidecar, admin) = everything(dir.path());
+    admin.ok(&["user", "add", "alice"]);
+    admin.ok(&["user", "add", "bob"]);
+    let files = written(&admin);
+    proxy.takes(&files);
+    let url = sidecar.url();
+    let deliver = |file: &str| {
+        let arguments = ["deliver", file, "--url", &url, "--fingerprint", &sidecar.fingerprint];
+        let arguments = [&arguments[..], &["--receipts", "in", "--password-fd", "0"]].concat();
+        let output = admin.run("", &sidecar.password, &arguments);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), answer)
+    };
+    let (code, answer) = deliver(&files[1]);
+    assert_eq!((code, &answer["held"][0]["code"]), (Some(3), &"early".into()), "{answer}");
+    let (code, answer) = deliver(&files[0]);
+    assert_eq!(code, Some(0), "{answer}");
+    let pushed = admin.ok(&["push"]);
+    assert_eq!((&pushed["applied"], &pushed["left"]), (&2.into(), &0.into()), "{pushed}");
+    admin.assert_agreement(&[]);
+    assert_eq!(admin.ok(&["status"])["seq"], 2, "each was applied once");
+    admin.ok(&["user", "withdraw", "alice", "bob", "--push"]);
+}
+
+#[test]
+fn a_push_undoes_nothing_that_the_proxy_has_applied() {
+    let dir = directory();
+    let (proxy, mut sidecar, admin) = everything(dir.path());
+    admin.ok(&["user", "add", "alice", "--push"]);
+    admin.ok(&["user", "withdraw", "alice"]);
+    admin.ok(&["user", "add", "bob"]);
+    proxy.takes(&written(&admin));
+    sidecar.forget_receipts();
+    let pushed = admin.ok(&["push"]);
+    assert_eq!((&pushed["applied"], &pushed["left"]), (&2.into(), &0.into()), "{pushed}");
+    assert_eq!(user_state(&admin, "alice"), "withdrawn");
+    assert_eq!(user_state(&admin, "bob"), "active");
+    admin.assert_agreement(&[]);
+    admin.ok(&["user", "rekey", "bob", "--push"]);
 }
