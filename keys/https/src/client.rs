@@ -4,7 +4,10 @@
 use crate::problem::ProblemBody;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
+use std::error::Error;
+use std::io;
 use std::time::Duration;
+use trefoil_keys::tls::{Fingerprint, OtherCertificate};
 use zeroize::Zeroizing;
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -16,7 +19,21 @@ pub enum ClientError {
     /// Whatever [`Client`] could not be made of.
     #[error("no HTTPS client can be made: {0}")]
     Setup(reqwest::Error),
-    /// No connection, or not to the pinned peer.
+    /// Somebody else answers, or the fingerprint is wrong.
+    #[error(
+        "another certificate answers at {peer}: its SHA-256 is {found}, expected {expected}; nothing was \
+         sent to it. Ask whoever runs that machine for its fingerprint, and on another way than this \
+         network: if it is the expected one, somebody stands in between"
+    )]
+    OtherCertificate {
+        /// Its address.
+        peer: String,
+        /// Of the certificate that was shown.
+        found: Fingerprint,
+        /// The pinned one.
+        expected: Fingerprint,
+    },
+    /// No connection, or no answer.
     #[error("cannot reach {peer}: {reason}")]
     Unreachable {
         /// Its address.
@@ -92,10 +109,22 @@ fn host(response: &Response) -> String {
 /// With every cause, since reqwest's own text stops before the one that matters.
 fn unreachable(error: reqwest::Error) -> ClientError {
     let peer = error.url().map_or_else(|| "the peer".to_owned(), |url| url.origin().ascii_serialization());
-    let mut innermost: &dyn std::error::Error = &error;
-    while let Some(source) = innermost.source() {
+    let mut innermost: &(dyn Error + 'static) = &error;
+    while let Some(source) = cause(innermost) {
         innermost = source;
+    }
+    let other = innermost.downcast_ref().and_then(OtherCertificate::in_error);
+    if let Some(OtherCertificate { found, expected }) = other {
+        return ClientError::OtherCertificate { peer, found, expected };
     }
     let reason = if error.is_timeout() { "no answer in time".to_owned() } else { innermost.to_string() };
     ClientError::Unreachable { peer, reason }
+}
+
+/// An I/O error's own source is that of what is in it, and not what is in it.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }

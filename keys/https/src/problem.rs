@@ -54,14 +54,14 @@ impl Problem {
         StatusCode::NOT_FOUND,
         "not-found",
         "there is no such path",
-        "see docs/keys.md for the paths, and use programs of one release",
+        "see docs/admin.md for the paths, and use programs of one release",
     );
     /// No such method on this path.
     pub const METHOD: Self = Self::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method",
         "this path has no such method",
-        "see docs/keys.md for the paths, and use programs of one release",
+        "see docs/admin.md for the paths, and use programs of one release",
     );
     /// A body beyond its limit.
     pub const TOO_LARGE: Self = Self::new(

@@ -243,6 +243,10 @@ mod tests {
         assert!(matches!(client::send(request(), 3).await, Err(client::ClientError::TooLong(_))));
         let other = SelfSigned::generate(&["localhost".to_owned()]).unwrap().fingerprint();
         let stranger = client::client(pinned_client_config(other, None).unwrap(), LONG).unwrap();
-        assert_eq!(ask(&stranger, address, "/").await, None);
+        let refused = client::send(stranger.get(format!("https://{address}/")), 100).await.err().unwrap();
+        let says = refused.to_string();
+        assert!(matches!(refused, client::ClientError::OtherCertificate { .. }), "{says}");
+        assert!(says.contains(&format!("at https://{address}: its SHA-256 is ")), "{says}");
+        assert!(says.contains(&format!("expected {other}; nothing was sent")), "{says}");
     }
 }

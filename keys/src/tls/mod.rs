@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::sync::Arc;
 
 pub use certificate::{SelfSigned, certificate_request};
-pub use pin::{Fingerprint, MalformedFingerprint};
+pub use pin::{Fingerprint, MalformedFingerprint, OtherCertificate};
 
 const HTTP_1_1: &[u8] = b"http/1.1";
 

@@ -3,7 +3,7 @@
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, PeerIncompatible, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerIncompatible, SignatureScheme};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -84,6 +84,29 @@ impl<'de> Deserialize<'de> for Fingerprint {
     }
 }
 
+/// A server has shown another certificate than the pinned one. Nothing but the handshake's beginning was
+/// sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("another certificate: its SHA-256 is {found}, expected {expected}")]
+pub struct OtherCertificate {
+    /// Of the certificate that was shown.
+    pub found: Fingerprint,
+    /// The pinned one.
+    pub expected: Fingerprint,
+}
+
+impl OtherCertificate {
+    /// What a failed handshake fails for, if it is this.
+    pub fn in_error(error: &Error) -> Option<Self> {
+        match error {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(error))) => {
+                error.downcast_ref().copied()
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Accepts one certificate. Its names, dates and issuer are not looked at: the fingerprint was told for
 /// this very server, so they could only refuse the right one (moved to another address, or older than
 /// somebody thought when it was made) and never unmask a wrong one.
@@ -108,10 +131,12 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if Fingerprint::of(end_entity).0.ct_eq(&self.pin.0).into() {
+        let (found, expected) = (Fingerprint::of(end_entity), self.pin);
+        if found.0.ct_eq(&expected.0).into() {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+            let other = OtherError(Arc::new(OtherCertificate { found, expected }));
+            Err(CertificateError::Other(other).into())
         }
     }
 

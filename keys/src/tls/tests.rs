@@ -1,7 +1,7 @@
 //! Handshakes between two configurations, in memory.
 
 use super::{
-    Fingerprint, Identity, SelfSigned, TlsError, certificate_request, certificates_from_pem,
+    Fingerprint, Identity, OtherCertificate, SelfSigned, TlsError, certificate_request, certificates_from_pem,
     client_authority, pinned_client_config, private_key_from_pem, server_config,
 };
 use proptest::prelude::{any, proptest};
@@ -59,7 +59,8 @@ fn another_server_is_refused() {
     assert_ne!(server.fingerprint(), other.fingerprint());
     let client = pinned_client_config(other.fingerprint(), None).unwrap();
     let refused = shake_hands(client, server_config(server.identity(), None).unwrap()).err().unwrap();
-    assert!(matches!(refused, rustls::Error::InvalidCertificate(_)), "{refused}");
+    let expected = OtherCertificate { found: server.fingerprint(), expected: other.fingerprint() };
+    assert_eq!(OtherCertificate::in_error(&refused), Some(expected), "{refused}");
 }
 
 /// The certificate is public: whoever shows it must have its key.
