@@ -9,7 +9,8 @@ use clap::Args;
 use serde::{Serialize, Serializer};
 use std::io::Write as _;
 use std::path::PathBuf;
-use trefoil_keys::password::{PasswordHash, one_time_password};
+use trefoil_keys::lock::Lock;
+use trefoil_keys::password::PasswordHash;
 use trefoil_keys::private_file;
 use trefoil_keys::store::Store;
 use trefoil_keys::tls::{self, Fingerprint, SelfSigned};
@@ -24,7 +25,7 @@ pub(crate) struct Arguments {
     /// Names and addresses by which the tenant admin reaches the interface, for the certificate
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "localhost,127.0.0.1")]
     names: Vec<String>,
-    /// Hash of the tenant admin's password (pbkdf2-sha256$…), in place of a new password
+    /// The hash of a password that the tenant has chosen (trefoil-admin password-hash), in place of a new one
     #[arg(long, value_name = "HASH")]
     password_hash: Option<String>,
     /// Make the state anew, and forget all users' shares in the one that there is
@@ -45,6 +46,9 @@ pub(crate) struct Arguments {
 /// What the tenant admin has to know.
 #[derive(Serialize)]
 struct Made {
+    /// The lock's file, if it was made now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock_created: Option<PathBuf>,
     tenant: String,
     application: String,
     fingerprint: Fingerprint,
@@ -68,7 +72,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         change(&managed, arguments)?
     } else if Store::exists(&managed.state) && !arguments.anew {
         bail!(
-            "{} has a store already; nothing was changed. To forget it, with all users' shares, add --anew",
+            "the store in {} exists; use --anew to replace it and forget all users' shares",
             managed.state.display()
         );
     } else {
@@ -77,6 +81,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.json {
         std::io::stdout().write_all(&private_file::to_json(&made)?)?;
         return Ok(());
+    }
+    if let Some(lock) = &made.lock_created {
+        println!("lock file:    {}", lock.display());
+        println!("              keep a copy apart from the store: without it nothing opens the store");
     }
     println!("tenant:       {}", made.tenant);
     println!("application:  {}", made.application);
@@ -96,10 +104,13 @@ fn make(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
     let (proxy, last) = introduce(managed)?;
     let identity = SelfSigned::generate(&arguments.names)?;
     let fingerprint = fingerprint(managed, &identity)?;
-    managed.lock.create_if_missing()?;
+    let lock_created = match (managed.lock.create_if_missing()?, &managed.lock) {
+        (true, Lock::KeyFile(path)) => Some(path.clone()),
+        _ => None,
+    };
     let beginning = Beginning { identity, password: hash, proxy, last };
     State::create(&managed.state, &managed.lock, arguments.anew, &beginning)?;
-    Ok(Made::new(beginning.proxy, fingerprint, password))
+    Ok(Made { lock_created, ..Made::new(beginning.proxy, fingerprint, password) })
 }
 
 fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
@@ -130,7 +141,8 @@ fn change(managed: &Managed, arguments: &Arguments) -> anyhow::Result<Made> {
 impl Made {
     fn new(known: KnownProxy, fingerprint: Fingerprint, password: Option<Zeroizing<String>>) -> Self {
         let KnownProxy { tenant, application, tenant_key, .. } = known;
-        Self { tenant, application, fingerprint, password, bootstrapped: tenant_key.is_some() }
+        let bootstrapped = tenant_key.is_some();
+        Self { lock_created: None, tenant, application, fingerprint, password, bootstrapped }
     }
 }
 
@@ -138,8 +150,7 @@ fn password(arguments: &Arguments) -> anyhow::Result<(Option<Zeroizing<String>>,
     if let Some(hash) = &arguments.password_hash {
         return Ok((None, PasswordHash::parse(hash)?));
     }
-    let password = one_time_password();
-    let hash = PasswordHash::new(&password);
+    let (hash, password) = PasswordHash::generate();
     Ok((Some(password), hash))
 }
 

@@ -39,11 +39,11 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Makes what a sidecar needs that the tenant admin manages: state directory, certificate, password
+    /// Make what a sidecar needs: state directory, certificate, password
     Init(init::Arguments),
-    /// Stands between the application and the proxy
+    /// Stand between the application and the proxy
     Sidecar(Arguments),
-    /// Prints one envelope made from a user bundle
+    /// Print one envelope made from a user bundle
     Envelope {
         /// The user's bundle, as trefoil-admin issued it (JSON)
         #[arg(long, value_name = "FILE")]

@@ -20,14 +20,14 @@ pub(crate) struct Proxy {
     url: String,
 }
 
-/// Why the proxy's answer is of no use.
+/// Why the proxy's answer is of no use. Each message is whole, and has no source that would repeat it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyError {
     /// There is no TLS configuration.
-    #[error("proxy_admin: {0}")]
+    #[error(transparent)]
     Tls(#[from] TlsError),
     /// No answer.
-    #[error("the proxy's admin port: {0}")]
+    #[error(transparent)]
     Client(#[from] ClientError),
     /// It says why it has decided nothing.
     #[error("the proxy has decided nothing ({status}): {message}; {hint}")]
@@ -41,7 +41,7 @@ pub(crate) enum ProxyError {
     },
     /// Not signed by the proxy that is known.
     #[error("what answers at the proxy's admin port has not the key of the proxy that is known: {0}")]
-    Signature(#[from] SigningError),
+    Signature(SigningError),
     /// The answer to something else.
     #[error("the proxy's admin port answers something that was not asked")]
     Mismatch,
@@ -73,9 +73,10 @@ impl Proxy {
         let nonce = format!("{:032x}", rand::random::<u128>());
         let jws = self.status(&nonce).await?;
         let status: Status = match known {
-            Some(known) => known.receipt_key.verify(&jws)?,
-            None => Status::introduce(&jws)?,
-        };
+            Some(known) => known.receipt_key.verify(&jws),
+            None => Status::introduce(&jws),
+        }
+        .map_err(ProxyError::Signature)?;
         if status.nonce != nonce {
             return Err(ProxyError::Mismatch);
         }
@@ -101,7 +102,8 @@ impl Proxy {
         let answer = client::send(request, Receipt::MAX_LENGTH).await?;
         match answer.text() {
             Some(receipt) if matches!(answer.status, StatusCode::OK | StatusCode::UNPROCESSABLE_ENTITY) => {
-                Ok((receipt.to_owned(), known.receipt_key.verify(receipt)?))
+                let opened = known.receipt_key.verify(receipt).map_err(ProxyError::Signature)?;
+                Ok((receipt.to_owned(), opened))
             }
             _ => Err(undecided(&answer)),
         }

@@ -141,6 +141,7 @@ async fn serve(
         Arc::new(Catalogs::new(login, Arc::clone(&policy), Arc::clone(&shares), Some(Arc::clone(&state))));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
+    bootstrap::log_if_unfinished(&state)?;
     open_admin_port(config.store.listen, tls, admin::router(Arc::clone(&state), Arc::clone(&catalogs)))
         .await?;
     tokio::spawn(watch(state));

@@ -186,7 +186,7 @@ fn claim(
         None => secrets::password(password_fd, "one-time password of the proxy")?,
     };
     let peer = claiming.peer().map_err(BootstrapError::from)?;
-    let body = ClaimBody { password: known.insert(password).trim(), claim: &claiming.claim };
+    let body = ClaimBody { password: known.insert(password), claim: &claiming.claim };
     let body = private_file::to_json(&body).map_err(|_| BootstrapError::from(peer.malformed("claim")))?;
     let answer = peer.post("/v1/bootstrap/claim", body).map_err(|error| at_end(error, claiming))?;
     kill_point("admin.claimed");

@@ -55,11 +55,19 @@ pub(super) async fn status(State(interface): State<Arc<Interface>>, uri: Uri) ->
 }
 
 /// Whether the sidecar can do its work.
-pub(super) async fn health(State(interface): State<Arc<Interface>>) -> Json<Health> {
-    let in_doubt = interface.in_doubt.borrow().is_some();
-    // Its work for the application goes on meanwhile, so this is no reason to put it out of service.
-    let reasons = if in_doubt { vec!["a command waits for the proxy's answer"] } else { Vec::new() };
-    Json(Health { status: "ok", reasons })
+pub(super) async fn health(State(interface): State<Arc<Interface>>) -> Result<Json<Health>, Problem> {
+    let mut reasons = Vec::new();
+    if interface.in_doubt.borrow().is_some() {
+        reasons.push("a command waits for the proxy's answer");
+    }
+    let known = block_in_place(|| interface.state.proxy()).map_err(internal)?;
+    if known.tenant_key.is_none() {
+        reasons.push(
+            "the tenant admin's key is not known yet: the first command after the proxy's bootstrap fetches it",
+        );
+    }
+    // Its work for the application goes on meanwhile, so neither is a reason to put it out of service.
+    Ok(Json(Health { status: "ok", reasons }))
 }
 
 fn is_nonce(nonce: &str) -> bool {

@@ -180,6 +180,8 @@ fn commands_wait_for_the_bootstrap() {
     let sidecar = Sidecar::start(&proxy);
     let client = Client::new(&sidecar);
     let delivery = tenant.delivery(1, add("alice"), 1);
+    let health = client.get("/health").json();
+    assert!(health["reasons"][0].as_str().unwrap().contains("not known yet"), "{health}");
     client.deliver(&delivery, &add("alice")).is(503, "no-bootstrap");
     proxy.inside().tenant_key = Some(tenant.key.verifying_key().clone());
     assert_eq!(client.deliver(&delivery, &add("alice")).status, 200);

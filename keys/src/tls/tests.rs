@@ -1,8 +1,8 @@
 //! Handshakes between two configurations, in memory.
 
 use super::{
-    Fingerprint, Identity, OtherCertificate, SelfSigned, TlsError, certificate_request, certificates_from_pem,
-    client_authority, pinned_client_config, private_key_from_pem, server_config,
+    Fingerprint, Identity, OtherCertificate, SelfSigned, TlsError, certificate_request,
+    certificates_from_pem, client_authority, pinned_client_config, private_key_from_pem, server_config,
 };
 use proptest::prelude::{any, proptest};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};

@@ -13,7 +13,7 @@ use trefoil_keys::bundle::Version;
 use trefoil_keys::envelope::{self, EnvelopeError, EnvelopePrivateKey, EnvelopePublicKey};
 use trefoil_keys::kill_point;
 use trefoil_keys::lock::{Lock, LockError};
-use trefoil_keys::password::{PasswordHash, one_time_password};
+use trefoil_keys::password::PasswordHash;
 use trefoil_keys::private_file::{self, FileError};
 use trefoil_keys::signing::{SigningError, SigningKey};
 use trefoil_keys::store::{Store, StoreError};
@@ -45,7 +45,7 @@ pub struct InitArguments {
     /// Keyspaces, each with a tenant key of its own
     #[arg(long, value_name = "NAME", num_args = 1.., default_value = "main", value_parser = name)]
     pub keyspace: Vec<String>,
-    /// The hash of the one-time password, where somebody else has chosen it
+    /// The hash of a one-time password that the tenant has chosen (trefoil-admin password-hash)
     #[arg(long, value_name = "HASH")]
     pub password_hash: Option<PasswordHash>,
     /// How long the one-time password counts, such as 24h or 45m
@@ -147,6 +147,14 @@ pub enum InitError {
     /// An output file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The request for a certificate, which is public.
+    #[error("cannot write {path}: {reason}")]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: std::io::Error,
+    },
     /// The report.
     #[error("cannot print the report: {0}")]
     Report(std::io::Error),
@@ -209,7 +217,8 @@ pub fn run(
     };
     let certificate = SelfSigned::generate(&names)?;
     if let Some(csr) = &arguments.csr {
-        private_file::write(csr, certificate_request(&names, &certificate.private_key)?.as_bytes())?;
+        let request = certificate_request(&names, &certificate.private_key)?;
+        std::fs::write(csr, request).map_err(|reason| InitError::Request { path: csr.clone(), reason })?;
     }
     let envelope_key = EnvelopePrivateKey::generate()?;
     let receipt_key = SigningKey::generate()?;
@@ -233,7 +242,11 @@ pub fn run(
         _ => {
             let hash = match &arguments.password_hash {
                 Some(hash) => hash.clone(),
-                None => PasswordHash::new(password.insert(one_time_password())),
+                None => {
+                    let (hash, made) = PasswordHash::generate();
+                    password = Some(made);
+                    hash
+                }
             };
             let bootstrap = Bootstrap::Open { password: OneTimePassword { hash, expires, wrong: 0 } };
             (identity(arguments), bootstrap, Sequence::default())

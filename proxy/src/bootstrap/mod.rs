@@ -11,7 +11,7 @@ mod init;
 
 pub use init::{InitArguments, InitError, run as init};
 
-use crate::state::{Bootstrap, Identity, State, StateError, Trust, now};
+use crate::state::{Bootstrap, Identity, OneTimePassword, State, StateError, Trust, now};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -66,6 +66,13 @@ const PASSWORD: Problem = Problem::new(
     "password",
     "the one-time password is wrong",
     "use the password that trefoil-proxy init has printed",
+);
+/// Not counted: nobody learns anything of the password by it.
+const PASSWORD_FORM: Problem = Problem::new(
+    StatusCode::BAD_REQUEST,
+    "password-form",
+    "this is no one-time password: that has 20 letters and digits, in four groups of five",
+    "use the password that trefoil-proxy init has printed; this attempt was not counted",
 );
 const CLAIM_FORM: Problem = Problem::new(
     StatusCode::BAD_REQUEST,
@@ -131,6 +138,9 @@ fn judge(
     if password.expires <= now {
         return burn(EXPIRED);
     }
+    if password.hash.read(request.password).is_none() {
+        return (reopened(password, former), Err(PASSWORD_FORM));
+    }
     if !password.hash.verify(request.password) {
         password.wrong = password.wrong.saturating_add(1);
         if password.wrong >= ATTEMPTS {
@@ -139,11 +149,7 @@ fn judge(
         let left = ATTEMPTS - password.wrong;
         let problem = PASSWORD
             .saying(format!("the one-time password is wrong; {left} more and the bootstrap is burnt"));
-        let after = match former {
-            None => Bootstrap::Open { password },
-            Some((claim_sha256, trust)) => Bootstrap::Claimed { password, claim_sha256, trust },
-        };
-        return (after, Err(problem));
+        return (reopened(password, former), Err(problem));
     }
     // Hashes of random bytes: how long they agree tells nothing of the bytes.
     let claim_sha256 = signing::hash(request.claim);
@@ -155,13 +161,15 @@ fn judge(
             let trust = trust(&handover);
             (Bootstrap::Claimed { password, claim_sha256, trust }, Ok(handover))
         }
-        Err(error) => {
-            let after = match former {
-                None => Bootstrap::Open { password },
-                Some((claim_sha256, trust)) => Bootstrap::Claimed { password, claim_sha256, trust },
-            };
-            (after, Err(internal(error)))
-        }
+        Err(error) => (reopened(password, former), Err(internal(error))),
+    }
+}
+
+/// As it was before a claim that came to nothing.
+fn reopened(password: OneTimePassword, former: Option<([u8; 32], Trust)>) -> Bootstrap {
+    match former {
+        None => Bootstrap::Open { password },
+        Some((claim_sha256, trust)) => Bootstrap::Claimed { password, claim_sha256, trust },
     }
 }
 
@@ -203,6 +211,33 @@ pub fn confirm(state: &State, request: &Confirmation<'_>) -> Result<(), Problem>
         })?;
     kill_point("bootstrap.confirmed");
     tracing::info!("bootstrap finished: the tenant admin holds the tenant key, and the endpoint is closed");
+    Ok(())
+}
+
+/// Says in the log why protected columns are not served yet, if they are not.
+///
+/// # Errors
+/// Of the store.
+pub fn log_if_unfinished(state: &State) -> Result<(), StateError> {
+    settle(state)?;
+    match state.bootstrap()? {
+        Bootstrap::Ready { .. } => {}
+        Bootstrap::Open { password } => {
+            let left = password.expires.saturating_sub(now());
+            let (hours, minutes) = (left / 3600, left / 60 % 60);
+            tracing::warn!(
+                "protected columns are refused until the bootstrap; its one-time password counts for another \
+                 {hours} h {minutes} min"
+            );
+        }
+        Bootstrap::Claimed { .. } => tracing::warn!(
+            "protected columns are refused until the bootstrap is finished: the tenant key was handed over, but \
+             its arrival not confirmed; run trefoil-admin bootstrap again"
+        ),
+        Bootstrap::Burnt { reason } => tracing::error!(
+            "protected columns are refused, as the bootstrap is burnt: {reason}; run trefoil-proxy init --anew"
+        ),
+    }
     Ok(())
 }
 

@@ -77,7 +77,7 @@ fn five_wrong_passwords_burn_it_and_four_do_not() {
     // Restarts forget no failure.
     let proxy = place.start();
     let tenant = Tenant::claimed(claim(&proxy, place.password(), CLAIM));
-    assert_eq!(code(claim(&proxy, "", CLAIM)), (410, "burnt".to_owned()));
+    assert_eq!(code(claim(&proxy, "00000-00000-00000-00000", CLAIM)), (410, "burnt".to_owned()));
     assert_eq!(proxy.status().state, State::Burnt);
     for _ in 0..2 {
         assert_eq!(code(claim(&proxy, place.password(), CLAIM)), (410, "burnt".to_owned()));
@@ -116,6 +116,20 @@ fn a_password_may_be_ordered_by_its_hash() {
     let place = Place::made(&["--password-hash", &hash]);
     let proxy = place.start();
     Tenant::claimed(claim(&proxy, "chosen elsewhere", CLAIM));
+}
+
+#[test]
+fn a_password_counts_however_it_is_typed_and_what_cannot_be_one_is_not_counted() {
+    let place = Place::open();
+    let proxy = place.start();
+    assert!(place.log().contains("protected columns are refused until the bootstrap"), "{}", place.log());
+    for _ in 0..6 {
+        for typed in ["abc", "", "00000-00000-00000-0000", "00000-00000-00000-00000-0"] {
+            assert_eq!(code(claim(&proxy, typed, CLAIM)), (400, "password-form".to_owned()), "{typed}");
+        }
+    }
+    let typed = place.password().to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
+    Tenant::claimed(claim(&proxy, &typed, CLAIM));
 }
 
 #[test]

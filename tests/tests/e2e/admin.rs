@@ -184,7 +184,7 @@ impl<'a> Admin<'a> {
             .current_dir(self.directory)
             .args(["--vault", self.vault, "--work-factor", "4", "--json"])
             .args(arguments)
-            .env("TREFOIL_PASSPHRASE", "throwaway")
+            .env("TREFOIL_PASSPHRASE", "throwaway passphrase")
             .env("TREFOIL_KILL_AT", kill)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -295,10 +295,12 @@ fn five_wrong_passwords_burn_the_bootstrap() {
     let admin = Admin::new(dir.path());
     let url = proxy.url();
     for left in (1..5).rev() {
-        let told = admin.refused("0000-0000-0000-0000", &bootstrap(&url, &proxy.fingerprint));
+        let told = admin.refused("00000-00000-00000-00000", &bootstrap(&url, &proxy.fingerprint));
         assert!(told.contains(&format!("{left} more")), "{told}");
     }
-    assert!(admin.refused("wrong", &bootstrap(&url, &proxy.fingerprint)).contains("burnt"));
+    assert!(admin.refused("wrong", &bootstrap(&url, &proxy.fingerprint)).contains("not counted"));
+    let last = admin.refused("00000-00000-00000-00000", &bootstrap(&url, &proxy.fingerprint));
+    assert!(last.contains("burnt"), "{last}");
     assert!(admin.refused(&proxy.password, &bootstrap(&url, &proxy.fingerprint)).contains("burnt"));
 }
 
@@ -309,7 +311,10 @@ fn a_wrong_fingerprint_gets_nothing_and_makes_no_vault() {
     let admin = Admin::new(dir.path());
     let wrong = "00".repeat(32);
     let told = admin.refused(&proxy.password, &bootstrap(&proxy.url(), &wrong));
-    assert!(told.contains("fingerprint"), "{told}");
+    assert!(
+        told.contains(&format!("is {}, expected {wrong}; nothing was sent", proxy.fingerprint)),
+        "{told}"
+    );
     assert!(!admin.vault().exists());
     admin.bootstrap(&proxy);
     // The finished vault is nobody's to overwrite.
@@ -482,6 +487,7 @@ fn a_renewal_killed_anywhere_goes_on_where_it_was() {
         admin.killed(point, "", &renew);
     }
     let renewed = admin.ok(&renew);
+    assert_eq!(renewed["users"], 2, "the one that was pushed and not told of, and the last: {renewed}");
     assert_eq!((&renewed["resumed"], &renewed["left"]), (&true.into(), &0.into()), "{renewed}");
     admin.assert_agreement(&[]);
     // Each batch was applied once: two commands before, and one for each of four users.
