@@ -79,6 +79,11 @@ pub(crate) fn age(seconds: u64) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
+/// So many things.
+pub(crate) fn count(count: usize, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Keyspaces with their epochs.
 pub(crate) struct Keyspaces<'a>(pub(crate) &'a BTreeMap<String, u8>);
 

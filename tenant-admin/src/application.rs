@@ -1,4 +1,4 @@
-//! `application set`: where commands go, and how to log in there.
+//! `application set | show`: where commands go, and how to log in there.
 
 use crate::answer::Answer;
 use crate::commands::{CommandError, Session, now};
@@ -21,6 +21,8 @@ use zeroize::Zeroizing;
 pub(crate) enum ApplicationCommand {
     /// Say where the application's sidecar takes commands.
     Set(Set),
+    /// Show where commands go.
+    Show,
 }
 
 #[derive(Args)]
@@ -118,7 +120,10 @@ pub(crate) fn peer(tenant: &Tenant, password_fd: Option<u32>) -> Result<Peer, Ap
 }
 
 pub(crate) fn run(session: &Session, command: ApplicationCommand) -> Result<Answer, CommandError> {
-    let ApplicationCommand::Set(Set { url, fingerprint, login, ask_password }) = command;
+    let Set { url, fingerprint, login, ask_password } = match command {
+        ApplicationCommand::Set(set) => set,
+        ApplicationCommand::Show => return show(session),
+    };
     let mut opened = session.open()?;
     let tenant = opened.tenant()?;
     let client = login.certificate()?;
@@ -132,6 +137,54 @@ pub(crate) fn run(session: &Session, command: ApplicationCommand) -> Result<Answ
     tenant.record(now()?, Event::ApplicationSet { url: url.clone(), fingerprint: fingerprint.to_string() });
     opened.store()?;
     Ok(Answer::new(&ApplicationSet { url, fingerprint }))
+}
+
+fn show(session: &Session) -> Result<Answer, CommandError> {
+    let tenant = session.read()?;
+    let endpoint = tenant.endpoint.as_ref().ok_or(ApplicationError::Unknown)?;
+    let Endpoint { url, fingerprint, password, client } = endpoint;
+    Ok(Answer::new(&Shown {
+        application: &tenant.application,
+        url,
+        fingerprint: *fingerprint,
+        password_kept: password.is_some(),
+        client_certificate: client.as_ref().map(fingerprint_of).transpose()?,
+    }))
+}
+
+fn fingerprint_of(certificate: &ClientCertificate) -> Result<Fingerprint, ApplicationError> {
+    let chain = tls::certificates_from_pem(certificate.chain.as_bytes())?;
+    Ok(Fingerprint::of(chain.first().map(AsRef::as_ref).unwrap_or_default()))
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "application")]
+struct Shown<'a> {
+    application: &'a str,
+    url: &'a str,
+    fingerprint: Fingerprint,
+    /// In the vault; else it is asked for.
+    password_kept: bool,
+    /// Its fingerprint, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<Fingerprint>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Application {}", self.application)?;
+        writeln!(f, "  url                 {}", self.url)?;
+        writeln!(f, "  fingerprint         {}", self.fingerprint)?;
+        writeln!(
+            f,
+            "  password            {}",
+            if self.password_kept { "in the vault" } else { "asked for" }
+        )?;
+        match &self.client_certificate {
+            None => writeln!(f, "  client certificate  none"),
+            Some(fingerprint) => writeln!(f, "  client certificate  {fingerprint}"),
+        }
+    }
 }
 
 #[derive(Serialize)]

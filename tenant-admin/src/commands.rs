@@ -7,8 +7,8 @@ use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox, proxy,
-    proxy_key, push, renewal, status, users,
+    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox,
+    password_hash, proxy, proxy_key, push, renewal, status, users,
 };
 use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -74,6 +74,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         Command::Deliver(arguments) => deliver::run(&arguments),
         Command::Status(arguments) => status::run(&session, &arguments),
         Command::Escrow(command) => escrow::run(&session, command),
+        Command::PasswordHash(arguments) => password_hash::run(&arguments),
         Command::Vault(command) => backup::run(&session, command),
         Command::Decrypt(arguments) => {
             let keys = match arguments.escrow() {

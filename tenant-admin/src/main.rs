@@ -13,6 +13,7 @@ mod escrow;
 mod handover;
 mod network;
 mod outbox;
+mod password_hash;
 mod proxy;
 mod proxy_key;
 mod push;
@@ -43,6 +44,7 @@ struct Arguments {
 
 /// What every command takes.
 #[derive(Args)]
+#[command(next_help_heading = "Global options")]
 struct Options {
     /// The vault: one file, encrypted under the passphrase.
     #[arg(long, global = true, env = "TREFOIL_VAULT", value_name = "FILE", default_value = "trefoil.vault")]
@@ -60,7 +62,7 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Fetch the tenant key from a new proxy, or go on after an interruption.
+    /// Fetch the tenant key from a new proxy, or go on after an interruption. Asks for the one-time password.
     Bootstrap(bootstrap::BootstrapArguments),
     /// Get the tenant key from a proxy that cannot be reached, by files.
     #[command(subcommand)]
@@ -92,6 +94,8 @@ enum Command {
     /// The keys on sheets of paper, for the day on which vault or admin are lost.
     #[command(subcommand)]
     Escrow(escrow::EscrowCommand),
+    /// Hash a password that you choose, for --password-hash of trefoil-proxy init and trefoil-shim init.
+    PasswordHash(password_hash::PasswordHashArguments),
     /// The vault as a file.
     #[command(subcommand)]
     Vault(backup::VaultCommand),

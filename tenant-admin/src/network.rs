@@ -25,7 +25,7 @@ const JOSE: &str = "application/jose";
 /// Why there is no answer to go by.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NetworkError {
-    #[error("{0}; nothing was confirmed: look at address and fingerprint, and run the command again")]
+    #[error("{0}{remedy}", remedy = remedy(.0))]
     Client(#[from] ClientError),
     #[error("the client certificate or TLS: {0}")]
     Tls(#[from] TlsError),
@@ -43,6 +43,14 @@ pub(crate) enum NetworkError {
         "the status that {peer} shows is not signed by this tenant's proxy, or was altered or is an old one; if the proxy was replaced, make the new one known: trefoil-admin proxy set"
     )]
     StatusForged { peer: String },
+}
+
+fn remedy(error: &ClientError) -> &'static str {
+    match error {
+        // It says so itself.
+        ClientError::OtherCertificate { .. } => "",
+        _ => "; nothing was confirmed: look at the address, and run the command again",
+    }
 }
 
 impl NetworkError {

@@ -251,7 +251,7 @@ impl Receipts {
 
 impl fmt::Display for Receipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} commands confirmed; {} in the outbox.", self.applied, self.left)?;
+        writeln!(f, "{} confirmed; {} in the outbox.", answer::count(self.applied, "command"), self.left)?;
         self.refused.iter().try_for_each(|refusal| refusal.fmt(f))?;
         for seq in &self.not_yet {
             writeln!(f, "Command {seq} was out of turn or out of time: write or push it again.")?;

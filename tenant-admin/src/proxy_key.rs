@@ -1,6 +1,7 @@
 //! `proxy-key rotate | announce`: the proxy's RSA pair rolls over.
 
 use crate::answer::{self, Answer};
+use crate::application;
 use crate::commands::{CommandError, Session, now};
 use crate::outbox::Receipts;
 use crate::push::{self, AtOnce, Sending};
@@ -73,17 +74,23 @@ pub(crate) fn run(session: &Session, command: ProxyKeyCommand) -> Result<Answer,
 
 fn rotate(session: &Session, arguments: &Rotate) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
+    let AtOnce { push, sending } = arguments.at_once;
+    // Before anything changes.
+    let peer = match push {
+        true => Some(application::peer(opened.tenant()?, sending.password_fd)?),
+        false => None,
+    };
     let seq = opened.tenant()?.rotate_proxy_key(arguments.overlap, now()?)?;
     opened.store()?;
     trefoil_keys::kill_point("rotation.stored");
-    let receipts = match arguments.at_once.push {
-        true => push::push(&mut opened, arguments.at_once.sending)?,
-        false => Receipts::default(),
+    let receipts = match peer {
+        Some(peer) => push::push_to(&mut opened, &peer, sending.wait)?,
+        None => Receipts::default(),
     };
     let tenant = opened.tenant()?;
     let confirmed = tenant.pending().all(|pending| pending.seq() != seq) && receipts.refused.is_empty();
     let envelope_key_id = tenant.envelope_key()?.kid().to_owned();
-    let unconfirmed = arguments.at_once.push && !confirmed;
+    let unconfirmed = push && !confirmed;
     Ok(Answer::new(&Rotated { seq, confirmed, envelope_key_id }).unconfirmed(unconfirmed))
 }
 

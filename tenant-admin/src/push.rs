@@ -99,7 +99,7 @@ pub(crate) fn push(opened: &mut Opened<'_>, sending: Sending) -> Result<Receipts
 }
 
 /// The same, to a sidecar that is known.
-fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
+pub(crate) fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
     let mut receipts = Receipts::default();
     let result = send_all(opened, peer, wait, &mut receipts);
     opened.store()?;

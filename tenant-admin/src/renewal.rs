@@ -47,6 +47,8 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         }
         Ok::<_, CommandError>(receipts)
     };
+    // Of an earlier run that ended before it was told of them.
+    outcome.users = opened.tenant()?.pending().map(|pending| pending.work.renewed()).sum();
     outcome.resumed = !arguments.anew && opened.tenant()?.renewal().is_some();
     // What stands before: a batch of the interrupted run, perhaps, or a user's new key.
     outcome.add(push(&mut opened)?);
@@ -88,7 +90,7 @@ pub(crate) fn progress(users: usize) -> ProgressBar {
 struct Renewed {
     /// An interrupted renewal went on.
     resumed: bool,
-    /// Users that this run made commands for.
+    /// Users that this run made commands for, or found commands of an earlier run for in the outbox.
     users: usize,
     /// Commands that the proxy confirmed in this run.
     confirmed: usize,

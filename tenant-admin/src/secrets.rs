@@ -13,6 +13,9 @@ use zeroize::Zeroizing;
 const VARIABLE: &str = "TREFOIL_PASSPHRASE";
 const PASSPHRASE: &str = "passphrase";
 
+/// Fewest characters of a new passphrase, or of a password that the tenant chooses: whoever gets the vault
+/// may try as many as there is time for.
+const MIN_CHARACTERS: usize = 12;
 /// Longest line taken from a descriptor, in bytes.
 const MAX_BYTES: usize = 4096;
 /// The same with the end of the line.
@@ -35,8 +38,12 @@ pub(crate) enum SecretError {
     Empty(&'static str),
     #[error("the {0} is longer than {MAX_BYTES} bytes")]
     TooLong(&'static str),
-    #[error("the two passphrases differ; nothing was changed")]
+    #[error("the two differ; nothing was changed")]
     Differ,
+    #[error(
+        "the new {0} has fewer than {MIN_CHARACTERS} characters, and could be found by trying; take several words by chance, or what a password manager makes"
+    )]
+    Weak(&'static str),
 }
 
 /// What the passphrase is for: a new one is asked for twice.
@@ -73,6 +80,9 @@ impl Passphrase {
         if passphrase.expose_secret().is_empty() {
             return Err(SecretError::Empty(PASSPHRASE));
         }
+        if purpose == Use::New {
+            require_strong(passphrase.expose_secret(), PASSPHRASE)?;
+        }
         Ok(self.known.get_or_init(|| passphrase))
     }
 }
@@ -83,20 +93,36 @@ pub(crate) fn new_passphrase(descriptor: Option<u32>) -> Result<SecretString, Se
         Some(descriptor) => from_descriptor(descriptor, PASSPHRASE)?,
         None => from_terminal(Use::New)?,
     };
-    if passphrase.expose_secret().is_empty() { Err(SecretError::Empty(PASSPHRASE)) } else { Ok(passphrase) }
+    require_strong(passphrase.expose_secret(), PASSPHRASE).map(|()| passphrase)
 }
 
-/// A password, from `descriptor` if there is one, else from the terminal.
+/// A password that the tenant chooses.
+pub(crate) fn chosen_password(descriptor: Option<u32>) -> Result<Zeroizing<String>, SecretError> {
+    let what = "password";
+    let chosen = password(descriptor, what)?;
+    if descriptor.is_none() && *password(None, "password again")? != *chosen {
+        return Err(SecretError::Differ);
+    }
+    require_strong(&chosen, what).map(|()| chosen)
+}
+
+fn require_strong(text: &str, what: &'static str) -> Result<(), SecretError> {
+    if text.chars().count() < MIN_CHARACTERS { Err(SecretError::Weak(what)) } else { Ok(()) }
+}
+
+/// A password, from `descriptor` if there is one, else from the terminal. White space around it is none of
+/// it.
 pub(crate) fn password(
     descriptor: Option<u32>,
     what: &'static str,
 ) -> Result<Zeroizing<String>, SecretError> {
-    let password = match descriptor {
-        Some(descriptor) => Zeroizing::new(from_descriptor(descriptor, what)?.expose_secret().to_owned()),
+    let typed = match descriptor {
+        Some(descriptor) => from_descriptor(descriptor, what)?,
         None => rpassword::prompt_password(format!("The {what}: "))
-            .map(Zeroizing::new)
+            .map(SecretString::from)
             .map_err(SecretError::PasswordPrompt)?,
     };
+    let password = Zeroizing::new(typed.expose_secret().trim().to_owned());
     if password.is_empty() { Err(SecretError::Empty(what)) } else { Ok(password) }
 }
 

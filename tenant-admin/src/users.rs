@@ -100,6 +100,10 @@ pub(crate) enum UsersError {
     Read { path: PathBuf, source: io::Error },
     #[error("{path}, line {number}: {reason}")]
     Line { path: PathBuf, number: usize, reason: &'static str },
+    #[error(
+        "the vault has the change of {done}, but not all of it was sent: it waits in the outbox, for trefoil-admin push. {source}"
+    )]
+    NotSent { done: String, source: Box<CommandError> },
     #[error("--confirm names {named}, but the user is {uid}; nothing was written")]
     OtherConfirmed { named: String, uid: String },
 }
@@ -155,6 +159,8 @@ fn carry_out(
         opened.store()?;
         return Ok(Answer::new(&Changed { op, users: uids, receipts: None }));
     }
+    // Before anything changes: without an application there is nobody to push to.
+    let peer = application::peer(opened.tenant()?, at_once.sending.password_fd)?;
     let mut all = Receipts::default();
     let mut done = Vec::new();
     let bar = progress(uids.len());
@@ -163,7 +169,8 @@ fn carry_out(
         opened.store()?;
         kill_point("user.stored");
         done.extend_from_slice(some);
-        all.join(push::push(&mut opened, at_once.sending)?);
+        let sent = push::push_to(&mut opened, &peer, at_once.sending.wait);
+        all.join(sent.map_err(|source| UsersError::NotSent { done: whom(&done), source: Box::new(source) })?);
         bar.inc(u64::try_from(some.len()).unwrap_or(u64::MAX));
         if all.is_incomplete() {
             break;
@@ -172,6 +179,13 @@ fn carry_out(
     bar.finish_and_clear();
     let unconfirmed = all.is_incomplete();
     Ok(Answer::new(&Changed { op, users: done, receipts: Some(all) }).unconfirmed(unconfirmed))
+}
+
+fn whom(uids: &[String]) -> String {
+    match uids {
+        [uid] => uid.clone(),
+        _ => format!("{} users", uids.len()),
+    }
 }
 
 fn read_uids(path: &Path) -> Result<Vec<String>, UsersError> {
@@ -184,7 +198,7 @@ fn read_uids(path: &Path) -> Result<Vec<String>, UsersError> {
             reason,
         })
     };
-    text.lines().enumerate().map(one).collect()
+    text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(one).collect()
 }
 
 fn sync(session: &Session, sending: Sending) -> Result<Answer, CommandError> {

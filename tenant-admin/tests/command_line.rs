@@ -13,6 +13,7 @@ use trefoil_keys::bundle::{self, UserBundle, Version};
 use trefoil_keys::command::Delivery;
 use trefoil_keys::envelope::{self, EnvelopePrivateKey, EnvelopePublicKey};
 use trefoil_keys::handover::{Handover, KeyspaceKey};
+use trefoil_keys::password::PasswordHash;
 use trefoil_keys::secret::TenantKey;
 use trefoil_keys::signing::SigningKey;
 
@@ -145,6 +146,62 @@ fn passphrases() {
 }
 
 #[test]
+fn a_new_passphrase_has_twelve_characters_at_least() {
+    let place = Place::empty();
+    let prepare = ["handover", "prepare", "--out", "admin.jwk"];
+    let weak = place.command().env("TREFOIL_PASSPHRASE", "elf letters").args(prepare).output().unwrap();
+    assert!(refused(weak).contains("fewer than 12 characters"));
+    assert!(!place.vault().exists() && !place.path("admin.jwk").exists());
+}
+
+#[test]
+fn the_hash_of_a_chosen_password() {
+    let place = Place::empty();
+    let hash = |password: &str| {
+        fs::write(place.path("password"), password).unwrap();
+        let stdin = File::open(place.path("password")).unwrap();
+        place.command().args(["password-hash", "--password-fd", "0"]).stdin(stdin).output().unwrap()
+    };
+    let made = ok(hash(" chosen by the tenant \n"));
+    assert!(PasswordHash::parse(made.trim_end()).unwrap().verify("chosen by the tenant"));
+    assert!(refused(hash("too short\n")).contains("fewer than 12 characters"));
+}
+
+#[test]
+fn what_cannot_be_pushed_changes_nothing() {
+    let place = Place::with_vault();
+    let before = fs::read(place.vault()).unwrap();
+    for command in
+        [&["user", "add", "alice", "--push"][..], &["proxy-key", "rotate", "--overlap", "1d", "--push"]]
+    {
+        assert!(refused(place.run(command)).contains("application set"));
+        assert_eq!(fs::read(place.vault()).unwrap(), before);
+    }
+    assert!(refused(place.run(&["application", "show"])).contains("application set"));
+}
+
+#[test]
+fn where_commands_go_is_shown_without_the_password() {
+    let place = Place::with_vault();
+    fs::write(place.path("password"), "of the sidecar").unwrap();
+    let (url, fingerprint) = ("https://app.example:6435", "ab".repeat(32));
+    let set = ["application", "set", "--url", url, "--fingerprint", &fingerprint, "--password-fd", "0"];
+    let stdin = File::open(place.path("password")).unwrap();
+    ok(place.command().env("TREFOIL_PASSPHRASE", PASSPHRASE).args(set).stdin(stdin).output().unwrap());
+    let shown = place.json(&["application", "show"]);
+    assert_eq!((&shown["url"], &shown["fingerprint"]), (&url.into(), &fingerprint.as_str().into()));
+    assert_eq!(shown["password_kept"], true);
+    assert!(!ok(place.run(&["application", "show"])).contains("of the sidecar"));
+}
+
+#[test]
+fn one_rotation_at_a_time() {
+    let place = Place::with_vault();
+    ok(place.run(&["proxy-key", "rotate", "--overlap", "1d"]));
+    assert!(refused(place.run(&["proxy-key", "rotate", "--overlap", "1d"])).contains("command 1"));
+}
+
+#[test]
 fn what_is_not_a_vault() {
     let place = Place::with_vault();
     let vault = fs::read(place.vault()).unwrap();
@@ -238,7 +295,7 @@ fn one_bad_name_among_many_changes_nothing() {
     assert!(refused(place.run(&["user", "add", "alice", "--from", "uids"])).contains("line 2"));
     assert!(refused(place.run(&["user", "add", "alice", "alice"])).contains("exists already"));
     assert_eq!(place.json(&["user", "show"])["users"], serde_json::json!([]));
-    fs::write(place.path("uids"), "carol\ndora\n").unwrap();
+    fs::write(place.path("uids"), "carol\n\ndora\n\n").unwrap();
     ok(place.run(&["user", "add", "alice", "--from", "uids"]));
     assert_eq!(place.deliveries().len(), 1, "one command for all");
     fs::write(place.path("uids"), "carol\ndora\nemil\n").unwrap();

@@ -242,9 +242,13 @@ fn killed_before_the_write_the_old_vault_is_there() {
 #[test]
 fn the_new_passphrase_opens_the_vault_and_the_old_one_does_not() {
     let place = Place::with_vault();
-    fs::write(place.path("new"), "another one\n").unwrap();
+    fs::write(place.path("new"), "another one, as long\n").unwrap();
     let mut command = place.command(&["vault", "passphrase", "--new-passphrase-fd", "0"]);
     ok(command.stdin(File::open(place.path("new")).unwrap()).output().unwrap());
     assert!(refused(place.run(&["vault", "history"])).contains("wrong passphrase"));
-    ok(place.command(&["vault", "history"]).env("TREFOIL_PASSPHRASE", "another one").output().unwrap());
+    ok(place
+        .command(&["vault", "history"])
+        .env("TREFOIL_PASSPHRASE", "another one, as long")
+        .output()
+        .unwrap());
 }

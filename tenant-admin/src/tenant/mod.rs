@@ -69,8 +69,14 @@ pub(crate) enum TenantError {
         "the proxy applied the key rotation but names no key in its receipt; compare with: trefoil-admin status"
     )]
     ReceiptWithoutKeys,
-    #[error("the vault names no key of the proxy; bootstrap again, or ask for help with this vault")]
+    #[error(
+        "this vault was recovered and does not know the proxy's key; fetch it first, with the users: trefoil-admin user sync"
+    )]
     NoEnvelopeKey,
+    #[error(
+        "a key rotation waits in the outbox already, as command {seq}; send it first: trefoil-admin push"
+    )]
+    RotationPending { seq: u64 },
     #[error("the proxy's status is about tenant {tenant}, application {application}; nothing was changed")]
     OtherTenant { tenant: String, application: String },
     #[error(

@@ -155,6 +155,14 @@ impl Work {
         }
     }
 
+    /// How many users' shares it renews.
+    pub(crate) fn renewed(&self) -> usize {
+        match self {
+            Self::Renew { count, .. } => *count,
+            _ => 0,
+        }
+    }
+
     /// The user that it is about, if it is about one.
     fn user(&self) -> Option<&str> {
         match self {
@@ -277,6 +285,11 @@ impl Tenant {
 
     /// Tells the proxy to make a new RSA pair, the old one being good for `overlap` seconds more.
     pub(crate) fn rotate_proxy_key(&mut self, overlap: u64, now: u64) -> Result<u64, TenantError> {
+        // A second one would cut off whoever has only heard of the pair before the first.
+        let before = self.pending().find(|pending| matches!(pending.work, Work::RotateKey { .. }));
+        if let Some(before) = before {
+            return Err(TenantError::RotationPending { seq: before.seq() });
+        }
         let seq = self.queue(Work::RotateKey { overlap }, BTreeMap::new(), now)?;
         self.record(now, Event::KeyRotation { seq, overlap });
         Ok(seq)
