@@ -39,6 +39,9 @@ pub enum Outcome {
         code: String,
         /// Why, for people. Holds nothing of a share.
         message: String,
+        /// The user because of whom, with code `withdrawn`: it was withdrawn before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
     },
 }
 
@@ -56,7 +59,7 @@ impl Claims for Receipt {
     fn is_complete(&self) -> bool {
         let outcome = match &self.outcome {
             Outcome::Applied => true,
-            Outcome::Refused { code, message } => {
+            Outcome::Refused { code, message, .. } => {
                 !code.is_empty() && !message.is_empty() && self.envelope_keys.is_none()
             }
         };
@@ -83,7 +86,7 @@ mod tests {
     }
 
     fn refused() -> Outcome {
-        Outcome::Refused { code: "seq".into(), message: "expected is command 4".into() }
+        Outcome::Refused { code: "seq".into(), message: "expected is command 4".into(), user: None }
     }
 
     fn receipt(outcome: Outcome) -> Receipt {
@@ -144,8 +147,9 @@ mod tests {
     }
 
     fn outcome() -> impl Strategy<Value = Outcome> {
-        let refused =
-            ["[a-z-]{1,20}", "\\PC{1,200}"].prop_map(|[code, message]| Outcome::Refused { code, message });
+        let refused = ["[a-z-]{1,20}", "\\PC{1,200}", "\\PC{0,20}"].prop_map(|[code, message, user]| {
+            Outcome::Refused { code, message, user: Some(user).filter(|user| !user.is_empty()) }
+        });
         prop_oneof![Just(Outcome::Applied), refused]
     }
 

@@ -285,6 +285,7 @@ fn describe(event: &Event) -> String {
         Event::UserExported { user, again: false } => format!("share of user {user} exported"),
         Event::UserExported { user, again: true } => format!("share of user {user} exported again"),
         Event::UserFound { user } => format!("user {user} found at the application"),
+        Event::WithdrawalFound { user } => format!("user {user} found withdrawn at the proxy"),
         Event::SharesRenewed { seq, first, last, count } => {
             format!("command {seq}: shares renewed of {count} users, {first} to {last}")
         }

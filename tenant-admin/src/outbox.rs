@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Answer};
 use crate::commands::{CommandError, Session, now};
-use crate::tenant::{Received, Refusal, Tenant};
+use crate::tenant::{Received, Refusal, Tenant, WITHDRAWN};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::fmt;
@@ -144,6 +144,13 @@ impl From<&Refusal> for RefusalView {
     fn from(refusal: &Refusal) -> Self {
         let Refusal { at, command, code, message } = refusal.clone();
         Self { at: answer::time(at), command, code, message }
+    }
+}
+
+impl RefusalView {
+    /// Whether the vault has learned by it that a user was withdrawn: one user less each time.
+    pub(crate) fn has_taught(&self) -> bool {
+        self.code == WITHDRAWN
     }
 }
 

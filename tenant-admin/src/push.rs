@@ -8,7 +8,7 @@ use crate::application::{self, ApplicationError};
 use crate::commands::{CommandError, Opened, Session, now};
 use crate::network::{NetworkError, Peer};
 use crate::outbox::Receipts;
-use crate::tenant::{PerhapsApplied, Received, Tenant};
+use crate::tenant::{PerhapsApplied, Received, Tenant, WITHDRAWN};
 use clap::Args;
 use reqwest::StatusCode;
 use std::thread;
@@ -168,7 +168,7 @@ fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<
             }
         };
         match code.as_str() {
-            "seq" | "user" => match find_number(opened, peer, wait)? {
+            "seq" | "user" | WITHDRAWN => match find_number(opened, peer, wait)? {
                 Found::Decided(received) => return Ok(Some(received)),
                 Found::InDoubt => return Ok(None),
                 Found::Numbers => {}

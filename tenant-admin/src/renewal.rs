@@ -51,7 +51,9 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
     outcome.users = opened.tenant()?.pending().map(|pending| pending.work.renewed()).sum();
     outcome.resumed = !arguments.anew && opened.tenant()?.renewal().is_some();
     // What stands before: a batch of the interrupted run, perhaps, or a user's new key.
-    outcome.add(push(&mut opened)?);
+    if !outcome.add(push(&mut opened)?) {
+        outcome.users = 0;
+    }
     match arguments.anew {
         true => opened.tenant()?.begin_renewal_again(now()?),
         false => opened.tenant()?.begin_renewal(now()?),
@@ -61,8 +63,12 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         let Some(users) = opened.tenant()?.renew_next(arguments.batch, now()?)? else { break };
         opened.store()?;
         kill_point("renewal.stored");
-        outcome.add(push(&mut opened)?);
+        let accepted = outcome.add(push(&mut opened)?);
         kill_point("renewal.pushed");
+        if !accepted {
+            bar.set_length(u64::try_from(opened.tenant()?.left_to_renew()).unwrap_or(u64::MAX));
+            continue;
+        }
         outcome.users += users;
         bar.inc(u64::try_from(users).unwrap_or(u64::MAX));
     }
@@ -106,14 +112,18 @@ struct Renewed {
 }
 
 impl Renewed {
-    fn add(&mut self, receipts: Receipts) {
+    /// Whether none of these is a refusal.
+    fn add(&mut self, receipts: Receipts) -> bool {
+        let accepted = receipts.refused.is_empty();
         self.confirmed += receipts.applied;
         self.stuck |= receipts.left > 0;
         self.refused.extend(receipts.refused);
+        accepted
     }
 
+    /// A refusal that has taught the vault of a withdrawn user does not hold the others up.
     fn is_smooth(&self) -> bool {
-        self.refused.is_empty() && !self.stuck
+        self.refused.iter().all(RefusalView::has_taught) && !self.stuck
     }
 }
 

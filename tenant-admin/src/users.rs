@@ -417,6 +417,7 @@ impl From<&Entry> for HistoryView {
             Event::UserExported { again: false, .. } => "exported",
             Event::UserExported { again: true, .. } => "exported again",
             Event::UserFound { .. } => "found at the application",
+            Event::WithdrawalFound { .. } => "found withdrawn at the proxy",
             Event::SharesRenewed { .. } => "shares of application and proxy renewed",
             _ => "of the tenant",
         };

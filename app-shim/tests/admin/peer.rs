@@ -158,7 +158,8 @@ async fn command(State(inside): State<Arc<Mutex<Inside>>>, body: Body) -> Respon
         };
         key.sign(&receipt).unwrap()
     };
-    let refused = Outcome::Refused { code: "played".to_owned(), message: "played here".to_owned() };
+    let refused =
+        Outcome::Refused { code: "played".to_owned(), message: "played here".to_owned(), user: None };
     match inside.manner {
         Manner::Right | Manner::Lost => {}
         Manner::Undecided => return (StatusCode::SERVICE_UNAVAILABLE, "busy").into_response(),

@@ -54,10 +54,12 @@ pub(super) enum Answer {
 struct Refusal {
     code: &'static str,
     message: String,
+    /// Who was withdrawn before.
+    user: Option<String>,
 }
 
 fn refusal(code: &'static str, message: impl Into<String>) -> Decided {
-    Decided::Refused(Refusal { code, message: message.into() })
+    Decided::Refused(Refusal { code, message: message.into(), user: None })
 }
 
 /// Why a command is not applied.
@@ -126,9 +128,9 @@ impl Commands {
                 Ok(Answer::Applied(receipt))
             }
             Err(Decided::Failed(error)) => Err(internal(error)),
-            Err(Decided::Refused(Refusal { code, message })) => {
+            Err(Decided::Refused(Refusal { code, message, user })) => {
                 log(&command, code);
-                let outcome = Outcome::Refused { code: code.to_owned(), message };
+                let outcome = Outcome::Refused { code: code.to_owned(), message, user };
                 self.receipt(&command, command_sha256, now, outcome, None)
                     .map(Answer::Refused)
                     .map_err(internal)
@@ -229,13 +231,18 @@ impl Commands {
     }
 
     fn check_user(&self, user: &str, expected: Expected) -> Result<(), Decided> {
-        let (held, user) = (self.state.user(user)?, shown(user));
+        let (held, shown) = (self.state.user(user)?, shown(user));
         match (held.map(|held| held.is_some()), expected) {
             (None, Expected::Unknown | Expected::NotWithdrawn)
             | (Some(true), Expected::Active | Expected::NotWithdrawn) => Ok(()),
-            (Some(true), Expected::Unknown) => Err(refusal("user", format!("user {user} is there already"))),
-            (Some(false), _) => Err(refusal("user", format!("user {user} was withdrawn, which is for good"))),
-            (None, Expected::Active) => Err(refusal("user", format!("user {user} is unknown"))),
+            (Some(true), Expected::Unknown) => Err(refusal("user", format!("user {shown} is there already"))),
+            // By name, so that a vault from before the withdrawal learns of it.
+            (Some(false), _) => Err(Decided::Refused(Refusal {
+                code: "withdrawn",
+                message: format!("user {shown} was withdrawn, which is for good"),
+                user: Some(user.to_owned()),
+            })),
+            (None, Expected::Active) => Err(refusal("user", format!("user {shown} is unknown"))),
         }
     }
 

@@ -39,15 +39,15 @@ fn users_come_change_and_go() {
     assert_eq!(status.seq, 5);
 
     let before = place.store();
-    assert_eq!(outcome(&proxy, &tenant, &tenant.add(6, "alice")), "user");
-    assert_eq!(send(&tenant.with_shares(6, change("alice"), for_user("alice"))), "user");
-    assert_eq!(send(&tenant.command(6, withdraw("alice"))), "user");
-    assert_eq!(send(&tenant.with_shares(6, Operation::Renew, batch(&["alice", "bob"]))), "user");
+    assert_eq!(outcome(&proxy, &tenant, &tenant.add(6, "alice")), "withdrawn");
+    assert_eq!(send(&tenant.with_shares(6, change("alice"), for_user("alice"))), "withdrawn");
+    assert_eq!(send(&tenant.command(6, withdraw("alice"))), "withdrawn");
+    assert_eq!(send(&tenant.with_shares(6, Operation::Renew, batch(&["alice", "bob"]))), "withdrawn");
     assert_eq!(outcome(&proxy, &tenant, &tenant.add(6, "bob")), "user");
     assert_eq!(send(&tenant.with_shares(6, change("carol"), for_user("carol"))), "user");
-    for there_or_withdrawn in ["alice", "bob"] {
-        let batch = batch(&["carol", there_or_withdrawn]);
-        assert_eq!(send(&tenant.with_shares(6, Operation::AddBatch, batch)), "user");
+    for (other, code) in [("alice", "withdrawn"), ("bob", "user")] {
+        let batch = batch(&["carol", other]);
+        assert_eq!(send(&tenant.with_shares(6, Operation::AddBatch, batch)), code);
     }
     assert!(place.store() == before);
     drop(proxy);
@@ -67,8 +67,8 @@ fn several_users_come_at_once_and_a_renewal_brings_those_that_were_lost() {
     assert_eq!(send(&tenant.with_shares(3, change("carol"), for_user("carol"))), "applied");
     // A withdrawal counts even if its user was lost before.
     assert_eq!(send(&tenant.command(4, withdraw("dora"))), "applied");
-    assert_eq!(send(&batched(5, Operation::Renew, &["alice", "dora"])), "user");
-    assert_eq!(outcome(&proxy, &tenant, &tenant.add(5, "dora")), "user");
+    assert_eq!(send(&batched(5, Operation::Renew, &["alice", "dora"])), "withdrawn");
+    assert_eq!(outcome(&proxy, &tenant, &tenant.add(5, "dora")), "withdrawn");
 }
 
 #[test]

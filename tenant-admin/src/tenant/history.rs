@@ -61,6 +61,8 @@ pub(crate) enum Event {
     UserExported { user: String, again: bool },
     /// A user was taken over from the application's list, without its share.
     UserFound { user: String },
+    /// The proxy has said that the user was withdrawn, by a newer copy of this vault.
+    WithdrawalFound { user: String },
     /// New TKa's and TKp's for the users from `first` to `last` by UId, `count` in number.
     SharesRenewed { seq: u64, first: String, last: String, count: usize },
     /// An appointment was written for a proxy that is to take the place of the one that there is.
@@ -94,9 +96,10 @@ impl Event {
     /// Whether it is about this user.
     pub(crate) fn concerns(&self, uid: &str) -> bool {
         match self {
-            Self::UserCommand { user, .. } | Self::UserExported { user, .. } | Self::UserFound { user } => {
-                user == uid
-            }
+            Self::UserCommand { user, .. }
+            | Self::UserExported { user, .. }
+            | Self::UserFound { user }
+            | Self::WithdrawalFound { user } => user == uid,
             Self::UsersAdded { users, .. } => users.iter().any(|user| user == uid),
             Self::SharesRenewed { first, last, .. } => first.as_str() <= uid && uid <= last.as_str(),
             _ => false,

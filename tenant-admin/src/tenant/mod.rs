@@ -13,7 +13,7 @@ mod renewal;
 mod replacement;
 mod users;
 
-pub(crate) use outbox::{PerhapsApplied, Received, Refusal};
+pub(crate) use outbox::{PerhapsApplied, Received, Refusal, WITHDRAWN};
 pub(crate) use parties::{ClientCertificate, Endpoint, Password, Proxy};
 pub(crate) use replacement::Taken;
 pub(crate) use users::State;

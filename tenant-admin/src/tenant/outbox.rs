@@ -113,6 +113,11 @@ pub(crate) struct PerhapsApplied {
     pub(crate) delivery: Delivery,
 }
 
+/// The code of a refusal for a user who is there already, or is not.
+const USER: &str = "user";
+/// The code of a refusal for a user who was withdrawn by a newer copy of this vault, which has learned of it.
+pub(crate) const WITHDRAWN: &str = "withdrawn";
+
 /// A command that the proxy refused: it is undone in the vault.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -451,12 +456,18 @@ impl Tenant {
                 Ok(Received::NotYet { seq, code })
             }
             // Perhaps it is refused because an earlier form of it was applied.
-            Outcome::Refused { code, .. } if code == "user" && self.may_be_applied_before(place, seq) => {
+            Outcome::Refused { code, .. }
+                if [USER, WITHDRAWN].contains(&code.as_str()) && self.may_be_applied_before(place, seq) =>
+            {
                 Ok(Received::NotYet { seq, code })
             }
-            Outcome::Refused { code, message } => {
+            Outcome::Refused { code, message, user } => {
                 self.record(now, Event::Refused { seq, command, receipt: receipt_hash, code: code.clone() });
-                let refusal = self.undo(place, code, message, now)?;
+                let mut refusal = self.undo(place, code, message, now)?;
+                let learned = user.is_some_and(|user| self.learn_withdrawal(&user, now));
+                if refusal.code == WITHDRAWN && !learned {
+                    refusal.code = USER.to_owned();
+                }
                 Ok(Received::Refused(refusal))
             }
         }

@@ -75,7 +75,7 @@ impl Proxy {
 
     fn refuses(&self, tenant: &Tenant, delivery: &Delivery, code: &str) -> String {
         let command = delivery.open(tenant.signing_key.verifying_key()).unwrap();
-        let outcome = Outcome::Refused { code: code.to_owned(), message: "no".to_owned() };
+        let outcome = Outcome::Refused { code: code.to_owned(), message: "no".to_owned(), user: None };
         self.receipt(&delivery.command, &command, outcome)
     }
 

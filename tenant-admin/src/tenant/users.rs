@@ -204,6 +204,16 @@ impl Tenant {
         }
     }
 
+    /// Takes the proxy's word that the user was withdrawn; false if the vault has no such user, or knows.
+    pub(super) fn learn_withdrawal(&mut self, uid: &str, now: u64) -> bool {
+        let Some(user) = self.users.get_mut(uid).filter(|user| user.state == State::Active) else {
+            return false;
+        };
+        *user = User { state: State::Withdrawn, shares: Shares::new(), exports: 0 };
+        self.record(now, Event::WithdrawalFound { user: uid.to_owned() });
+        true
+    }
+
     fn active(&self, uid: &str) -> Result<&User, TenantError> {
         let user = self.user(uid)?;
         match user.state {

@@ -487,7 +487,7 @@ fn a_renewal_killed_anywhere_goes_on_where_it_was() {
         admin.killed(point, "", &renew);
     }
     let renewed = admin.ok(&renew);
-    assert_eq!(renewed["users"], 2, "the one that was pushed and not told of, and the last: {renewed}");
+    assert_eq!(renewed["users"], 3, "the one that was pushed and not told of as well: {renewed}");
     assert_eq!((&renewed["resumed"], &renewed["left"]), (&true.into(), &0.into()), "{renewed}");
     admin.assert_agreement(&[]);
     // Each batch was applied once: two commands before, and one for each of four users.
@@ -512,6 +512,28 @@ fn an_older_vault_takes_over_the_proxys_numbers() {
     assert!(told.contains("user rekey alice"), "{told}");
     admin.ok(&["user", "rekey", "alice", "--push"]);
     admin.ok(&["user", "export", "alice", "--out", "alice.json"]);
+    admin.assert_agreement(&[]);
+}
+
+#[test]
+fn an_older_vault_learns_of_withdrawals_and_renews_the_others() {
+    let dir = directory();
+    let (_proxy, _sidecar, admin) = everything(dir.path());
+    admin.ok(&["user", "add", "alice", "bob", "carol", "dora", "--push"]);
+    let old = fs::read(admin.vault()).unwrap();
+    admin.ok(&["user", "withdraw", "bob", "dora", "--push"]);
+    fs::write(admin.vault(), old).unwrap();
+    let output = admin.run("", "", &["user", "withdraw", "dora", "--push"]);
+    assert_eq!(output.status.code(), Some(3));
+    let renewed = admin.ok(&["renew-shares"]);
+    assert_eq!((&renewed["users"], &renewed["left"]), (&2.into(), &0.into()), "{renewed}");
+    assert!(
+        renewed["refused"][0]["message"].as_str().unwrap().contains("user bob was withdrawn"),
+        "{renewed}"
+    );
+    let users = admin.ok(&["user", "show"]);
+    let states: Vec<_> = users["users"].as_array().unwrap().iter().map(|user| text(user, "state")).collect();
+    assert_eq!(states, ["active", "withdrawn", "active", "withdrawn"]);
     admin.assert_agreement(&[]);
 }
 
