@@ -10,7 +10,8 @@ use trefoil_tests::programs::source;
 /// Which of our crates a crate may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("keys", &[]),
-    ("keys/https", &[]),
+    // Who answers in the place of a pinned peer, keys knows.
+    ("keys/https", &["trefoil-keys"]),
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
     ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
