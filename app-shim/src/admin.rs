@@ -12,7 +12,7 @@
 //! | `PUT /v1/announcement` | 200 if it is newer, or the same once more |
 //! | `GET /health`, without login | whether the sidecar can do its work |
 //!
-//! Everything else is refused with a [`Problem`].
+//! Everything else is refused with a `Problem`.
 
 mod announcement;
 mod commands;

@@ -5,7 +5,7 @@
 //! machine, a directory with a shell of its own. What follows, up to the next prompt, is what the command
 //! prints but for empty lines at its end; `[exit 1]` ends it where the command fails. A block whose info string names a file
 //! (` ```toml proxy/proxy.toml`) is written to that file. A comment `<!-- proxy$ … -->` is run, and not
-//! shown to readers. What differs each time is written as [`pattern`] says.
+//! shown to readers. What differs each time is written as `pattern` says.
 
 mod console;
 mod pattern;
