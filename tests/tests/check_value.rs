@@ -201,3 +201,34 @@ fn a_check_value_that_is_another_ones_is_refused() {
     assert_eq!(code_at(&own, port), PASSED);
     assert_eq!(code_at(&foreign, port), OTHER_KEY);
 }
+
+#[test]
+fn a_database_with_cells_of_unknown_origin_is_not_adopted() {
+    let setting = Setting::new();
+    let first = setting.database("clinic");
+    let (proxy, port) = setting.start();
+    assert_eq!(code_at(&first, port), PASSED);
+    // As a copy or a dump without the schema trefoil, of this tenant or another one.
+    let copy = setting.database("copy");
+    copy.run("INSERT INTO t VALUES ('\\x1101'), (NULL)").unwrap();
+    assert_eq!(code_at(&copy, port), GONE);
+    assert!(copy.run("SELECT FROM trefoil.key_check").is_err(), "written over cells");
+    // The same below a partitioned table.
+    let parts = setting.cluster.create_database("parts").unwrap();
+    parts
+        .run(
+            "CREATE TABLE t (n int, a bytea) PARTITION BY LIST (n); \
+             CREATE TABLE part PARTITION OF t FOR VALUES IN (1); INSERT INTO t VALUES (1, '\\x1101')",
+        )
+        .unwrap();
+    assert_eq!(code_at(&parts, port), GONE);
+    // Rows whose columns hold no values yet are nobody's.
+    let null = setting.database("without_values");
+    null.run("INSERT INTO t VALUES (NULL)").unwrap();
+    assert_eq!(code_at(&null, port), PASSED);
+    assert_eq!(rows(&null), 1);
+    drop(proxy);
+    assert!(setting.repair("copy", &[]));
+    let (_proxy, port) = setting.start();
+    assert_eq!(code_at(&copy, port), PASSED);
+}

@@ -135,6 +135,9 @@ impl Schema {
     pub(super) fn sent(&mut self, plan: &Plan) {
         if let Some(after) = &plan.catalog_after {
             self.local = Some(Arc::clone(after));
+            if let (true, Some(cell)) = (plan.protected, &self.cell) {
+                cell.founds_tables();
+            }
         }
         self.dirty |= plan.changes_catalog || plan.catalog_after.is_some();
     }

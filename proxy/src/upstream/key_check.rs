@@ -1,11 +1,14 @@
 //! `trefoil.key_check` in the database: by which tenant key its cells are encrypted. The first proxy
-//! that meets a protected table writes it, and remembers that it did; from then on the check value must
-//! be there and the same, so that a database never gets cells of two keys unnoticed.
+//! that meets a protected table writes it, if there are no cells yet, and remembers that it did; from then
+//! on the check value must be there and the same, so that a database never gets cells of two keys unnoticed.
 
+mod cells;
 mod command;
 
 pub use command::{WriteCheckValueArguments, run as write_check_value};
 
+use crate::policy::Policy;
+use crate::policy::catalog::Catalog;
 use crate::state::{SeenDatabase, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +17,8 @@ use tokio_postgres::{Client, Error};
 use trefoil_keys::bundle::CheckValue;
 
 const DATABASE: &str = "
-    SELECT oid, datname::text, pg_catalog.to_regclass('trefoil.key_check') IS NOT NULL
+    SELECT oid, datname::text, pg_catalog.to_regclass('trefoil.key_check') IS NOT NULL,
+      pg_catalog.has_database_privilege(oid, 'CREATE')
       FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()";
 
 const CREATE: [&str; 2] = [
@@ -37,17 +41,29 @@ pub(super) enum Verdict {
     Differs,
     /// It had a check value and has it no longer.
     Missing,
+    /// It never had a check value, as far as is known, and may hold cells.
+    Unproven,
+}
+
+/// What may be done about a check value that was never there.
+pub(super) enum Absent<'c> {
+    /// There is nothing to protect yet.
+    Leave,
+    /// Written, whatever the tables hold: they were made through the proxy.
+    Write,
+    /// Written if the protected tables of this catalog hold no cells.
+    WriteIfEmpty(&'c Catalog, &'c Policy),
 }
 
 /// Check values by keyspace and epoch.
 type Found = BTreeMap<(String, i32), Vec<u8>>;
 
-/// Compares with the database's check values, and writes those that were never there if `write`.
+/// Compares with the database's check values, and writes those that were never there as `absent` says.
 pub(super) async fn verify(
     client: &Client,
     own: &BTreeMap<String, CheckValue>,
     state: Option<&Arc<State>>,
-    write: bool,
+    absent: Absent<'_>,
 ) -> Result<Verdict, Error> {
     if own.is_empty() {
         return Ok(Verdict::Agrees);
@@ -57,7 +73,9 @@ pub(super) async fn verify(
     // What cannot be remembered might have been seen.
     let Ok(seen) = state.map_or(Ok(None), |state| state.seen(oid)) else { return Ok(Verdict::Missing) };
     let seen = seen.map(|seen| seen.epochs).unwrap_or_default();
-    let outcome = compare(client, own, &seen, exists, write).await;
+    // Without the right to write it, a database is served unchecked until it has a check value.
+    let writable = exists || row.try_get(3)?;
+    let outcome = compare(client, own, &seen, exists, absent, writable).await;
     let found = match outcome {
         Err(error) if is_withheld(&error) => {
             tracing::warn!(
@@ -66,7 +84,9 @@ pub(super) async fn verify(
             );
             return Ok(if seen.is_empty() { Verdict::Agrees } else { Verdict::Missing });
         }
-        outcome => outcome?,
+        Err(error) => return Err(error),
+        Ok(None) => return Ok(Verdict::Unproven),
+        Ok(Some(found)) => found,
     };
     let mut met = seen.clone();
     for (keyspace, check) in own {
@@ -87,13 +107,15 @@ pub(super) async fn verify(
     Ok(Verdict::Agrees)
 }
 
+/// None if check values are not there and must not be written.
 async fn compare(
     client: &Client,
     own: &BTreeMap<String, CheckValue>,
     seen: &BTreeMap<String, u8>,
     exists: bool,
-    write: bool,
-) -> Result<Found, Error> {
+    absent: Absent<'_>,
+    writable: bool,
+) -> Result<Option<Found>, Error> {
     let found = if exists { read(client).await? } else { Found::new() };
     let never_seen: Vec<_> = own
         .iter()
@@ -102,11 +124,20 @@ async fn compare(
                 && !found.contains_key(&((*keyspace).clone(), i32::from(check.epoch)))
         })
         .collect();
-    if !write || never_seen.is_empty() {
-        return Ok(found);
+    if never_seen.is_empty() {
+        return Ok(Some(found));
+    }
+    match absent {
+        Absent::Leave => return Ok(Some(found)),
+        Absent::WriteIfEmpty(catalog, policy)
+            if writable && cells::may_be(client, catalog, policy).await? =>
+        {
+            return Ok(None);
+        }
+        Absent::Write | Absent::WriteIfEmpty(..) => {}
     }
     put(client, WRITE, never_seen.into_iter()).await?;
-    read(client).await
+    read(client).await.map(Some)
 }
 
 async fn read(client: &Client) -> Result<Found, Error> {

@@ -14,9 +14,9 @@ use crate::policy::{Policy, catalog::Catalog};
 use crate::shares::Shares;
 use crate::state::State;
 use arc_swap::ArcSwap;
-use key_check::Verdict;
+use key_check::{Absent, Verdict};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -66,6 +66,10 @@ pub struct CatalogCell {
     /// The snapshot that new plans are made for.
     pub current: ArcSwap<Catalog>,
     key_check: ArcSwap<Verdict>,
+    /// It had no protected table when it was looked at, so what a session puts into new ones is its own.
+    bare: AtomicBool,
+    /// A session has made protected tables since.
+    founded: AtomicBool,
     /// Loads are numbered when asked for, so that one load serves all who asked before it began.
     asked: AtomicU64,
     loader: Arc<tokio::sync::Mutex<Loader>>,
@@ -96,6 +100,18 @@ impl CatalogCell {
                 "this database had the tenant key's check value, and has it no longer",
                 "Find out why; then stop the proxy, and run trefoil-proxy write-check-value.",
             )),
+            Verdict::Unproven => Err(ClientError::refused(
+                Code::CheckValueMissing,
+                "this database may hold cells, and no check value says by which tenant key",
+                "If they are this tenant's, stop the proxy, and run trefoil-proxy write-check-value.",
+            )),
+        }
+    }
+
+    /// A session makes protected tables, perhaps with rows in the same transaction.
+    pub fn founds_tables(&self) {
+        if self.bare.load(Ordering::Acquire) {
+            self.founded.store(true, Ordering::Release);
         }
     }
 }
@@ -208,6 +224,8 @@ impl Catalogs {
                 database: database.to_owned(),
                 current: ArcSwap::from_pointee(Catalog::empty()),
                 key_check: ArcSwap::from_pointee(Verdict::Agrees),
+                bare: AtomicBool::new(false),
+                founded: AtomicBool::new(false),
                 asked: AtomicU64::new(0),
                 loader: Arc::default(),
             })
@@ -293,8 +311,14 @@ impl Catalogs {
         catalog: &Catalog,
     ) -> Result<(), UpstreamError> {
         let own = self.shares.check_values();
-        let write = self.policy.tables().any(|(name, _)| catalog.relation(name).is_some());
-        let verdict = key_check::verify(client, &own, self.state.as_ref(), write).await?;
+        let bare = !self.policy.tables().any(|(name, _)| catalog.relation(name).is_some());
+        let absent = match () {
+            () if bare => Absent::Leave,
+            () if cell.founded.load(Ordering::Acquire) => Absent::Write,
+            () => Absent::WriteIfEmpty(catalog, &self.policy),
+        };
+        let verdict = key_check::verify(client, &own, self.state.as_ref(), absent).await?;
+        cell.bare.store(bare, Ordering::Release);
         let before = cell.key_check.swap(Arc::new(verdict));
         match verdict {
             Verdict::Agrees => {}
@@ -308,6 +332,11 @@ impl Catalogs {
                 database = ?cell.database,
                 "trefoil.key_check has lost the check value that was there, or cannot be read any more; every \
                  request that needs keys is refused"
+            ),
+            Verdict::Unproven => tracing::error!(
+                database = ?cell.database,
+                "trefoil.key_check is not there, and protected columns may hold values: whose is not known; every \
+                 request that needs keys is refused until write-check-value"
             ),
         }
         Ok(())
