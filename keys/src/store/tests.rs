@@ -1,3 +1,5 @@
+//! Stores against those who may change them: tampering with every part, crashes, and a model.
+
 use super::directory::STORE;
 use super::{ABOUT, HEAD, LOCK, RECORDS, Store, StoreError, Tampering, View};
 use crate::lock::{Lock, LockError};
