@@ -1,7 +1,7 @@
 //! Envelopes that the shim makes itself when it acts for one user, sealed to the key that the tenant
 //! admin has announced last, or to that of the user's bundle before any announcement.
 
-use crate::envelope;
+use crate::envelope::{self, Limits};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use trefoil_keys::announcement::Announcement;
@@ -12,7 +12,7 @@ use trefoil_keys::signing::SigningError;
 /// One user to act for.
 pub(crate) struct ActFor {
     bundle: UserBundle,
-    lifetime: u64,
+    limits: Limits,
     sealing: Mutex<Sealing>,
 }
 
@@ -34,9 +34,10 @@ impl ActFor {
         let bundle: UserBundle = bundle::read(path)?;
         let key = EnvelopePublicKey::from_jwk(&bundle.envelope_key)?;
         // Found out now rather than at the first statement.
-        envelope::make(&bundle, &key, Scope::Write, envelope::now(), lifetime)?;
+        let limits = Limits::new(Scope::Write, lifetime);
+        envelope::make(&bundle, &key, &limits, envelope::now())?;
         let sealing = Sealing { key, serial: bundle.announcement_serial, made: None };
-        Ok(Self { bundle, lifetime, sealing: Mutex::new(sealing) })
+        Ok(Self { bundle, limits, sealing: Mutex::new(sealing) })
     }
 
     /// The user.
@@ -70,11 +71,11 @@ impl ActFor {
         let now = envelope::now();
         let mut sealing = self.sealing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &sealing.made
-            && (made.issued_at..made.issued_at + self.lifetime / 2).contains(&now)
+            && (made.issued_at..made.issued_at + self.limits.lifetime / 2).contains(&now)
         {
             return Some(made.envelope.clone());
         }
-        match envelope::make(&self.bundle, &sealing.key, Scope::Write, now, self.lifetime) {
+        match envelope::make(&self.bundle, &sealing.key, &self.limits, now) {
             Ok(envelope) => {
                 let envelope: Arc<str> = envelope.into();
                 sealing.made = Some(Made { envelope: envelope.clone(), issued_at: now });

@@ -61,6 +61,12 @@ enum Action {
         /// For how many seconds it holds
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         lifetime: u64,
+        /// For how many requests it serves; for any number until it expires, if not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        max_uses: Option<u32>,
+        /// The only tables that it is for, such as public.patients,public.visits; for all, if not given
+        #[arg(long, value_name = "SCHEMA.TABLE,…", value_delimiter = ',')]
+        tables: Option<Vec<String>>,
     },
 }
 
@@ -72,14 +78,25 @@ enum Scope {
     Write,
 }
 
+impl From<Scope> for trefoil_keys::envelope::Scope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Read => Self::Read,
+            Scope::Write => Self::Write,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let action = Command::parse().action;
     let outcome = keep_memory_private().and_then(|()| match action {
         Action::Init(arguments) => init::run(&arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
-        Action::Envelope { bundle, announcement, scope, issued_at, lifetime } => {
+        Action::Envelope { bundle, announcement, scope, issued_at, lifetime, max_uses, tables } => {
+            let tables = tables.map(|tables| tables.into_iter().collect());
+            let limits = envelope::Limits { scope: scope.into(), lifetime, max_uses, tables };
             let issued_at = issued_at.unwrap_or_else(envelope::now);
-            print_envelope(&bundle, announcement.as_deref(), scope, issued_at, lifetime)
+            print_envelope(&bundle, announcement.as_deref(), &limits, issued_at)
         }
     });
     match outcome {
@@ -127,16 +144,11 @@ fn log(config: &Config) {
 fn print_envelope(
     path: &Path,
     announcement: Option<&Path>,
-    scope: Scope,
+    limits: &envelope::Limits,
     issued_at: u64,
-    lifetime: u64,
 ) -> anyhow::Result<()> {
     let bundle: UserBundle = bundle::read(path)?;
     let key = sealing_key::choose(&bundle, path, announcement)?;
-    let scope = match scope {
-        Scope::Read => trefoil_keys::envelope::Scope::Read,
-        Scope::Write => trefoil_keys::envelope::Scope::Write,
-    };
-    println!("{}", envelope::make(&bundle, &key, scope, issued_at, lifetime)?);
+    println!("{}", envelope::make(&bundle, &key, limits, issued_at)?);
     Ok(())
 }

@@ -2,9 +2,31 @@
 
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
+
+/// A member that may be absent, but not `null`; to be used with `#[serde(default)]`.
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A list in which nothing stands twice.
+pub(crate) mod unique_set {
+    use super::{BTreeSet, Deserialize, Deserializer, Error};
+
+    /// Where it may be absent, but not `null`; to be used with `#[serde(default)]`.
+    pub(crate) fn present<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<BTreeSet<String>>, D::Error> {
+        let list = Vec::<String>::deserialize(deserializer)?;
+        let length = list.len();
+        let set: BTreeSet<String> = list.into_iter().collect();
+        if set.len() == length { Ok(Some(set)) } else { Err(D::Error::custom("named twice")) }
+    }
+}
 
 /// A map that rejects a name given twice, of which serde's own would keep the last.
 pub(crate) mod unique_map {

@@ -5,6 +5,7 @@ use aes_siv::KeyInit;
 use aes_siv::siv::Aes128Siv;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use trefoil_keys::cell::{ColumnKey, Mode};
 use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, Scope, Sealed, UserEnvelope};
 use trefoil_keys::secret::{Share, TenantKey};
@@ -112,7 +113,15 @@ fn cells() {
 
 #[test]
 fn an_envelope_made_by_jwcrypto() {
-    let vector = vectors!("envelope");
+    for (vector, tables) in [
+        (vectors!("envelope"), None),
+        (vectors!("envelope-limited"), Some([r#"public."visits.2024""#, "public.patients"])),
+    ] {
+        is_read(&vector, tables.map(|tables| tables.map(str::to_owned).into()));
+    }
+}
+
+fn is_read(vector: &Value, tables: Option<BTreeSet<String>>) {
     let key = EnvelopePrivateKey::from_pkcs8_pem(include_str!("vectors/proxy-key.pem")).unwrap();
     assert_eq!(key.public_key().kid(), text(&vector["kid"]));
 
@@ -120,6 +129,7 @@ fn an_envelope_made_by_jwcrypto() {
     assert_eq!((envelope.sub.as_str(), envelope.aud.as_str()), ("alice", "clinic"));
     assert_eq!((envelope.iat, envelope.exp), (1_700_000_000, 1_700_000_060));
     assert_eq!((envelope.scope, envelope.max_uses), (Scope::Read, Some(3)));
+    assert_eq!(envelope.tables, tables);
     let claims: Value = serde_json::from_slice(&envelope.to_claims().unwrap()).unwrap();
     assert_eq!(claims, vector["claims"]);
 }

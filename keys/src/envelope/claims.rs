@@ -3,13 +3,13 @@
 //! Complete or rejected: a missing, doubled, empty or unknown claim is an error, since an unknown one
 //! could be a restriction. The text of a share is read in place and never copied.
 
-use super::{EnvelopeError, EpochShare, MAX_LENGTH, Reason, Scope, Sealed, UserEnvelope};
-use crate::json::unique_map;
+use super::{EnvelopeError, EpochShare, MAX_LENGTH, Reason, Scope, Sealed, UserEnvelope, are_tables};
+use crate::json::{present, unique_map, unique_set};
 use crate::secret::Share;
 use serde::de::{Deserializer, Error};
 use serde::ser::Serializer;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 impl Sealed for UserEnvelope {
@@ -29,6 +29,7 @@ impl Sealed for UserEnvelope {
             aud: &self.aud,
             scope: self.scope,
             max_uses: self.max_uses,
+            tables: self.tables.as_ref(),
             tku: shares
                 .map(|(name, s)| (name.as_str(), ShareOut { epoch: s.epoch, share: &s.share }))
                 .collect(),
@@ -45,10 +46,11 @@ impl Sealed for UserEnvelope {
     fn from_claims(json: &[u8]) -> Result<Self, EnvelopeError> {
         let rejected = EnvelopeError::Rejected(Reason::Claims);
         let claims: ClaimsIn = serde_json::from_slice(json).map_err(|_| rejected)?;
-        let ClaimsIn { sub, iat, exp, jti, aud, scope, max_uses, tku } = claims;
+        let ClaimsIn { sub, iat, exp, jti, aud, scope, max_uses, tables, tku } = claims;
         let shares =
             tku.into_iter().map(|(name, ShareIn { epoch, share })| (name, EpochShare { epoch, share }));
-        let envelope = Self { sub, iat, exp, jti, aud, scope, max_uses, shares: shares.collect() };
+        let shares = shares.collect();
+        let envelope = Self { sub, iat, exp, jti, aud, scope, max_uses, tables, shares };
         if envelope.is_complete() { Ok(envelope) } else { Err(rejected) }
     }
 }
@@ -60,6 +62,7 @@ impl UserEnvelope {
             && !self.shares.is_empty()
             && self.exp > self.iat
             && self.max_uses != Some(0)
+            && self.tables.as_ref().is_none_or(are_tables)
     }
 }
 
@@ -73,6 +76,8 @@ struct ClaimsOut<'a> {
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tables: Option<&'a BTreeSet<String>>,
     tku: BTreeMap<&'a str, ShareOut<'a>>,
 }
 
@@ -96,7 +101,10 @@ struct ClaimsIn {
     jti: String,
     aud: String,
     scope: Scope,
+    #[serde(default, deserialize_with = "present")]
     max_uses: Option<u32>,
+    #[serde(default, deserialize_with = "unique_set::present")]
+    tables: Option<BTreeSet<String>>,
     #[serde(deserialize_with = "unique_map::deserialize")]
     tku: BTreeMap<String, ShareIn>,
 }
@@ -128,6 +136,7 @@ pub(super) mod tests {
             aud: "clinic".into(),
             scope: Scope::Read,
             max_uses: None,
+            tables: None,
             shares: [("main".to_owned(), EpochShare { epoch: 1, share })].into(),
         }
     }
@@ -147,6 +156,17 @@ pub(super) mod tests {
         assert!(read.to_claims().unwrap() == envelope().to_claims().unwrap());
         let spaced = json().replace(',', " ,\n");
         assert!(UserEnvelope::from_claims(spaced.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn limits_as_json() {
+        let tables = ["public.visits", "public.patients"].map(str::to_owned);
+        let envelope = UserEnvelope { max_uses: Some(1), tables: Some(tables.into()), ..envelope() };
+        let limits = r#""read","max_uses":1,"tables":["public.patients","public.visits"]"#;
+        let json = json().replacen(r#""read""#, limits, 1);
+        assert_eq!(std::str::from_utf8(&envelope.to_claims().unwrap()).unwrap(), json);
+        let read = UserEnvelope::from_claims(json.as_bytes()).unwrap();
+        assert_eq!((read.max_uses, &read.tables), (Some(1), &envelope.tables));
     }
 
     #[test]
@@ -172,6 +192,13 @@ pub(super) mod tests {
             (r#""read""#, r#""admin""#),
             (r#""read""#, r#""read","max_uses":0"#),
             (r#""read""#, r#""read","max_uses":4294967296"#),
+            (r#""read""#, r#""read","max_uses":null"#),
+            (r#""read""#, r#""read","tables":null"#),
+            (r#""read""#, r#""read","tables":[]"#),
+            (r#""read""#, r#""read","tables":"public.patients""#),
+            (r#""read""#, r#""read","tables":["patients"]"#),
+            (r#""read""#, r#""read","tables":["public.patients",1]"#),
+            (r#""read""#, r#""read","tables":["public.patients","public.patients"]"#),
             (r#""read""#, r#""read","nbf":0"#),
             (r#""read""#, r#""read","scope":"write""#),
             (r#""main""#, r#""""#),
@@ -197,12 +224,14 @@ pub(super) mod tests {
 
     #[test]
     fn only_complete_claims_are_written() {
-        let alterations: [fn(&mut UserEnvelope); 6] = [
+        let alterations: [fn(&mut UserEnvelope); 8] = [
             |e| e.sub.clear(),
             |e| e.aud.clear(),
             |e| e.jti.clear(),
             |e| e.exp = e.iat,
             |e| e.max_uses = Some(0),
+            |e| e.tables = Some([].into()),
+            |e| e.tables = Some(["patients".to_owned()].into()),
             |e| e.shares.clear(),
         ];
         for alter in alterations {

@@ -123,11 +123,12 @@ mod tests {
         Base64UrlUnpadded, Encoding, Sealed, seal, seal_text,
     };
     use crate::envelope::{
-        EnvelopeError, EnvelopePrivateKey, EpochShare, Reason, Scope, UserEnvelope, claims::tests::envelope,
+        EnvelopeError, EnvelopePrivateKey, EpochShare, Reason, Scope, UserEnvelope, are_tables,
+        claims::tests::envelope,
     };
     use crate::secret::Share;
     use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use zeroize::Zeroizing;
 
     fn private_key() -> EnvelopePrivateKey {
@@ -143,20 +144,32 @@ mod tests {
     }
 
     /// What proptest may print; an envelope has no `Debug`.
-    type Parts = ([String; 3], (u64, u64), Scope, Option<u32>, BTreeMap<String, (u8, [u8; 32])>);
+    type Parts = (
+        [String; 3],
+        (u64, u64),
+        Scope,
+        Option<u32>,
+        Option<BTreeSet<String>>,
+        BTreeMap<String, (u8, [u8; 32])>,
+    );
 
     fn parts() -> impl Strategy<Value = Parts> {
         let text = || "\\PC{1,40}";
         let times = (0..u64::MAX).prop_flat_map(|iat| (Just(iat), iat + 1..=u64::MAX));
         let scope = prop_oneof![Just(Scope::Read), Just(Scope::Write)];
         let shares = prop::collection::btree_map(text(), any::<(u8, [u8; 32])>(), 1..5);
-        (prop::array::uniform3(text()), times, scope, prop::option::of(1..=u32::MAX), shares)
+        let tables = prop::option::of(prop::collection::btree_set(
+            "[a-z ]{1,20}\\.(\"\\PC{1,10}x\"|[A-Zä]{1,9})",
+            1..5,
+        ));
+        let tables = tables.prop_filter("each a name", |names| names.as_ref().is_none_or(are_tables));
+        (prop::array::uniform3(text()), times, scope, prop::option::of(1..=u32::MAX), tables, shares)
     }
 
-    fn envelope_of(([sub, jti, aud], (iat, exp), scope, max_uses, shares): Parts) -> UserEnvelope {
+    fn envelope_of(([sub, jti, aud], (iat, exp), scope, max_uses, tables, shares): Parts) -> UserEnvelope {
         let share = |(epoch, bytes)| EpochShare { epoch, share: Share::from_bytes(bytes) };
         let shares = shares.into_iter().map(|(keyspace, s)| (keyspace, share(s))).collect();
-        UserEnvelope { sub, iat, exp, jti, aud, scope, max_uses, shares }
+        UserEnvelope { sub, iat, exp, jti, aud, scope, max_uses, tables, shares }
     }
 
     proptest! {

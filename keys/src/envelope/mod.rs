@@ -1,5 +1,5 @@
 //! `envelope = JWE compact (RFC 7516): RSA-OAEP-256(proxy's key; CEK), A256GCM(CEK, header; claims)` with
-//! the claims `sub iat exp jti aud scope [max_uses] tku`: the user's shares on their way to the proxy.
+//! the claims `sub iat exp jti aud scope [max_uses] [tables] tku`: the user's shares on their way to the proxy.
 //!
 //! Its siblings, each with a `typ` of its own so that none passes for another, are the sealed proxy share
 //! ([`crate::proxy_share`]) and the hand-over ([`crate::handover`]).
@@ -10,15 +10,17 @@
 mod claims;
 mod compact;
 mod key;
+mod tables;
 
 use crate::secret::Share;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 pub use compact::{kid_of, seal};
 pub(crate) use key::all_different;
 pub use key::{EnvelopePrivateKey, EnvelopePublicKey};
+pub use tables::{MAX_TABLES, are_tables};
 
 /// Longest user envelope in bytes.
 pub const MAX_LENGTH: usize = 16 * 1024;
@@ -44,7 +46,7 @@ pub trait Sealed: Sized {
 }
 
 /// What an envelope allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Statements that read.
@@ -77,6 +79,9 @@ pub struct UserEnvelope {
     pub scope: Scope,
     /// How often it may be used, at least once; without limit until `exp` if absent.
     pub max_uses: Option<u32>,
+    /// The only tables that statements under it may touch, as `schema.table` ([`are_tables`]); all if
+    /// absent.
+    pub tables: Option<BTreeSet<String>>,
     /// TKu by keyspace (claim `tku`); at least one.
     pub shares: BTreeMap<String, EpochShare>,
 }

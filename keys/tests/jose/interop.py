@@ -32,6 +32,13 @@ SIGNER_JWK = public(SIGNER, alg="EdDSA", use="sig")
 
 SEALED = [
     ("tku+jwe", dict(sub="Zoë", iat=1700000000, exp=1700000060, jti="5f0e", aud="clinic", scope="write", tku=SHARES)),
+    (
+        "tku+jwe",
+        dict(
+            sub="Zoë", iat=1700000000, exp=1700000060, jti="5f0f", aud="clinic", scope="read", max_uses=1,
+            tables=['public."Zoë\'s.visits"', "public.patients"], tku=SHARES,
+        ),
+    ),
     ("tkp+jwe", dict(sub="Zoë", iat=1700000000, tkp=SHARES)),
     ("tkp+jwe", dict(iat=1700000000, users={"Zoë": SHARES, "alice": dict(main=SHARE)})),
     (

@@ -1,4 +1,4 @@
-"""Writes ../vectors/{cells,check,shares,envelope}.json with other people's cryptography.
+"""Writes ../vectors/{cells,check,shares,envelope,envelope-limited}.json with other people's cryptography.
 
 Needs requirements.txt beside it. Run it only to change what the vectors hold: the committed
 files are what the tests of the crate read, without Python.
@@ -69,10 +69,11 @@ def shares():
     )
 
 
-def envelope():
+def envelope(**limits):
     key = jwk.JWK.from_pem((VECTORS / "proxy-key.pem").read_bytes())
     claims = dict(
         sub="alice", iat=1700000000, exp=1700000060, jti="b7c1", aud="clinic", scope="read", max_uses=3,
+        **limits,
         tku=dict(main=dict(epoch=1, share=shares()["user"]), billing=dict(epoch=2, share=shares()["proxy"])),
     )
     header = dict(typ="tku+jwe", alg="RSA-OAEP-256", enc="A256GCM", kid=key.thumbprint())
@@ -81,5 +82,12 @@ def envelope():
     return dict(kid=key.thumbprint(), claims=claims, envelope=token.serialize(compact=True))
 
 
-for name, make in [("cells", cells), ("check", check), ("shares", shares), ("envelope", envelope)]:
+def limited_envelope():
+    return envelope(tables=['public."visits.2024"', "public.patients"])
+
+
+for name, make in [
+    ("cells", cells), ("check", check), ("shares", shares), ("envelope", envelope),
+    ("envelope-limited", limited_envelope),
+]:
     (VECTORS / f"{name}.json").write_text(json.dumps(make(), indent=1) + "\n")

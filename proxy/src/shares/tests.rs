@@ -83,6 +83,7 @@ impl Tenant {
             aud: "clinic".to_owned(),
             scope: Scope::Write,
             max_uses: None,
+            tables: None,
             shares: [("main".to_owned(), share)].into(),
         }
     }
