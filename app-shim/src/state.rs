@@ -12,7 +12,7 @@ use trefoil_keys::command::{Command, Delivery, Operation};
 use trefoil_keys::lock::Lock;
 use trefoil_keys::password::PasswordHash;
 use trefoil_keys::signing::VerifyingKey;
-use trefoil_keys::store::{Store, StoreError};
+use trefoil_keys::store::{Store, StoreError, Transaction, View};
 use trefoil_keys::tls::SelfSigned;
 
 /// Receipts that are kept.
@@ -101,9 +101,36 @@ impl State {
         Ok(Self(Store::open(directory, lock)?))
     }
 
+    fn read<T>(&self, look: impl FnOnce(&View<'_>) -> Result<T, StateError>) -> Result<T, StateError> {
+        self.mend()?;
+        self.0.read(look)
+    }
+
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        self.mend()?;
+        self.0.write(work)
+    }
+
+    /// Opens the store again if the disk has closed it. A commit that may have happened is made again by
+    /// whoever it was refused to, and only then do requests see it.
+    fn mend(&self) -> Result<(), StateError> {
+        self.0.mend(|_| Ok(()))
+    }
+
+    /// Why the store cannot be written, if its last write failed.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match self.mend() {
+            Err(error) => Some(self.0.fault().unwrap_or_else(|| error.to_string())),
+            Ok(()) => self.0.fault(),
+        }
+    }
+
     /// Certificate and private key of the HTTPS interface.
     pub(crate) fn identity(&self) -> Result<SelfSigned, StateError> {
-        self.0.read(|view| {
+        self.read(|view| {
             let certificate = whole(view.get(ABOUT, CERTIFICATE))?.to_vec().into();
             Ok(SelfSigned { certificate, private_key: whole(view.get(ABOUT, PRIVATE_KEY))? })
         })
@@ -111,30 +138,30 @@ impl State {
 
     /// The hash of the tenant admin's password.
     pub(crate) fn password(&self) -> Result<PasswordHash, StateError> {
-        let text: String = self.0.read(|view| whole(view.get_json(ABOUT, PASSWORD)))?;
+        let text: String = self.read(|view| whole(view.get_json(ABOUT, PASSWORD)))?;
         PasswordHash::parse(&text).map_err(|_| StateError::Incomplete)
     }
 
     /// Puts another password in place of the tenant admin's.
     pub(crate) fn put_password(&self, password: &PasswordHash) -> Result<(), StateError> {
-        self.0.write(|tx| Ok(tx.put_json(ABOUT, PASSWORD, &password.to_string())?))
+        self.write(|tx| Ok(tx.put_json(ABOUT, PASSWORD, &password.to_string())?))
     }
 
     /// The proxy.
     pub(crate) fn proxy(&self) -> Result<KnownProxy, StateError> {
-        self.0.read(|view| whole(view.get_json(ABOUT, PROXY)))
+        self.read(|view| whole(view.get_json(ABOUT, PROXY)))
     }
 
     /// Notes what more is known of the proxy.
     pub(crate) fn put_proxy(&self, proxy: &KnownProxy) -> Result<(), StateError> {
-        self.0.write(|tx| Ok(tx.put_json(ABOUT, PROXY, proxy)?))
+        self.write(|tx| Ok(tx.put_json(ABOUT, PROXY, proxy)?))
     }
 
     /// Puts another proxy in place of the one that was known, which has applied commands up to `last`.
     /// What the former one has decided counts no more. The announcement stays with the tenant admin's
     /// key, or else an older one could come again.
     pub(crate) fn replace_proxy(&self, proxy: &KnownProxy, last: u64) -> Result<(), StateError> {
-        self.0.write(|tx| {
+        self.write(|tx| {
             let former: KnownProxy = whole(tx.get_json(ABOUT, PROXY))?;
             if former.tenant_key.is_none() || former.tenant_key != proxy.tenant_key {
                 tx.remove(ABOUT, ANNOUNCEMENT)?;
@@ -152,7 +179,7 @@ impl State {
 
     /// All users' shares as they go with requests.
     pub(crate) fn shares(&self) -> Result<HashMap<String, Text>, StateError> {
-        self.0.read(|view| {
+        self.read(|view| {
             let users = view.entries_json::<Shares>(USERS)?;
             users
                 .map(|entry| {
@@ -166,7 +193,7 @@ impl State {
     pub(crate) fn epochs(&self) -> Result<BTreeMap<String, BTreeMap<String, u8>>, StateError> {
         let epochs =
             |shares: Shares| shares.into_iter().map(|(keyspace, issued)| (keyspace, issued.epoch)).collect();
-        self.0.read(|view| {
+        self.read(|view| {
             let users = view.entries_json::<Shares>(USERS)?;
             users
                 .map(|entry| entry.map(|(uid, shares)| (uid, epochs(shares))).map_err(StateError::from))
@@ -176,22 +203,22 @@ impl State {
 
     /// Number of the last command that was applied; 0 if none was.
     pub(crate) fn last(&self) -> Result<u64, StateError> {
-        self.0.read(|view| whole(view.get_json(ABOUT, LAST)))
+        self.read(|view| whole(view.get_json(ABOUT, LAST)))
     }
 
     /// The proxy's receipt for the command of this number, if it was applied and is not long ago.
     pub(crate) fn receipt(&self, seq: u64) -> Result<Option<String>, StateError> {
-        self.0.read(|view| Ok(view.get_json(RECEIPTS, &seq.to_string())?))
+        self.read(|view| Ok(view.get_json(RECEIPTS, &seq.to_string())?))
     }
 
     /// The delivery that is prepared.
     pub(crate) fn prepared(&self) -> Result<Option<Delivery>, StateError> {
-        self.0.read(|view| Ok(view.get_json(ABOUT, PREPARED)?))
+        self.read(|view| Ok(view.get_json(ABOUT, PREPARED)?))
     }
 
     /// Prepares: from now on the delivery survives whatever happens.
     pub(crate) fn prepare(&self, delivery: &Delivery) -> Result<(), StateError> {
-        self.0.write(|tx| Ok(tx.put_json(ABOUT, PREPARED, delivery)?))
+        self.write(|tx| Ok(tx.put_json(ABOUT, PREPARED, delivery)?))
     }
 
     /// Commits the prepared delivery: its shares are in force, and the proxy's receipt is kept.
@@ -201,7 +228,7 @@ impl State {
         delivery: &Delivery,
         receipt: &str,
     ) -> Result<(), StateError> {
-        self.0.write(|tx| {
+        self.write(|tx| {
             for (uid, shares) in &delivery.tka {
                 tx.put_json(USERS, uid, shares)?;
             }
@@ -220,12 +247,12 @@ impl State {
 
     /// Aborts the prepared delivery: nothing remains of it.
     pub(crate) fn abort(&self) -> Result<(), StateError> {
-        self.0.write(|tx| Ok(tx.remove(ABOUT, PREPARED).map(drop)?))
+        self.write(|tx| Ok(tx.remove(ABOUT, PREPARED).map(drop)?))
     }
 
     /// The tenant admin's newest announcement.
     pub(crate) fn announcement(&self) -> Result<Option<String>, StateError> {
-        self.0.read(|view| Ok(view.get_json(ABOUT, ANNOUNCEMENT)?))
+        self.read(|view| Ok(view.get_json(ABOUT, ANNOUNCEMENT)?))
     }
 
     /// Puts an announcement in its place if `may_replace` it, or if there is none. Whether it was put.
@@ -234,7 +261,7 @@ impl State {
         jws: &str,
         may_replace: impl FnOnce(&str) -> bool,
     ) -> Result<bool, StateError> {
-        self.0.write(|tx| {
+        self.write(|tx| {
             let newest: Option<String> = tx.get_json(ABOUT, ANNOUNCEMENT)?;
             let put = newest.is_none_or(|newest| may_replace(&newest));
             if put {

@@ -30,7 +30,7 @@ pub(super) struct Users {
 #[derive(Serialize)]
 pub(super) struct Health {
     status: &'static str,
-    reasons: Vec<&'static str>,
+    reasons: Vec<String>,
 }
 
 /// Which users there are, with the epochs of their shares.
@@ -55,19 +55,26 @@ pub(super) async fn status(State(interface): State<Arc<Interface>>, uri: Uri) ->
 }
 
 /// Whether the sidecar can do its work.
-pub(super) async fn health(State(interface): State<Arc<Interface>>) -> Result<Json<Health>, Problem> {
+pub(super) async fn health(
+    State(interface): State<Arc<Interface>>,
+) -> Result<(StatusCode, Json<Health>), Problem> {
+    if let Some(fault) = block_in_place(|| interface.state.fault()) {
+        let reasons = vec![format!("commands wait, as the store cannot be written: {fault}")];
+        return Ok((StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unavailable", reasons })));
+    }
     let mut reasons = Vec::new();
     if interface.in_doubt.borrow().is_some() {
-        reasons.push("a command waits for the proxy's answer");
+        reasons.push("a command waits for the proxy's answer".to_owned());
     }
     let known = block_in_place(|| interface.state.proxy()).map_err(internal)?;
     if known.tenant_key.is_none() {
         reasons.push(
-            "the tenant admin's key is not known yet: the first command after the proxy's bootstrap fetches it",
+            "the tenant admin's key is not known yet: the first command after the proxy's bootstrap fetches it"
+                .to_owned(),
         );
     }
     // Its work for the application goes on meanwhile, so neither is a reason to put it out of service.
-    Ok(Json(Health { status: "ok", reasons }))
+    Ok((StatusCode::OK, Json(Health { status: "ok", reasons })))
 }
 
 fn is_nonce(nonce: &str) -> bool {

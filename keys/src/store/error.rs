@@ -46,6 +46,14 @@ pub enum StoreError {
         "the store in {0} was removed or replaced while this program had it open; nothing was written: end the program, and start it with the right store"
     )]
     Replaced(PathBuf),
+    /// A write failed, and the store could not be opened again since.
+    #[error("the store in {0} is closed since a write failed; it is opened again when the disk allows it")]
+    Closed(PathBuf),
+    /// A write failed, and whether it has happened is not known before the store is open again.
+    #[error(
+        "a write to the store in {0} failed, and whether it has happened shows when the disk allows to open the store again"
+    )]
+    Undecided(PathBuf),
     /// The lock does not give its key.
     #[error("the store in {directory} stays closed: {reason}")]
     Lock {
@@ -90,8 +98,7 @@ pub enum StoreError {
         /// Why it failed.
         reason: io::Error,
     },
-    /// The database said no. After a failed write nothing more is written until the store is opened
-    /// again.
+    /// The database said no.
     #[error("cannot {action} the store in {directory}: {reason}")]
     Database {
         /// What was tried.

@@ -29,7 +29,7 @@ pub(super) fn new_id() -> String {
 }
 
 /// What the set of records is.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// Transactions since the store was made.
     pub(super) generation: u64,

@@ -9,10 +9,13 @@
 //! It cannot see the whole file put back to an older state of its own, which is as genuine as the newer
 //! one: the tenant admin's `status` sees it by the sequence number of the last command. Nor does it
 //! hide how many records there are, in how many tables, and how long each value is.
+//!
+//! A write that fails on the disk, which may be full, is decided by looking again (`recovery.rs`).
 
 mod directory;
 mod error;
 mod head;
+mod recovery;
 mod seal;
 mod verify;
 mod view;
@@ -25,10 +28,11 @@ use crate::secret::wipe_stack;
 use base64ct::{Base64UrlUnpadded, Encoding};
 use directory::{Directory, FileId};
 use head::{Head, LockRecord};
+use recovery::{Failed, Last};
 use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
 use seal::Keys;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 const VERSION: u64 = 1;
 
@@ -43,10 +47,11 @@ const CACHE_BYTES: usize = 32 << 20;
 /// An open store. Shared between threads by reference; one process at a time has it open.
 pub struct Store {
     keys: Keys,
-    /// The head of the last transaction; locked while there is one that writes.
-    head: Mutex<Head>,
+    /// What the last transaction has left; locked while there is one that writes.
+    last: Mutex<Last>,
     lock_record: Vec<u8>,
-    database: Database,
+    /// None while it is closed: a write has failed, and opening the database again as well.
+    database: RwLock<Option<Database>>,
     file: FileId,
     /// The last to go: the database is closed before another process may open it.
     directory: Directory,
@@ -83,14 +88,9 @@ impl Store {
     pub fn open(directory: &Path, lock: &Lock) -> Result<Self, StoreError> {
         let directory = Directory::enter(directory)?;
         let file = directory.examine_store()?;
-        // A plain open would trust the file and may panic over what others have made of it.
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .set_check_integrity_on_open(true)
-            .open(directory.store())
-            .map_err(StoreError::database("open", &directory.path))?;
-        let (keys, head, lock_record) = verify::verify(&database, &directory.path, lock)?;
-        Ok(Self { keys, head: Mutex::new(head), lock_record, database, file, directory })
+        let database = recovery::open_database(&directory)?;
+        let (keys, head, lock_record) = verify::unlock_and_verify(&database, &directory.path, lock)?;
+        Ok(Self::with(keys, head, lock_record, database, (file, directory)))
     }
 
     /// Whether `directory` holds a store, of whatever state.
@@ -100,52 +100,77 @@ impl Store {
 
     /// How many transactions have changed the store since it was made.
     pub fn generation(&self) -> u64 {
-        self.head.lock().unwrap_or_else(PoisonError::into_inner).generation
+        self.last().head.generation
     }
 
     /// Shows `look` the store as it is at this moment, whatever other threads write meanwhile.
     ///
     /// # Errors
-    /// Those of `look`, and [`StoreError::Database`].
+    /// Those of `look`, [`StoreError::Closed`] and [`StoreError::Database`].
     pub fn read<T, E: From<StoreError>>(&self, look: impl FnOnce(&View<'_>) -> Result<T, E>) -> Result<T, E> {
-        let table = self
-            .database
-            .begin_read()
-            .map_err(self.failed("read"))
-            .and_then(|transaction| transaction.open_table(RECORDS).map_err(self.failed("read")))?;
-        look(&View::read(table, &self.keys, &self.directory.path))
+        self.look_into(self.database().as_ref().ok_or_else(|| self.closed())?, look)
     }
 
     /// Lets `work` change the store: all of it, durably when this returns, or nothing if `work` returns
     /// an error or panics. Waits for the disk; one at a time, so `work` must not call this again.
     ///
     /// # Errors
-    /// Those of `work`, with the store as before; [`StoreError::Replaced`]; [`StoreError::Database`],
-    /// after which only opening it again tells whether the store has changed.
+    /// Those of `work`, [`StoreError::Replaced`] and [`StoreError::Database`], all with the store as
+    /// before; [`StoreError::Undecided`], if the disk has failed and does not tell whether the store has
+    /// changed; [`StoreError::Closed`] from then on, until [`Store::mend`] opens it.
     pub fn write<T, E: From<StoreError>>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Whoever panicked had not got as far as to change the head.
-        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = self.database.begin_write().map_err(self.failed("write"))?;
+        let mut last = self.last();
+        match self.attempt(&mut last, work) {
+            Ok(outcome) => Ok(outcome),
+            Err(failed) => self.decide(&mut last, failed),
+        }
+    }
+
+    /// One transaction; what it has left goes into `last`.
+    fn attempt<T, E: From<StoreError>>(
+        &self,
+        last: &mut Last,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, Failed<T, E>> {
+        let database = self.database();
+        let database = database.as_ref().ok_or_else(|| self.closed())?;
+        let mut transaction = database.begin_write().map_err(self.failed("write"))?;
         transaction.set_durability(Durability::Immediate).map_err(self.failed("write"))?;
         let (outcome, next) = {
             let table = transaction.open_table(RECORDS).map_err(self.failed("write"))?;
-            let mut changes = Transaction::new(table, &self.keys, *head, &self.directory.path);
-            let outcome = work(&mut changes)?;
-            (outcome, changes.finish()?)
-        };
-        if let Some(next) = next {
-            self.put_head(&transaction, &next)?;
-            // What is written to a file that lies there no more would be lost with this process.
-            if self.directory.examine_store()? != self.file {
-                return Err(StoreError::Replaced(self.directory.path.clone()).into());
+            let mut changes = Transaction::new(table, &self.keys, last.head, &self.directory.path);
+            match work(&mut changes) {
+                Ok(outcome) => (outcome, changes.finish()?),
+                Err(error) => return Err(Failed::by_work(error, changes.failure())),
             }
-            transaction.commit().map_err(self.failed("write"))?;
-            *head = next;
+        };
+        let Some(next) = next else { return Ok(outcome) };
+        self.put_head(&transaction, &next)?;
+        // What is written to a file that lies there no more would be lost with this process.
+        if self.directory.examine_store()? != self.file {
+            return Err(StoreError::Replaced(self.directory.path.clone()).into());
         }
-        Ok(outcome)
+        match transaction.commit().map_err(self.failed("write")) {
+            Ok(()) => {
+                *last = Last::written(next);
+                Ok(outcome)
+            }
+            Err(error) => Err(Failed::in_commit(error, next, outcome)),
+        }
+    }
+
+    fn with(
+        keys: Keys,
+        head: Head,
+        lock_record: Vec<u8>,
+        database: Database,
+        (file, directory): (FileId, Directory),
+    ) -> Self {
+        let (last, database) = (Mutex::new(Last::written(head)), RwLock::new(Some(database)));
+        Self { keys, last, lock_record, database, file, directory }
     }
 
     fn make(directory: Directory, lock: &Lock) -> Result<Self, StoreError> {
@@ -164,8 +189,8 @@ impl Store {
             .create(path)
             .map_err(StoreError::database("make", &directory.path))?;
         let head = Head::default();
-        let store = Self { keys, head: Mutex::new(head), lock_record, database, file, directory };
-        let transaction = store.database.begin_write().map_err(store.failed("make"))?;
+        let transaction = database.begin_write().map_err(StoreError::database("make", &directory.path))?;
+        let store = Self::with(keys, head, lock_record, database, (file, directory));
         store.put_lock_record(&transaction).map_err(store.failed("make"))?;
         store.put_head(&transaction, &head)?;
         transaction.commit().map_err(store.failed("make"))?;
@@ -186,6 +211,27 @@ impl Store {
         let mut about = transaction.open_table(ABOUT).map_err(self.failed("write"))?;
         about.insert(HEAD, sealed.as_slice()).map_err(self.failed("write"))?;
         Ok(())
+    }
+
+    fn look_into<T, E: From<StoreError>>(
+        &self,
+        database: &Database,
+        look: impl FnOnce(&View<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let table = database
+            .begin_read()
+            .map_err(self.failed("read"))
+            .and_then(|transaction| transaction.open_table(RECORDS).map_err(self.failed("read")))?;
+        look(&View::read(table, &self.keys, &self.directory.path))
+    }
+
+    /// Whoever panicked had not got as far as to change the head.
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed<R: Into<redb::Error>>(&self, action: &'static str) -> impl FnOnce(R) -> StoreError {

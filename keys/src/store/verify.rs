@@ -13,47 +13,65 @@ use std::path::Path;
 use subtle::ConstantTimeEq;
 
 /// Opens the lock, and compares the set of records with the head.
-pub(super) fn verify(
+pub(super) fn unlock_and_verify(
     database: &Database,
     directory: &Path,
     lock: &Lock,
 ) -> Result<(Keys, Head, Vec<u8>), StoreError> {
+    let lock_record = read_about(database, directory, LOCK)?;
+    let lock_record = lock_record.ok_or_else(|| StoreError::tampered(directory, Tampering::LockRecord))?;
+    let keys = unlock(directory, lock, &lock_record)?;
+    let head = verify(database, directory, &keys, &lock_record)?;
+    Ok((keys, head, lock_record))
+}
+
+/// Compares the set of records with the head, which belongs to this lock record.
+pub(super) fn verify(
+    database: &Database,
+    directory: &Path,
+    keys: &Keys,
+    lock_record: &[u8],
+) -> Result<Head, StoreError> {
+    if read_about(database, directory, LOCK)?.as_deref() != Some(lock_record) {
+        return Err(StoreError::tampered(directory, Tampering::LockRecord));
+    }
+    let sealer = keys.sealer();
+    let head = read_about(database, directory, HEAD)?
+        .and_then(|sealed| Head::open(&sealer, lock_record, &sealed))
+        .ok_or_else(|| StoreError::tampered(directory, Tampering::Head))?;
+    let transaction = database.begin_read().map_err(StoreError::database("read", directory))?;
+    verify_set(&transaction, keys, &sealer, &head, directory)?;
+    Ok(head)
+}
+
+fn unlock(directory: &Path, lock: &Lock, lock_record: &[u8]) -> Result<Keys, StoreError> {
     // Fields of a later version are no reason to call the store damaged.
     #[derive(Deserialize)]
     struct Header {
         version: u64,
     }
-    let tampered = |what| StoreError::tampered(directory, what);
-    let transaction = database.begin_read().map_err(StoreError::database("read", directory))?;
-    only_our_tables(&transaction, directory)?;
-    let about = transaction.open_table(ABOUT).map_err(StoreError::database("read", directory))?;
-    let value = |name| match about.get(name) {
-        Ok(guard) => Ok(guard.map(|guard| guard.value().to_vec())),
-        Err(error) => Err(StoreError::database("read", directory)(error)),
-    };
-
-    let lock_record = value(LOCK)?.ok_or_else(|| tampered(Tampering::LockRecord))?;
-    let malformed = |_| tampered(Tampering::LockRecord);
-    let Header { version } = serde_json::from_slice(&lock_record).map_err(malformed)?;
+    let malformed = |_| StoreError::tampered(directory, Tampering::LockRecord);
+    let Header { version } = serde_json::from_slice(lock_record).map_err(malformed)?;
     if version != VERSION {
         return Err(StoreError::Version { directory: directory.to_owned(), found: version });
     }
     let LockRecord { store, lock: wrapped, check, .. } =
-        serde_json::from_slice(&lock_record).map_err(malformed)?;
+        serde_json::from_slice(lock_record).map_err(malformed)?;
     let lock_key = lock.unlock(&store, &wrapped).map_err(StoreError::closed(directory))?;
-    let expected = Base64UrlUnpadded::decode_vec(&check).map_err(|_| tampered(Tampering::LockRecord))?;
+    let expected = Base64UrlUnpadded::decode_vec(&check)
+        .map_err(|_| StoreError::tampered(directory, Tampering::LockRecord))?;
     if !bool::from(seal::check_value(&lock_key, &store).ct_eq(&expected)) {
         return Err(StoreError::WrongLock(directory.to_owned()));
     }
-    let keys = Keys::derive(&lock_key, &store);
-    drop(lock_key);
+    Ok(Keys::derive(&lock_key, &store))
+}
 
-    let sealer = keys.sealer();
-    let head = value(HEAD)?
-        .and_then(|sealed| Head::open(&sealer, &lock_record, &sealed))
-        .ok_or_else(|| tampered(Tampering::Head))?;
-    verify_set(&transaction, &keys, &sealer, &head, directory)?;
-    Ok((keys, head, lock_record))
+fn read_about(database: &Database, directory: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let transaction = database.begin_read().map_err(StoreError::database("read", directory))?;
+    only_our_tables(&transaction, directory)?;
+    let about = transaction.open_table(ABOUT).map_err(StoreError::database("read", directory))?;
+    let value = about.get(name).map_err(StoreError::database("read", directory))?;
+    Ok(value.map(|value| value.value().to_vec()))
 }
 
 fn only_our_tables(transaction: &ReadTransaction, directory: &Path) -> Result<(), StoreError> {

@@ -122,7 +122,8 @@ pub struct Transaction<'a> {
     /// What the head becomes.
     head: Head,
     changed: bool,
-    failed: bool,
+    /// Why it can only be given up.
+    failure: Option<String>,
 }
 
 impl<'a> std::ops::Deref for Transaction<'a> {
@@ -136,7 +137,7 @@ impl<'a> std::ops::Deref for Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(super) fn new(table: Table<'a, Key, Value>, keys: &'a Keys, head: Head, directory: &'a Path) -> Self {
         let view = View { records: Records::Write(table), keys, sealer: keys.sealer(), directory };
-        Self { view, head, changed: false, failed: false }
+        Self { view, head, changed: false, failure: None }
     }
 
     /// Puts `value` under this name into this table, in place of what was there.
@@ -145,8 +146,7 @@ impl<'a> Transaction<'a> {
     /// [`StoreError::Database`], [`StoreError::Unwritable`]; the transaction can then only be given up.
     pub fn put(&mut self, table: &str, name: &str, value: &[u8]) -> Result<(), StoreError> {
         let result = self.try_put(table, name, value);
-        self.failed |= result.is_err();
-        result
+        self.note(result)
     }
 
     /// Puts `value` as JSON.
@@ -161,10 +161,7 @@ impl<'a> Transaction<'a> {
     ) -> Result<(), StoreError> {
         match private_file::to_compact_json(value) {
             Ok(json) => self.put(table, name, &json),
-            Err(_) => {
-                self.failed = true;
-                Err(StoreError::Unwritable { table: table.to_owned() })
-            }
+            Err(_) => self.note(Err(StoreError::Unwritable { table: table.to_owned() })),
         }
     }
 
@@ -174,8 +171,21 @@ impl<'a> Transaction<'a> {
     /// [`StoreError::Database`]; the transaction can then only be given up.
     pub fn remove(&mut self, table: &str, name: &str) -> Result<bool, StoreError> {
         let result = self.try_remove(table, name);
-        self.failed |= result.is_err();
-        result
+        self.note(result)
+    }
+
+    /// Counts as a transaction of its own although no record changes.
+    pub(super) fn count_as_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Why it can only be given up, if it can.
+    pub(super) fn failure(self) -> Option<String> {
+        self.failure
+    }
+
+    fn note<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.inspect_err(|error| self.failure = Some(error.to_string()))
     }
 
     fn try_put(&mut self, table: &str, name: &str, value: &[u8]) -> Result<(), StoreError> {
@@ -211,7 +221,7 @@ impl<'a> Transaction<'a> {
 
     /// The head after the transaction, or `None` if nothing was changed.
     pub(super) fn finish(self) -> Result<Option<Head>, StoreError> {
-        if self.failed {
+        if self.failure.is_some() {
             return Err(StoreError::GivenUp);
         }
         Ok(self.changed.then(|| Head { generation: self.head.generation + 1, ..self.head }))

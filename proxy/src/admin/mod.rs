@@ -120,24 +120,31 @@ struct Health {
 
 async fn health(Shared(admin): Shared<Arc<Admin>>) -> Result<Response, Problem> {
     let state = Arc::clone(&admin.state);
-    let bootstrap = blocking(move || {
-        bootstrap::settle(&state).and_then(|()| state.bootstrap()).map_err(|error| {
-            tracing::error!(%error, "health not told");
-            Problem::INTERNAL
-        })
-    });
-    let mut reasons = match bootstrap.await? {
-        Bootstrap::Ready { .. } => Vec::new(),
-        Bootstrap::Open { .. } => vec!["the tenant key has not been claimed yet".to_owned()],
-        Bootstrap::Claimed { .. } => vec!["the tenant key's hand-over has not been confirmed yet".to_owned()],
-        Bootstrap::Burnt { reason } => vec![format!("the bootstrap is burnt: {reason}")],
-    };
+    let mut reasons = blocking(move || Ok(store_reasons(&state))).await?;
     reasons.extend(admin.catalogs.key_faults());
     let (code, status) = match reasons.is_empty() {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
     Ok((code, Json(Health { status, reasons })).into_response())
+}
+
+fn store_reasons(state: &State) -> Vec<String> {
+    if let Some(fault) = state.fault() {
+        return vec![format!("commands wait, as the store cannot be written: {fault}")];
+    }
+    match bootstrap::settle(state).and_then(|()| state.bootstrap()) {
+        Ok(Bootstrap::Ready { .. }) => Vec::new(),
+        Ok(Bootstrap::Open { .. }) => vec!["the tenant key has not been claimed yet".to_owned()],
+        Ok(Bootstrap::Claimed { .. }) => {
+            vec!["the tenant key's hand-over has not been confirmed yet".to_owned()]
+        }
+        Ok(Bootstrap::Burnt { reason }) => vec![format!("the bootstrap is burnt: {reason}")],
+        Err(error) => {
+            tracing::error!(%error, "the store cannot be read");
+            vec![error.to_string()]
+        }
+    }
 }
 
 /// Work that waits for the disk, or computes for long.

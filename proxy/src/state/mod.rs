@@ -1,7 +1,9 @@
 //! What the proxy keeps, in one encrypted store: who it is, its keys, how far its bootstrap has come,
 //! the users' TKp's, the commands it has applied, the databases it has seen.
 //!
-//! Invariant: whatever becomes visible to sessions was durable before; TK never gets here.
+//! Invariant: whatever becomes visible to sessions was durable before; TK never gets here. A store that
+//! the disk has closed is opened again by whoever needs it next, and sessions are shown what it holds
+//! then: the write that failed may have happened.
 
 mod record;
 
@@ -123,15 +125,33 @@ impl State {
                 true => receipt_key.copy_from_slice(&seed),
                 false => return Err(StateError::Incomplete(RECEIPT_KEY)),
             }
-            for entry in view.entries_json::<Option<bundle::Shares>>(USERS)? {
-                let (user, held) = entry?;
-                shares.set_user(&user, held);
-            }
             Ok((identity, SigningKey::from_seed(receipt_key)?))
         })?;
         let state = Self { store, identity, receipt_key, shares: Arc::new(shares) };
-        state.refresh_keyring()?;
+        state.read(|view| state.show(view))?;
         Ok(state)
+    }
+
+    /// Shows sessions all that the store holds for them.
+    fn show(&self, view: &View<'_>) -> Result<(), StateError> {
+        for entry in view.entries_json::<Option<bundle::Shares>>(USERS)? {
+            let (user, held) = entry?;
+            self.shares.set_user(&user, held);
+        }
+        self.show_keyring(view)
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&View<'_>) -> Result<T, StateError>) -> Result<T, StateError> {
+        self.store.mend(|view| self.show(view))?;
+        self.store.read(look)
+    }
+
+    /// Why the store cannot be written, if its last write failed.
+    pub fn fault(&self) -> Option<String> {
+        match self.store.mend(|view| self.show(view)) {
+            Err(error) => Some(self.store.fault().unwrap_or_else(|| error.to_string())),
+            Ok(()) => self.store.fault(),
+        }
     }
 
     /// Who the proxy is.
@@ -146,7 +166,7 @@ impl State {
 
     /// The certificate that was made with the store.
     pub fn certificate(&self) -> Result<SelfSigned, StateError> {
-        self.store.read(|view| {
+        self.read(|view| {
             let certificate = view.get(PROXY, CERTIFICATE)?.ok_or(StateError::Incomplete(CERTIFICATE))?;
             let key = view.get(PROXY, CERTIFICATE_KEY)?.ok_or(StateError::Incomplete(CERTIFICATE_KEY))?;
             Ok(SelfSigned { certificate: certificate.to_vec().into(), private_key: key })
@@ -155,7 +175,7 @@ impl State {
 
     /// How far the bootstrap has come.
     pub fn bootstrap(&self) -> Result<Bootstrap, StateError> {
-        self.store.read(|view| one(view, BOOTSTRAP))
+        self.read(|view| one(view, BOOTSTRAP))
     }
 
     /// Changes the bootstrap's state: what `change` says becomes durable, then visible to sessions.
@@ -179,7 +199,7 @@ impl State {
 
     /// The signed status, with the asker's nonce.
     pub fn status(&self, nonce: &str) -> Result<String, StateError> {
-        let (bootstrap, sequence, keys) = self.store.read(|view| {
+        let (bootstrap, sequence, keys) = self.read(|view| {
             let keys = stored_keys(view)?;
             Ok::<_, StateError>((one(view, BOOTSTRAP)?, one::<Sequence>(view, SEQUENCE)?, keys))
         })?;
@@ -212,7 +232,7 @@ impl State {
     /// The public halves of the keys that count now, the current one first, and the key of receipts:
     /// what a hand-over names.
     pub fn public_keys(&self) -> Result<Vec<EnvelopePublicKey>, StateError> {
-        Ok(public_keys(&self.store.read(stored_keys)?))
+        Ok(public_keys(&self.read(stored_keys)?))
     }
 
     /// The key by which receipts are known.
@@ -222,7 +242,7 @@ impl State {
 
     /// The keys that open envelopes, the current one first; retired ones may be among them.
     pub fn envelope_keys(&self) -> Result<Vec<EnvelopeKey>, StateError> {
-        self.store.read(stored_keys)
+        self.read(stored_keys)
     }
 
     /// Lets `work` change the state: all of it, durably when this returns, or nothing.
@@ -230,32 +250,33 @@ impl State {
         &self,
         work: impl FnOnce(&mut Change<'_, '_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
+        self.store.mend(|view| self.show(view))?;
         self.store.write(|tx| work(&mut Change(tx)))
     }
 
     /// The last command that was applied.
     pub fn sequence(&self) -> Result<Sequence, StateError> {
-        self.store.read(|view| one(view, SEQUENCE))
+        self.read(|view| one(view, SEQUENCE))
     }
 
     /// What was answered to the command of this number, if it is remembered.
     pub fn receipt(&self, seq: u64) -> Result<Option<StoredReceipt>, StateError> {
-        self.store.read(|view| Ok(view.get_json(RECEIPTS, &receipt_name(seq))?))
+        self.read(|view| Ok(view.get_json(RECEIPTS, &receipt_name(seq))?))
     }
 
     /// A user: `None` if unknown, else the TKp's, or none of them for one that is withdrawn.
     pub fn user(&self, user: &str) -> Result<Option<Option<bundle::Shares>>, StateError> {
-        self.store.read(|view| Ok(view.get_json(USERS, user)?))
+        self.read(|view| Ok(view.get_json(USERS, user)?))
     }
 
     /// Whether, and with which check values, the database of this oid was seen.
     pub fn seen(&self, oid: u32) -> Result<Option<SeenDatabase>, StateError> {
-        self.store.read(|view| Ok(view.get_json(DATABASES, &oid.to_string())?))
+        self.read(|view| Ok(view.get_json(DATABASES, &oid.to_string())?))
     }
 
     /// Remembers a database.
     pub fn see(&self, oid: u32, seen: &SeenDatabase) -> Result<(), StateError> {
-        self.store.write(|tx| Ok(tx.put_json(DATABASES, &oid.to_string(), seen)?))
+        self.write(|change| Ok(change.0.put_json(DATABASES, &oid.to_string(), seen)?))
     }
 
     /// Destroys the private keys that have retired. Until then they only stop to count.
@@ -274,8 +295,11 @@ impl State {
 
     /// Shows sessions the keys, check values and applications that there are now.
     pub fn refresh_keyring(&self) -> Result<(), StateError> {
-        let (bootstrap, keys) =
-            self.store.read(|view| Ok::<_, StateError>((one(view, BOOTSTRAP)?, stored_keys(view)?)))?;
+        self.read(|view| self.show_keyring(view))
+    }
+
+    fn show_keyring(&self, view: &View<'_>) -> Result<(), StateError> {
+        let (bootstrap, keys) = (one(view, BOOTSTRAP)?, stored_keys(view)?);
         self.shares.set_keyring(match bootstrap {
             Bootstrap::Open { .. } | Bootstrap::Claimed { .. } => Keyring::closed(Closed::NotBootstrapped),
             Bootstrap::Burnt { .. } => Keyring::closed(Closed::Burnt),
