@@ -1,23 +1,25 @@
 //! `user add | rekey | withdraw | export | sync | show`.
 
-use crate::answer::{self, Answer, Keyspaces};
+mod views;
+
+use crate::answer::Answer;
 use crate::application::{self, ApplicationError};
 use crate::commands::{CommandError, Opened, Session, now};
 use crate::outbox::Receipts;
 use crate::push::{self, AtOnce, STORED_EVERY, Sending};
 use crate::renewal::progress;
-use crate::tenant::history::{Entry, Event, UserOp};
+use crate::tenant::history::UserOp;
 use crate::tenant::{State, Tenant, TenantError, parse_name};
 use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use trefoil_keys::bundle::{self, Bundle, BundleError, UserBundle};
 use trefoil_keys::command::MAX_BATCH;
 use trefoil_keys::kill_point;
+use views::{Changed, Exported, HistoryView, Synced, UserView, Users};
 
 #[derive(Subcommand)]
 pub(crate) enum UserCommand {
@@ -83,9 +85,6 @@ pub(crate) struct Export {
     #[arg(long, value_name = "UID")]
     confirm: Option<String>,
 }
-
-/// More users than these are only counted in text.
-const SHOWN: usize = 20;
 
 /// What is wrong with a command about users.
 #[derive(Debug, thiserror::Error)]
@@ -298,157 +297,4 @@ fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
         })
         .collect();
     Ok(Answer::new(&Users { users, tenant: &tenant.name, application: &tenant.application }))
-}
-
-#[derive(Serialize)]
-#[serde(tag = "result", rename = "users_changed")]
-struct Changed {
-    op: UserOp,
-    users: Vec<String>,
-    /// What the proxy said, if it was asked at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipts: Option<Receipts>,
-}
-
-impl fmt::Display for Changed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let done = match self.op {
-            UserOp::Add => "added",
-            UserOp::Change => "given a new share",
-            UserOp::Withdraw => "withdrawn",
-        };
-        match self.users.len() {
-            0..=SHOWN => self.users.iter().try_for_each(|user| writeln!(f, "User {user} {done}."))?,
-            count => writeln!(f, "{count} users {done}.")?,
-        }
-        match &self.receipts {
-            Some(receipts) => receipts.fmt(f),
-            None => {
-                writeln!(
-                    f,
-                    "It takes effect when the proxy has the command: trefoil-admin push, or outbox write."
-                )
-            }
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "result", rename = "users_synced")]
-struct Synced {
-    /// The application knows them and the vault did not.
-    found: Vec<String>,
-    /// The vault has them and the application does not.
-    missing: Vec<String>,
-}
-
-impl fmt::Display for Synced {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for uid in &self.found {
-            writeln!(f, "{uid}  found; its share is unknown: user rekey {uid}, then user export {uid}")?;
-        }
-        for uid in &self.missing {
-            writeln!(f, "{uid}  is not at the application: look at the outbox")?;
-        }
-        writeln!(f, "{} users found.", self.found.len())
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "result", rename = "user_exported")]
-struct Exported {
-    user: String,
-    file: PathBuf,
-    /// The proxy has not confirmed this share yet.
-    pending: bool,
-}
-
-impl fmt::Display for Exported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} written: hand it to the agent of {} and keep no copy.",
-            self.file.display(),
-            self.user
-        )?;
-        if self.pending {
-            writeln!(
-                f,
-                "It is good once the proxy has confirmed the user's last command: trefoil-admin push."
-            )?;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Serialize)]
-#[serde(tag = "result", rename = "users")]
-struct Users<'a> {
-    tenant: &'a str,
-    application: &'a str,
-    users: Vec<UserView>,
-}
-
-#[derive(Serialize)]
-struct UserView {
-    user: String,
-    state: State,
-    keyspaces: BTreeMap<String, u8>,
-    /// Number of the user's last command, if the proxy has not confirmed it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unconfirmed: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<Vec<HistoryView>>,
-}
-
-#[derive(Serialize)]
-struct HistoryView {
-    /// RFC 3339, UTC.
-    at: String,
-    event: &'static str,
-}
-
-impl From<&Entry> for HistoryView {
-    fn from(entry: &Entry) -> Self {
-        let event = match &entry.event {
-            Event::UserCommand { op: UserOp::Add, .. } | Event::UsersAdded { .. } => "added",
-            Event::UserCommand { op: UserOp::Change, .. } => "given a new share",
-            Event::UserCommand { op: UserOp::Withdraw, .. } => "withdrawn",
-            Event::UserExported { again: false, .. } => "exported",
-            Event::UserExported { again: true, .. } => "exported again",
-            Event::UserFound { .. } => "found at the application",
-            Event::WithdrawalFound { .. } => "found withdrawn at the proxy",
-            Event::SharesRenewed { .. } => "shares of application and proxy renewed",
-            _ => "of the tenant",
-        };
-        Self { at: answer::time(entry.at), event }
-    }
-}
-
-impl fmt::Display for Users<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Tenant {}, application {}", self.tenant, self.application)?;
-        self.users.iter().try_for_each(|user| user.fmt(f))
-    }
-}
-
-impl fmt::Display for UserView {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Active => "active",
-            State::Withdrawn => "withdrawn",
-        };
-        write!(f, "{}  {state}  {}", self.user, Keyspaces(&self.keyspaces))?;
-        if self.state == State::Active && self.keyspaces.is_empty() {
-            write!(f, "share unknown: user rekey {}", self.user)?;
-        }
-        if let Some(seq) = self.unconfirmed {
-            write!(f, "  (command {seq} not confirmed)")?;
-        }
-        writeln!(f)?;
-        for entry in self.history.iter().flatten() {
-            writeln!(f, "  {}  {}", entry.at, entry.event)?;
-        }
-        Ok(())
-    }
 }

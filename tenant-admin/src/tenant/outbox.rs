@@ -4,6 +4,10 @@
 //! signed for it is remembered: whichever copy arrives first, its receipt confirms the command. With the
 //! receipt TKa and TKp leave the vault.
 
+mod receipts;
+
+pub(crate) use receipts::{Received, Refusal, WITHDRAWN};
+
 use super::history::{Digest, Event, UserOp};
 use super::users::duplicate;
 use super::{Tenant, TenantError};
@@ -14,15 +18,11 @@ use trefoil_keys::bundle::{Shares, Version};
 use trefoil_keys::command::{self, Command, Delivery, Operation};
 use trefoil_keys::envelope::{self, EnvelopePublicKey};
 use trefoil_keys::proxy_share::{ProxyShares, Recipients};
-use trefoil_keys::receipt::{Outcome, Receipt};
-use trefoil_keys::signing;
 
 /// How long a signed command is good: time for somebody to carry it, and not much more.
 const VALIDITY: u64 = 7 * 24 * 3600;
 /// A command this close to its end is signed anew before it is sent.
 const MARGIN: u64 = 15 * 60;
-/// Refusals by which a command is not at fault: signed anew, or in its turn, it may still be applied.
-const NOT_FINAL: [&str; 4] = ["seq", "expired", "future", "key"];
 
 /// Commands in the order of their numbers.
 #[derive(Serialize, Deserialize)]
@@ -111,36 +111,6 @@ pub(crate) struct PerhapsApplied {
     pub(crate) seq: u64,
     pub(crate) operation: Operation,
     pub(crate) delivery: Delivery,
-}
-
-/// The code of a refusal for a user who is there already, or is not.
-const USER: &str = "user";
-/// The code of a refusal for a user who was withdrawn by a newer copy of this vault, which has learned of it.
-pub(crate) const WITHDRAWN: &str = "withdrawn";
-
-/// A command that the proxy refused: it is undone in the vault.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Refusal {
-    /// Seconds since 1970.
-    pub(crate) at: u64,
-    /// The command in words.
-    pub(crate) command: String,
-    pub(crate) code: String,
-    pub(crate) message: String,
-}
-
-/// What a receipt meant.
-pub(crate) enum Received {
-    /// The command was applied, and is out of the outbox.
-    Applied,
-    /// The same receipt, or another one of the same command, was here before.
-    KnownBefore { seq: u64 },
-    /// This command was refused for good and is undone; those behind it moved up.
-    Refused(Refusal),
-    /// Not applied for its time or number alone, or because it was perhaps applied in an earlier form: it
-    /// stays in the outbox, to be sent again.
-    NotYet { seq: u64, code: String },
 }
 
 impl Work {
@@ -271,11 +241,6 @@ impl Tenant {
     /// The command that is to be applied next.
     pub(crate) fn first_pending(&self) -> Option<&Pending> {
         self.outbox.pending.front()
-    }
-
-    /// Commands that the proxy refused, oldest first.
-    pub(crate) fn refused(&self) -> &[Refusal] {
-        &self.outbox.refused
     }
 
     /// The number of the next command.
@@ -427,142 +392,5 @@ impl Tenant {
             self.record(now, event);
         }
         Ok(count)
-    }
-
-    /// Takes a receipt, in compact form, and does what follows from it.
-    pub(crate) fn receive(&mut self, jws: &str, now: u64) -> Result<Received, TenantError> {
-        let receipt: Receipt = self.proxy.receipt_key.verify(jws).map_err(|_| TenantError::ReceiptForged)?;
-        let (seq, hash) = (receipt.seq, receipt.command_sha256);
-        if receipt.tenant != self.name {
-            return Err(TenantError::ReceiptForged);
-        }
-        let place = self.outbox.pending.iter().position(|pending| pending.was_signed_as(seq, &hash));
-        let Some(place) = place else {
-            return if self.was_decided(Digest(hash)) {
-                Ok(Received::KnownBefore { seq })
-            } else {
-                Err(TenantError::ReceiptUnknown { seq })
-            };
-        };
-        let (command, receipt_hash) = (Digest(hash), Digest(signing::hash(jws)));
-        match receipt.outcome {
-            Outcome::Applied => {
-                self.learn_keys(place, receipt.envelope_keys, receipt.at)?;
-                self.outbox.pending.remove(place);
-                self.record(now, Event::Applied { seq, command, receipt: receipt_hash });
-                Ok(Received::Applied)
-            }
-            Outcome::Refused { code, .. } if NOT_FINAL.contains(&code.as_str()) => {
-                Ok(Received::NotYet { seq, code })
-            }
-            // Perhaps it is refused because an earlier form of it was applied.
-            Outcome::Refused { code, .. }
-                if [USER, WITHDRAWN].contains(&code.as_str()) && self.may_be_applied_before(place, seq) =>
-            {
-                Ok(Received::NotYet { seq, code })
-            }
-            Outcome::Refused { code, message, user } => {
-                self.record(now, Event::Refused { seq, command, receipt: receipt_hash, code: code.clone() });
-                let mut refusal = self.undo(place, code, message, now)?;
-                let learned = user.is_some_and(|user| self.learn_withdrawal(&user, now));
-                if refusal.code == WITHDRAWN && !learned {
-                    refusal.code = USER.to_owned();
-                }
-                Ok(Received::Refused(refusal))
-            }
-        }
-    }
-
-    fn may_be_applied_before(&self, place: usize, seq: u64) -> bool {
-        let pending = self.outbox.pending.get(place);
-        pending.is_some_and(|pending| pending.perhaps_applied(seq.saturating_sub(1)).next().is_some())
-    }
-
-    fn was_decided(&self, hash: Digest) -> bool {
-        self.history().entries().iter().any(|entry| match &entry.event {
-            Event::Applied { command, .. } | Event::Refused { command, .. } => *command == hash,
-            _ => false,
-        })
-    }
-
-    /// After a key rotation: the proxy's keys, and until when the former ones are good.
-    fn learn_keys(
-        &mut self,
-        place: usize,
-        keys: Option<Vec<EnvelopePublicKey>>,
-        at: u64,
-    ) -> Result<(), TenantError> {
-        let Some(Work::RotateKey { overlap }) = self.outbox.pending.get(place).map(|pending| &pending.work)
-        else {
-            return Ok(());
-        };
-        let until = at.saturating_add(*overlap);
-        let keys = keys.filter(|keys| !keys.is_empty()).ok_or(TenantError::ReceiptWithoutKeys)?;
-        if let Some(former) = self.proxy.envelope_keys.first() {
-            self.proxy.retires.insert(former.kid().to_owned(), until);
-        }
-        self.proxy.retires.retain(|kid, _| keys.iter().skip(1).any(|key| key.kid() == kid));
-        self.proxy.envelope_keys = keys;
-        Ok(())
-    }
-
-    /// Takes a refused command out, undoes it, and moves those behind it up: a refusal uses up no number.
-    fn undo(
-        &mut self,
-        place: usize,
-        code: String,
-        message: String,
-        now: u64,
-    ) -> Result<Refusal, TenantError> {
-        let first = self.outbox.pending.front().map_or(self.outbox.next_seq, Pending::seq);
-        let (work, shares) =
-            self.outbox.pending.remove(place).map(|pending| (pending.work, pending.shares)).unzip();
-        let command = work.as_ref().map(Work::describe).unwrap_or_default();
-        match work {
-            Some(Work::AddBatch { .. }) => {
-                for uid in shares.unwrap_or_default().keys() {
-                    self.undo_user(place, UserOp::Add, uid, None);
-                }
-            }
-            Some(Work::User { op, uid, former }) => self.undo_user(place, op, &uid, former),
-            Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
-            Some(Work::RotateKey { .. }) | None => {}
-        }
-        let refusal = Refusal { at: now, command, code, message };
-        self.outbox.refused.push(refusal.clone());
-        self.renumber(first, now)?;
-        Ok(refusal)
-    }
-
-    fn undo_user(&mut self, place: usize, op: UserOp, uid: &str, former: Option<Former>) {
-        if op == UserOp::Add {
-            // What the proxy does not know it is not to change, nor to get by a renewal.
-            let mut at = 0;
-            self.outbox.pending.retain_mut(|pending| {
-                at += 1;
-                if at <= place {
-                    return true;
-                }
-                if !matches!(pending.work, Work::Renew { .. }) {
-                    return !pending.is_about(uid);
-                }
-                pending.shares.remove(uid);
-                !pending.shares.is_empty()
-            });
-        }
-        // What a later command of the same user would give back is not what the refused one had made.
-        let later = self.outbox.pending.iter_mut().skip(place).find_map(|pending| match &mut pending.work {
-            Work::User { uid: own, former: Some(later), .. } if own == uid => Some(later),
-            _ => None,
-        });
-        match (later, former) {
-            (Some(later), Some(former)) => *later = former,
-            (_, former) => self.revert_user(op, uid, former),
-        }
-    }
-
-    /// Forgets the refused commands, once somebody has seen them.
-    pub(crate) fn forget_refused(&mut self) -> usize {
-        std::mem::take(&mut self.outbox.refused).len()
     }
 }
