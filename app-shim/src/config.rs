@@ -1,13 +1,19 @@
-//! Configuration of `sidecar` and `init`: a TOML file, then `TREFOIL_…` environment variables, then
+//! Configuration of `sidecar` and `init`, and of `agent`: a TOML file, then `TREFOIL_…` environment variables, then
 //! flags; checked once into [`Config`]. Unknown keys are errors.
 
+mod agent;
+mod http;
 mod managed;
 
+pub(crate) use agent::{Agent, AgentArguments, Grant, Rule};
+pub(crate) use http::Http;
 pub(crate) use managed::{Admin, Managed, ProxyAdmin};
 
 use clap::Args;
+use http::RawHttp;
 use managed::{RawAdmin, RawProxyAdmin};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -48,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) proxy: String,
     /// The application's shares, and who changes them.
     pub(crate) managed: Managed,
+    /// The door for the application's users.
+    pub(crate) http: Option<Http>,
     /// The bundle of the user to act for.
     pub(crate) act_for: Option<PathBuf>,
     /// For how many seconds envelopes of the shim's own making hold.
@@ -127,6 +135,7 @@ struct Raw {
     lock: Option<Lock>,
     admin: Option<RawAdmin>,
     proxy_admin: Option<RawProxyAdmin>,
+    http: Option<RawHttp>,
     act_for: Option<PathBuf>,
     envelope_lifetime: u64,
     max_message: u64,
@@ -136,7 +145,7 @@ struct Raw {
 
 /// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
 /// `TREFOIL_LOCK_KEY_FILE`.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 23] = [
     "listen",
     "proxy",
     "state",
@@ -150,6 +159,11 @@ const KEYS: [&str; 18] = [
     "admin.key",
     "proxy_admin.url",
     "proxy_admin.fingerprint",
+    "http.listen",
+    "http.application",
+    "http.certificate",
+    "http.key",
+    "http.response_timeout",
     "act_for",
     "envelope_lifetime",
     "max_message",
@@ -181,19 +195,23 @@ impl Config {
         arguments: &Arguments,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
-        let text = arguments.config.as_deref().map(read).transpose()?;
-        let raw = merge(text.as_deref(), arguments, variable).map_err(|reason| match &arguments.config {
-            Some(file) => ConfigError::Keys { file: file.display().to_string(), reason },
-            None => ConfigError::NoFile(reason),
-        })?;
+        let flags = [
+            ("listen", &arguments.listen),
+            ("proxy", &arguments.proxy),
+            ("act_for", &arguments.act_for),
+            ("log_format", &arguments.log_format),
+            ("log_level", &arguments.log_level),
+        ];
+        let raw = merge(arguments.config.as_deref(), &DEFAULTS, &KEYS, variable, &flags)?;
         Self::check(raw)
     }
 
     fn check(raw: Raw) -> Result<Self, ConfigError> {
         Ok(Self {
-            listen: loopback(&raw.listen)?,
+            listen: loopback("listen", &raw.listen)?,
             proxy: host_and_port(raw.proxy)?,
             managed: Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?,
+            http: raw.http.map(RawHttp::check).transpose()?,
             act_for: raw.act_for,
             envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -204,33 +222,36 @@ impl Config {
     }
 }
 
-/// Defaults, the file's text, environment and flags.
-fn merge(
-    text: Option<&str>,
-    arguments: &Arguments,
+/// Defaults, file, environment and flags, each over the ones before.
+fn merge<T: DeserializeOwned>(
+    file: Option<&Path>,
+    defaults: &[(&str, &str)],
+    keys: &[&str],
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Raw, config::ConfigError> {
-    let mut builder = config::Config::builder();
-    for (key, value) in DEFAULTS {
-        builder = builder.set_default(key, value)?;
-    }
-    if let Some(text) = text {
-        builder = builder.add_source(config::File::from_str(text, config::FileFormat::Toml));
-    }
-    for key in KEYS {
-        let name = format!("TREFOIL_{}", key.replace('.', "_").to_ascii_uppercase());
-        builder = builder.set_override_option(key, variable(&name))?;
-    }
-    for (key, value) in [
-        ("listen", &arguments.listen),
-        ("proxy", &arguments.proxy),
-        ("act_for", &arguments.act_for),
-        ("log_format", &arguments.log_format),
-        ("log_level", &arguments.log_level),
-    ] {
-        builder = builder.set_override_option(key, value.clone())?;
-    }
-    builder.build()?.try_deserialize()
+    flags: &[(&str, &Option<String>)],
+) -> Result<T, ConfigError> {
+    let text = file.map(read).transpose()?;
+    let layers = || {
+        let mut builder = config::Config::builder();
+        for (key, value) in defaults {
+            builder = builder.set_default(key, *value)?;
+        }
+        if let Some(text) = &text {
+            builder = builder.add_source(config::File::from_str(text, config::FileFormat::Toml));
+        }
+        for key in keys {
+            let name = format!("TREFOIL_{}", key.replace('.', "_").to_ascii_uppercase());
+            builder = builder.set_override_option(key, variable(&name))?;
+        }
+        for (key, value) in flags {
+            builder = builder.set_override_option(key, (*value).clone())?;
+        }
+        builder.build()?.try_deserialize()
+    };
+    layers().map_err(|reason| match file {
+        Some(file) => ConfigError::Keys { file: file.display().to_string(), reason },
+        None => ConfigError::NoFile(reason),
+    })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {
@@ -246,15 +267,15 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
-fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address = address("listen", text)?;
+fn loopback(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let address = address(key, text)?;
     if !address.ip().is_loopback() {
         return Err(ConfigError::Value {
-            key: "listen",
+            key,
             problem: format!(
                 "{address} is not a loopback address, and whoever reaches it acts with the shares"
             ),
-            remedy: "listen on 127.0.0.1 or [::1], beside the application",
+            remedy: "listen on 127.0.0.1 or [::1]",
         });
     }
     Ok(address)

@@ -21,12 +21,14 @@ pub(crate) struct Limits {
     pub(crate) max_uses: Option<u32>,
     /// The only tables that it is for, as `schema.table`; for all, if absent.
     pub(crate) tables: Option<BTreeSet<String>>,
+    /// The application for which it is meant; that of the bundle, if absent.
+    pub(crate) audience: Option<String>,
 }
 
 impl Limits {
     /// No limits but these two.
     pub(crate) fn new(scope: Scope, lifetime: u64) -> Self {
-        Self { scope, lifetime, max_uses: None, tables: None }
+        Self { scope, lifetime, max_uses: None, tables: None, audience: None }
     }
 }
 
@@ -45,7 +47,7 @@ pub(crate) fn make(
         iat: issued_at,
         exp: issued_at.saturating_add(limits.lifetime),
         jti: format!("{:032x}", rand::random::<u128>()),
-        aud: bundle.audience.clone(),
+        aud: limits.audience.as_ref().unwrap_or(&bundle.audience).clone(),
         scope: limits.scope,
         max_uses: limits.max_uses,
         tables: limits.tables.clone(),

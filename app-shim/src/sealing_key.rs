@@ -15,38 +15,53 @@ use trefoil_keys::envelope::EnvelopePublicKey;
 use trefoil_keys::private_file;
 use trefoil_keys::signing::Claims;
 
-/// The key to seal to. `news` is an announcement to be taken up first.
+/// The key to seal to. `news` is a file with an announcement to be taken up first.
 pub(crate) fn choose(
     bundle: &UserBundle,
     bundle_path: &Path,
     news: Option<&Path>,
 ) -> anyhow::Result<EnvelopePublicKey> {
-    // Of two agents that start at once, neither puts an older announcement over a newer one.
-    let _lock = news.map(|_| lock(bundle_path)).transpose()?;
-    let kept_path = beside(bundle_path);
-    let kept = read_kept(&kept_path)?;
-    let kept = kept.as_deref().map(|jws| verify(bundle, jws, &kept_path)).transpose()?;
-    let mut newest = kept.filter(|kept| kept.serial > bundle.announcement_serial);
-    if let Some(path) = news {
-        let jws = read(path)?;
-        let news = verify(bundle, &jws, path)?;
-        let known = newest.as_ref().map_or(bundle.announcement_serial, |newest| newest.serial);
-        if news.serial < known || newest.as_ref().is_some_and(|n| n.serial == news.serial && *n != news) {
-            bail!(
-                "{} is announcement {}, and announcement {known} is known already; fetch the newest one",
-                path.display(),
-                news.serial
-            );
-        }
-        if news.serial > known {
-            private_file::write(&kept_path, jws.as_bytes())?;
-            newest = Some(news);
-        }
-    }
+    let newest = match news {
+        Some(path) => take_up(bundle, bundle_path, &read(path)?, &path.display().to_string())?,
+        None => newest(bundle, bundle_path)?,
+    };
     match newest.as_ref().and_then(Announcement::current) {
         Some(key) => Ok(key.clone()),
         None => Ok(EnvelopePublicKey::from_jwk(&bundle.envelope_key)?),
     }
+}
+
+/// The newest announcement that was taken up, if it is newer than the bundle.
+pub(crate) fn newest(bundle: &UserBundle, bundle_path: &Path) -> anyhow::Result<Option<Announcement>> {
+    let path = beside(bundle_path);
+    let kept = read_kept(&path)?;
+    let kept = kept.map(|jws| verify(bundle, &jws, &path.display().to_string())).transpose()?;
+    Ok(kept.filter(|kept| kept.serial > bundle.announcement_serial))
+}
+
+/// Takes an announcement up, which is from `source`, or finds it known already; returns it if it is newer
+/// than the bundle.
+pub(crate) fn take_up(
+    bundle: &UserBundle,
+    bundle_path: &Path,
+    jws: &str,
+    source: &str,
+) -> anyhow::Result<Option<Announcement>> {
+    // Of two agents that start at once, neither puts an older announcement over a newer one.
+    let _lock = lock(bundle_path)?;
+    let newest = newest(bundle, bundle_path)?;
+    let news = verify(bundle, jws, source)?;
+    let known = newest.as_ref().map_or(bundle.announcement_serial, |newest| newest.serial);
+    if news.serial < known || newest.as_ref().is_some_and(|n| n.serial == news.serial && *n != news) {
+        bail!(
+            "{source} is announcement {}, and announcement {known} is known already; fetch the newest one",
+            news.serial
+        );
+    }
+    if news.serial > known {
+        private_file::write(&beside(bundle_path), jws.as_bytes())?;
+    }
+    Ok(Some(news).filter(|news| news.serial > bundle.announcement_serial))
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {
@@ -60,8 +75,8 @@ fn beside(bundle: &Path) -> PathBuf {
     name.into()
 }
 
-fn verify(bundle: &UserBundle, jws: &str, path: &Path) -> anyhow::Result<Announcement> {
-    bundle.verify_announcement(jws.trim_end()).with_context(|| path.display().to_string())
+fn verify(bundle: &UserBundle, jws: &str, source: &str) -> anyhow::Result<Announcement> {
+    bundle.verify_announcement(jws.trim_end()).with_context(|| source.to_owned())
 }
 
 fn read_kept(path: &Path) -> anyhow::Result<Option<String>> {

@@ -3,7 +3,9 @@
 
 use crate::act_for::ActFor;
 use crate::admin::Interface;
-use crate::config::{Config, Managed};
+use crate::config::{Config, Http, Managed};
+use crate::door_two;
+use crate::envelopes::Envelopes;
 use crate::proxy::Proxy;
 use crate::session::{Shared, serve};
 use crate::shares::Shares;
@@ -55,11 +57,14 @@ impl Sidecar {
         // Nothing is to be read again, and by default the signal would end the process.
         let _ignored = signal(SignalKind::hangup())?;
         let Self { shares, interface, worker, orders } = self;
+        let envelopes = Arc::new(Envelopes);
+        let state = interface.state.clone();
         tokio::spawn(worker.run(orders));
         let shared = Shared { proxy: config.proxy, shares, max_message: config.max_message };
         tokio::select! {
             outcome = accept(listener, Arc::new(shared)) => outcome?,
             outcome = interface.serve(&config.managed.admin) => outcome?,
+            outcome = second_door(config.http.as_ref(), envelopes, state) => outcome?,
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
@@ -86,6 +91,17 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result<()
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+async fn second_door(
+    config: Option<&Http>,
+    envelopes: Arc<Envelopes>,
+    state: Arc<State>,
+) -> anyhow::Result<()> {
+    match config {
+        Some(config) => door_two::run(config, envelopes, state).await,
+        None => std::future::pending().await,
     }
 }
 

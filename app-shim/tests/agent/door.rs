@@ -1,0 +1,194 @@
+//! The application's second door: takes user and envelope off, whatever they look like.
+
+use crate::agent::{Agent, LIMIT};
+use crate::curl::curl;
+use crate::origin::Origin;
+use crate::peer::Proxy;
+use crate::sidecar::Sidecar;
+use std::process::Command;
+use std::time::Instant;
+use trefoil_keys::tls::SelfSigned;
+
+struct Door {
+    sidecar: Sidecar,
+    _proxy: Proxy,
+    url: String,
+}
+
+impl Door {
+    fn open(origin: &Origin) -> Self {
+        Self::open_with(origin, "http", "")
+    }
+
+    fn open_with(origin: &Origin, scheme: &str, more: &str) -> Self {
+        let proxy = Proxy::start(None);
+        let http = format!("[http]\nlisten = '127.0.0.1:0'\napplication = '{}'\n{more}", origin.url());
+        let sidecar = Sidecar::start_with(&proxy, &http);
+        let end = Instant::now() + LIMIT;
+        let url = loop {
+            let log = sidecar.output();
+            if let Some((_, rest)) = log.split_once("application's users on ")
+                && let Some((address, _)) = rest.split_once('\n')
+            {
+                break format!("{scheme}://{address}");
+            }
+            assert!(Instant::now() < end, "{log}");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        };
+        Self { sidecar, _proxy: proxy, url }
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+}
+
+const USER: &str = "-HTrefoil-User: alice";
+const ENVELOPE: &str = "-HTrefoil-Envelope: eyJhIjoxfQ.b.c.d.e";
+
+#[test]
+fn the_application_never_sees_an_envelope() {
+    for scheme in ["http", "h2c"] {
+        let origin = Origin::start_as(scheme);
+        let door = Door::open(&origin);
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let spellings = ["-Htrefoil_user: alice", "-HTREFOIL_ENVELOPE: x", "-HConnection: trefoil-user"];
+            for arguments in
+                [&[USER, ENVELOPE][..], &[USER, ENVELOPE, spellings[0], spellings[1], spellings[2]], &[]]
+            {
+                let answer =
+                    curl(&[&[version, "-XPOST", "-dabc", &door.at("/path?query")], arguments].concat());
+                assert_eq!((answer.status, answer.body.as_str()), (200, "here"));
+                let seen = origin.last();
+                assert_eq!((seen.method.as_str(), seen.path.as_str(), seen.body), ("POST", "/path?query", 3));
+                assert!(
+                    !format!("{:?}", seen.headers).to_lowercase().contains("trefoil"),
+                    "{:?}",
+                    seen.headers
+                );
+                assert_eq!(seen.field("x-forwarded-for"), Some("127.0.0.1"));
+            }
+        }
+        assert!(!door.sidecar.output().contains("eyJ"), "no envelope is logged");
+    }
+}
+
+#[test]
+fn the_host_that_was_asked_for_is_the_applications_to_know() {
+    let origin = Origin::start();
+    let door = Door::open(&origin);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        curl(&[version, &door.at("/"), "-HHost: app.example", "-HX-Forwarded-For: 192.0.2.1"]);
+        let seen = origin.last();
+        assert_eq!(seen.field("host"), Some("app.example"));
+        assert_eq!(seen.field("x-forwarded-for"), Some("192.0.2.1, 127.0.0.1"));
+    }
+}
+
+#[test]
+fn a_user_without_an_envelope_and_two_of_either_are_refused() {
+    let origin = Origin::start();
+    let door = Door::open(&origin);
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        for arguments in [
+            &[USER][..],
+            &[ENVELOPE],
+            &[USER, USER, ENVELOPE],
+            &[USER, "-Htrefoil-USER: bob", ENVELOPE],
+            &[USER, ENVELOPE, ENVELOPE],
+            &["-HTrefoil-User;", ENVELOPE],
+            &[USER, "-HTrefoil-Envelope;"],
+            &["-HTrefoil-User: \u{ff}\u{ff}", "-HTrefoil_Envelope: x"],
+        ] {
+            let answer = curl(&[&[version, &door.at("/")], arguments].concat());
+            answer.is_problem(400, "share-headers");
+            assert!(!answer.body.contains("alice") && !answer.body.contains("eyJ"));
+        }
+        let answer = curl(&[version, &door.at("/"), USER, "-HTrefoil-Envelope: a b"]);
+        answer.is_problem(401, "share-rejected");
+        assert_eq!(answer.field("www-authenticate"), Some("Trefoil error=\"share-rejected\""));
+        let page = curl(&[version, &door.at("/"), USER, "-HTrefoil-Envelope: a b", "-HAccept: text/html"]);
+        assert!(page.status == 401 && page.body.contains("<html"), "{page:?}");
+    }
+    assert!(origin.seen().is_empty());
+    curl(&["-XCONNECT", "--request-target", "a:1", &door.at("/")]).is_problem(403, "connect");
+    curl(&[&door.at("/.well-known/trefoil/announcement")]).is_problem(404, "no-announcement");
+}
+
+#[test]
+fn agent_and_door_stand_one_behind_the_other() {
+    let origin = Origin::start();
+    let door = Door::open(&origin);
+    let agent = Agent::start_before(&door.url, "");
+    for version in ["--http1.1", "--http2-prior-knowledge"] {
+        assert_eq!(curl(&[version, "-XPUT", "-dabc", &agent.url("/x")]).body, "here");
+        let seen = origin.last();
+        assert_eq!((seen.method.as_str(), seen.body), ("PUT", 3));
+        assert!(!format!("{:?}", seen.headers).contains("trefoil"));
+    }
+}
+
+#[test]
+fn over_a_network_it_speaks_tls() {
+    let origin = Origin::start();
+    let identity = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
+    let pem = |what: &str, der: &[u8]| {
+        format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", crate::origin::base64(der))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("ca.pem"), pem("CERTIFICATE", &identity.certificate)).unwrap();
+    std::fs::write(path("key.pem"), pem("PRIVATE KEY", &identity.private_key)).unwrap();
+    let files = format!("certificate = '{}'\nkey = '{}'", path("ca.pem"), path("key.pem"));
+    let door = Door::open_with(&origin, "https", &files);
+    let url = door.at("/").replace("127.0.0.1", "localhost");
+    for (version, http2) in [("--http1.1", false), ("--http2", true)] {
+        let answer = curl(&["--cacert", &path("ca.pem"), version, USER, ENVELOPE, &url]);
+        assert_eq!((answer.body.as_str(), answer.http2), ("here", http2));
+        assert_eq!(origin.last().field("x-forwarded-proto"), Some("https"));
+    }
+    let old = Command::new("curl")
+        .args(["-sS", "--cacert", &path("ca.pem"), "--tls-max", "1.2", &url])
+        .output()
+        .unwrap();
+    assert!(!old.status.success());
+}
+
+#[test]
+fn in_clear_it_listens_on_loopback_before_an_application_beside_it() {
+    let proxy = Proxy::start(None);
+    let check = |http: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "listen = '127.0.0.1:0'\nstate = '{dir}/state'\n[lock]\nkey_file = '{dir}/lock'\n[proxy_admin]\nurl = \
+             '{}'\nfingerprint = '{}'\n[http]\n{http}",
+            proxy.url(),
+            proxy.fingerprint,
+            dir = directory.path().display()
+        );
+        let file = directory.path().join("shim.toml");
+        std::fs::write(&file, text).unwrap();
+        let run = |arguments: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_trefoil-shim"))
+                .args(arguments)
+                .arg("--config")
+                .arg(&file)
+                .output()
+                .unwrap()
+        };
+        let made = run(&["init"]);
+        let output = if made.status.success() { run(&["sidecar", "--check"]) } else { made };
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert!(check("listen = '127.0.0.1:0'\napplication = 'http://127.0.0.1:1'").0);
+    for (http, reason) in [
+        ("listen = '0.0.0.0:0'\napplication = 'http://127.0.0.1:1'", "in clear"),
+        ("listen = '127.0.0.1:0'\napplication = 'http://app.example'", "beside the sidecar"),
+        ("listen = '127.0.0.1:0'\napplication = 'https://127.0.0.1'", "beside the sidecar"),
+        ("listen = '127.0.0.1:0'\napplication = 'http://127.0.0.1:1'\nkey = 'k'", "only one of"),
+        ("listen = '127.0.0.1:0'", "application"),
+    ] {
+        let (started, said) = check(http);
+        assert!(!started && said.contains(reason), "{said}");
+    }
+}
