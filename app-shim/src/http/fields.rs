@@ -34,9 +34,8 @@ pub(crate) fn remove_carriers(headers: &mut HeaderMap) {
 /// That the peer takes trailers is said anew, since they are passed on.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let takes_trailers = lists(headers, &TE, "trailers");
-    let listed = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> =
-        listed.flat_map(|value| value.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+        elements(headers, &CONNECTION).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
     // Without a host a request would be for somebody else.
     for name in named.into_iter().filter(|name| *name != HOST) {
         headers.remove(name);
@@ -52,8 +51,12 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Whether one of the elements of a comma-separated field is this one.
 pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, element: &str) -> bool {
-    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|found| found.trim().eq_ignore_ascii_case(element))
+    elements(headers, name).any(|found| found.eq_ignore_ascii_case(element.as_bytes()))
+}
+
+fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    let values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    values.flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header::{DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
-use axum::http::{Request, Response, StatusCode, Version};
+use axum::http::{Method, Request, Response, StatusCode, Version};
 use futures_util::{SinkExt as _, StreamExt as _};
 use http_body::Frame;
 use hyper::service::service_fn;
@@ -172,7 +172,7 @@ impl Inside {
             body: 0,
             trailers: HeaderMap::new(),
         };
-        let path = parts.uri.path().to_owned();
+        let (path, method) = (parts.uri.path().to_owned(), parts.method.clone());
         // Noted before anything is read, but where the end is waited for.
         let whole = !matches!(path.as_str(), "/stream" | "/socket" | "/slow");
         if whole {
@@ -199,6 +199,7 @@ impl Inside {
                 response
             }
             "/.well-known/trefoil/announcement" => self.announcement(),
+            _ if method == Method::HEAD => Response::new(Body::empty()),
             _ => Response::new(Body::from("here")),
         };
         let manners = self.manners.lock().unwrap();
