@@ -262,7 +262,7 @@ mod tests {
              [[rule]]\npath = '/socket'\nscope = 'write'\n"
         ))
         .unwrap();
-        let limits = |scope, lifetime| Limits { scope, lifetime, max_uses: None, audience: None };
+        let limits = Limits::new;
         let counted =
             |scope| Some(Limits { max_uses: Some(1), audience: Some("bank".to_owned()), ..limits(scope, 5) });
         let grants: Vec<_> = agent.rules.into_iter().map(|rule| rule.grants).collect();

@@ -103,6 +103,7 @@ fn rules_narrow_what_a_request_gets() {
     let origin = Origin::start();
     let rules = "[[rule]]\npath = '/static/**'\nscope = 'none'\n\
         [[rule]]\npath = '/pay/*'\nmethods = ['POST']\nmax_uses = 1\nlifetime = 7\naudience = 'bank'\n\
+        tables = ['public.payments']\n\
         [[rule]]\npath = '/socket'\nscope = 'write'\n[[rule]]\npath = '/**'\nscope = 'read'\n";
     let agent = Agent::start_with(&origin, rules);
     let sent = |method, path| {
@@ -117,6 +118,7 @@ fn rules_narrow_what_a_request_gets() {
         (envelope.max_uses, envelope.exp - envelope.iat, envelope.aud.clone(), envelope.scope)
     };
     assert_eq!(limits(&first), (Some(1), 7, "bank".to_owned(), Scope::Write));
+    assert_eq!(first.tables, Some(["public.payments".to_owned()].into()));
     assert_eq!(limits(&envelope(&sent("GET", "/socket"))).3, Scope::Write);
     assert_eq!(limits(&envelope(&sent("POST", "/"))), (None, 60, "clinic-app".to_owned(), Scope::Read));
 }
