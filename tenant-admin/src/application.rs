@@ -3,7 +3,6 @@
 use crate::answer::Answer;
 use crate::commands::{CommandError, Session, now};
 use crate::network::{NetworkError, Peer, parse_url};
-use crate::secrets::{self, SecretError};
 use crate::tenant::history::Event;
 use crate::tenant::{ClientCertificate, Endpoint, Password, Tenant};
 use clap::{Args, Subcommand};
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 use trefoil_keys::bundle::PrivateKeyPem;
 use trefoil_keys::private_file::{self, FileError};
 use trefoil_keys::tls::{self, Fingerprint, Identity, TlsError};
+use trefoil_passphrase::{SecretError, password};
 use zeroize::Zeroizing;
 
 #[derive(Subcommand)]
@@ -88,7 +88,7 @@ impl Login {
 
     /// The password, read or asked for.
     pub(crate) fn password(&self) -> Result<Zeroizing<String>, SecretError> {
-        secrets::password(self.password_fd, "password of the application's sidecar")
+        password(self.password_fd, "password of the application's sidecar")
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn peer(tenant: &Tenant, password_fd: Option<u32>) -> Result<Peer, Ap
     let identity = endpoint.client.as_ref().map(identity).transpose()?;
     let password = match (&endpoint.password, password_fd) {
         (Some(password), None) => Zeroizing::new(password.as_str().to_owned()),
-        _ => secrets::password(password_fd, "password of the application's sidecar")?,
+        _ => password(password_fd, "password of the application's sidecar")?,
     };
     Ok(Peer::new(&endpoint.url, endpoint.fingerprint, identity)?.with_login(&tenant.name, password))
 }

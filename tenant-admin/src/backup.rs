@@ -5,7 +5,6 @@
 use crate::answer::{self, Answer};
 use crate::commands::{CommandError, Session};
 use crate::content::{Content, Stage};
-use crate::secrets::{self, Use};
 use crate::tenant::Tenant;
 use crate::tenant::history::{Digest, Entry, Event};
 use crate::vault::{VaultError, VaultFile};
@@ -14,6 +13,7 @@ use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use trefoil_keys::private_file;
+use trefoil_passphrase::{Use, new_passphrase};
 
 #[derive(Subcommand)]
 pub(crate) enum VaultCommand {
@@ -150,7 +150,7 @@ fn history(session: &Session, contains: Option<String>) -> Result<Answer, Comman
 
 fn passphrase(session: &Session, descriptor: Option<u32>) -> Result<Answer, CommandError> {
     let opened = session.open()?;
-    let new = secrets::new_passphrase(descriptor)?;
+    let new = new_passphrase("the vault", descriptor)?;
     opened.store_under(&new)?;
     Ok(Answer::new(&PassphraseChanged { vault: session.vault.path().to_owned() }))
 }

@@ -8,7 +8,6 @@ use crate::answer::{Answer, Keyspaces};
 use crate::commands::{CommandError, Opened, Session, now};
 use crate::content::{Claiming, Stage};
 use crate::network::{NetworkError, Peer, parse_url};
-use crate::secrets;
 use crate::tenant::history::Event;
 use crate::tenant::{Tenant, parse_name};
 use clap::Args;
@@ -183,7 +182,7 @@ fn claim(
     require_claimable(claiming)?;
     let password = match known.take() {
         Some(password) => password,
-        None => secrets::password(password_fd, "one-time password of the proxy")?,
+        None => trefoil_passphrase::password(password_fd, "one-time password of the proxy")?,
     };
     let peer = claiming.peer().map_err(BootstrapError::from)?;
     let body = ClaimBody { password: known.insert(password), claim: &claiming.claim };

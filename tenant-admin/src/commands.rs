@@ -3,15 +3,14 @@
 
 use crate::answer::Answer;
 use crate::content::{Content, Stage};
-use crate::secrets::{Passphrase, SecretError, Use};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
     Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, handover, outbox,
     password_hash, proxy, proxy_key, push, renewal, status, users,
 };
-use age::secrecy::SecretString;
 use std::time::{SystemTime, UNIX_EPOCH};
+use trefoil_passphrase::{Passphrase, SecretError, SecretString, Use};
 
 /// Why a command failed: what is wrong, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +59,7 @@ pub(crate) enum CommandError {
 pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandError> {
     let session = Session {
         vault: VaultFile::new(options.vault, options.work_factor),
-        passphrase: Passphrase::new(options.passphrase_fd),
+        passphrase: Passphrase::new("the vault", options.passphrase_fd),
     };
     match command {
         Command::Bootstrap(arguments) => bootstrap::run(&session, arguments),

@@ -18,7 +18,6 @@ mod proxy;
 mod proxy_key;
 mod push;
 mod renewal;
-mod secrets;
 mod status;
 mod tenant;
 mod users;
@@ -56,7 +55,7 @@ struct Options {
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
     /// scrypt's log2(N), for tests alone: without it, about one second of work is chosen.
-    #[arg(long, global = true, hide = true, value_name = "LOG2_N", value_parser = clap::value_parser!(u8).range(1..=i64::from(vault::MAX_WORK_FACTOR)))]
+    #[arg(long, global = true, hide = true, value_name = "LOG2_N", value_parser = clap::value_parser!(u8).range(1..=i64::from(trefoil_passphrase::MAX_WORK_FACTOR)))]
     work_factor: Option<u8>,
 }
 

@@ -3,7 +3,6 @@
 
 use crate::answer::Answer;
 use crate::commands::CommandError;
-use crate::secrets;
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
@@ -17,7 +16,7 @@ pub(crate) struct PasswordHashArguments {
 }
 
 pub(crate) fn run(arguments: &PasswordHashArguments) -> Result<Answer, CommandError> {
-    let password = secrets::chosen_password(arguments.password_fd)?;
+    let password = trefoil_passphrase::chosen_password(arguments.password_fd)?;
     Ok(Answer::new(&Hashed { hash: PasswordHash::new(&password) }))
 }
 

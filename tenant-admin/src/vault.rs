@@ -2,19 +2,13 @@
 //! file. It is replaced as a whole, under a lock that keeps a second writer out.
 
 use crate::content::{Content, VERSION};
-use age::secrecy::SecretString;
-use age::{DecryptError, Decryptor, Encryptor, scrypt};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::iter;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use trefoil_keys::kill_point;
 use trefoil_keys::private_file::{self, FileError};
-use zeroize::Zeroizing;
-
-/// The most work (scrypt's log2(N)) that opening a vault may ask for: 4 GiB of memory.
-pub(crate) const MAX_WORK_FACTOR: u8 = 22;
+use trefoil_passphrase::{LockError, SecretString, unlock};
 
 /// Why a vault cannot be opened or written.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +101,7 @@ impl VaultFile {
     /// Decrypts and parses the vault.
     pub(crate) fn load(&self, passphrase: &SecretString) -> Result<Content, VaultError> {
         let sealed = private_file::read(&self.path)?;
-        let content = decrypt(&sealed, passphrase, &self.path)?;
+        let content = unlock(&sealed, passphrase).map_err(|error| self.closed(error))?;
         // serde's messages may repeat what stands in the file: they go no further.
         let damaged = |_| VaultError::NotAVault(self.path.clone());
         #[derive(serde::Deserialize)]
@@ -129,49 +123,23 @@ impl VaultFile {
         passphrase: &SecretString,
     ) -> Result<(), VaultError> {
         let content = private_file::to_compact_json(content).map_err(|e| VaultError::Encrypt(e.into()))?;
-        let mut recipient = scrypt::Recipient::new(passphrase.clone());
-        if let Some(work_factor) = self.work_factor {
-            recipient.set_work_factor(work_factor);
-        }
-        let sealed = encrypt(&content, &recipient).map_err(VaultError::Encrypt)?;
+        let sealed =
+            trefoil_passphrase::lock(&content, passphrase, self.work_factor).map_err(VaultError::Encrypt)?;
         kill_point("vault.sealed");
         self.replace(lock, &sealed)
+    }
+
+    fn closed(&self, error: LockError) -> VaultError {
+        let path = self.path.clone();
+        match error {
+            LockError::WrongPassphrase => VaultError::WrongPassphrase(path),
+            LockError::Damaged => VaultError::NotAVault(path),
+            LockError::TooMuchWork(required) => VaultError::TooMuchWork { path, required },
+        }
     }
 
     /// Replaces the vault by what is encrypted already.
     pub(crate) fn replace(&self, _lock: &Lock, sealed: &[u8]) -> Result<(), VaultError> {
         Ok(private_file::write(&self.path, sealed)?)
     }
-}
-
-fn encrypt(content: &[u8], recipient: &scrypt::Recipient) -> io::Result<Vec<u8>> {
-    let encryptor = Encryptor::with_recipients(iter::once(recipient as _)).map_err(io::Error::other)?;
-    let mut sealed = Vec::new();
-    let mut writer = encryptor.wrap_output(&mut sealed)?;
-    writer.write_all(content)?;
-    writer.finish()?;
-    Ok(sealed)
-}
-
-fn decrypt(sealed: &[u8], passphrase: &SecretString, path: &Path) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-    let not_a_vault = || VaultError::NotAVault(path.to_owned());
-    let decryptor = Decryptor::new_buffered(sealed).map_err(|_| not_a_vault())?;
-    if !decryptor.is_scrypt() {
-        return Err(not_a_vault());
-    }
-    let mut identity = scrypt::Identity::new(passphrase.clone());
-    identity.set_max_work_factor(MAX_WORK_FACTOR);
-    let mut reader = decryptor.decrypt(iter::once(&identity as _)).map_err(|e| match e {
-        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys => {
-            VaultError::WrongPassphrase(path.to_owned())
-        }
-        DecryptError::ExcessiveWork { required, .. } => {
-            VaultError::TooMuchWork { path: path.to_owned(), required }
-        }
-        _ => not_a_vault(),
-    })?;
-    // The plaintext is shorter than the sealed form, so that the buffer never moves.
-    let mut content = Zeroizing::new(Vec::with_capacity(sealed.len()));
-    reader.read_to_end(&mut content).map_err(|_| not_a_vault())?;
-    Ok(content)
 }

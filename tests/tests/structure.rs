@@ -12,9 +12,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("keys", &[]),
     // Who answers in the place of a pinned peer, keys knows.
     ("keys/https", &["trefoil-keys"]),
+    ("keys/passphrase", &[]),
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
-    ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
+    ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
     ("app-shim", &["trefoil-https", "trefoil-keys"]),
     ("tests", &[]),
 ];

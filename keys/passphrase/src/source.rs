@@ -1,6 +1,6 @@
-//! Where passphrase and passwords come from: a file descriptor, a prompt without echo, and for the
-//! vault's passphrase the environment. They are never arguments, which every user of the machine could
-//! read, and each is asked for once in a run.
+//! Where passphrases and passwords come from: a file descriptor, a prompt without echo, and for
+//! passphrases the environment. They are never arguments, which every user of the machine could read, and
+//! each is asked for once in a run.
 
 use age::secrecy::{ExposeSecret, SecretString};
 use std::cell::OnceCell;
@@ -23,23 +23,38 @@ const READ_LIMIT: u64 = 4098;
 
 /// Why there is no passphrase or password.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SecretError {
+pub enum SecretError {
+    /// The descriptor cannot be read.
     #[error("cannot read the {what} from file descriptor {descriptor}: {source}")]
-    Descriptor { what: &'static str, descriptor: u32, source: io::Error },
+    Descriptor {
+        /// What should come from it.
+        what: &'static str,
+        /// Its number.
+        descriptor: u32,
+        /// Why not.
+        source: io::Error,
+    },
+    /// There is no terminal.
     #[error(
         "cannot ask for the passphrase ({0}); without a terminal use --passphrase-fd or TREFOIL_PASSPHRASE"
     )]
     Prompt(io::Error),
+    /// The same, for a password.
     #[error("cannot ask for the password ({0}); without a terminal use --password-fd")]
     PasswordPrompt(io::Error),
+    /// Bytes that are no text.
     #[error("the {0} is not UTF-8 text")]
     NotText(&'static str),
+    /// Nothing.
     #[error("the {0} is empty")]
     Empty(&'static str),
+    /// No one types so much.
     #[error("the {0} is longer than {MAX_BYTES} bytes")]
     TooLong(&'static str),
+    /// A new one was not typed the same twice.
     #[error("the two differ; nothing was changed")]
     Differ,
+    /// A new one that is too short.
     #[error(
         "the new {0} has fewer than {MIN_CHARACTERS} characters, and could be found by trying; take several words by chance, or what a password manager makes"
     )]
@@ -48,25 +63,33 @@ pub(crate) enum SecretError {
 
 /// What the passphrase is for: a new one is asked for twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
+pub enum Use {
+    /// It exists.
     Existing,
+    /// It is chosen now.
     New,
 }
 
-/// The vault's passphrase, once it is known.
-pub(crate) struct Passphrase {
+/// A passphrase, once it is known.
+pub struct Passphrase {
+    /// What it locks, as prompts say it.
+    of: &'static str,
     descriptor: Option<u32>,
     known: OnceCell<SecretString>,
 }
 
 impl Passphrase {
-    /// From `descriptor` if there is one, else from the environment, else from the terminal.
-    pub(crate) fn new(descriptor: Option<u32>) -> Self {
-        Self { descriptor, known: OnceCell::new() }
+    /// Of what is called so: from `descriptor` if there is one, else from the environment, else from the
+    /// terminal.
+    pub fn new(of: &'static str, descriptor: Option<u32>) -> Self {
+        Self { of, descriptor, known: OnceCell::new() }
     }
 
     /// The passphrase; read or asked for the first time only.
-    pub(crate) fn obtain(&self, purpose: Use) -> Result<&SecretString, SecretError> {
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn obtain(&self, purpose: Use) -> Result<&SecretString, SecretError> {
         if let Some(known) = self.known.get() {
             return Ok(known);
         }
@@ -75,7 +98,7 @@ impl Passphrase {
             (None, Some(value)) => {
                 SecretString::from(value.into_string().map_err(|_| SecretError::NotText(PASSPHRASE))?)
             }
-            (None, None) => from_terminal(purpose)?,
+            (None, None) => from_terminal(self.of, purpose)?,
         };
         if passphrase.expose_secret().is_empty() {
             return Err(SecretError::Empty(PASSPHRASE));
@@ -87,17 +110,23 @@ impl Passphrase {
     }
 }
 
-/// A passphrase to replace the vault's, from `descriptor` if there is one, else from the terminal.
-pub(crate) fn new_passphrase(descriptor: Option<u32>) -> Result<SecretString, SecretError> {
+/// A passphrase in place of the one that there is, from `descriptor` if there is one, else from the terminal.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn new_passphrase(of: &str, descriptor: Option<u32>) -> Result<SecretString, SecretError> {
     let passphrase = match descriptor {
         Some(descriptor) => from_descriptor(descriptor, PASSPHRASE)?,
-        None => from_terminal(Use::New)?,
+        None => from_terminal(of, Use::New)?,
     };
     require_strong(passphrase.expose_secret(), PASSPHRASE).map(|()| passphrase)
 }
 
-/// A password that the tenant chooses.
-pub(crate) fn chosen_password(descriptor: Option<u32>) -> Result<Zeroizing<String>, SecretError> {
+/// A password that a person chooses.
+///
+/// # Errors
+/// [`SecretError`].
+pub fn chosen_password(descriptor: Option<u32>) -> Result<Zeroizing<String>, SecretError> {
     let what = "password";
     let chosen = password(descriptor, what)?;
     if descriptor.is_none() && *password(None, "password again")? != *chosen {
@@ -112,10 +141,10 @@ fn require_strong(text: &str, what: &'static str) -> Result<(), SecretError> {
 
 /// A password, from `descriptor` if there is one, else from the terminal. White space around it is none of
 /// it.
-pub(crate) fn password(
-    descriptor: Option<u32>,
-    what: &'static str,
-) -> Result<Zeroizing<String>, SecretError> {
+///
+/// # Errors
+/// [`SecretError`].
+pub fn password(descriptor: Option<u32>, what: &'static str) -> Result<Zeroizing<String>, SecretError> {
     let typed = match descriptor {
         Some(descriptor) => from_descriptor(descriptor, what)?,
         None => rpassword::prompt_password(format!("The {what}: "))
@@ -153,15 +182,15 @@ fn first_line(
     Ok(SecretString::from(text))
 }
 
-fn from_terminal(purpose: Use) -> Result<SecretString, SecretError> {
-    let ask = |prompt: &str| {
+fn from_terminal(of: &str, purpose: Use) -> Result<SecretString, SecretError> {
+    let ask = |prompt: String| {
         rpassword::prompt_password(prompt).map(SecretString::from).map_err(SecretError::Prompt)
     };
     match purpose {
-        Use::Existing => ask("Passphrase of the vault: "),
+        Use::Existing => ask(format!("Passphrase of {of}: ")),
         Use::New => {
-            let first = ask("New passphrase of the vault: ")?;
-            let second = ask("The same again: ")?;
+            let first = ask(format!("New passphrase of {of}: "))?;
+            let second = ask("The same again: ".to_owned())?;
             if first.expose_secret() == second.expose_secret() { Ok(first) } else { Err(SecretError::Differ) }
         }
     }
