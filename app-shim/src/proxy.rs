@@ -3,13 +3,17 @@
 
 use crate::config::ProxyAdmin;
 use crate::state::KnownProxy;
+use bytes::Bytes;
 use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use trefoil_https::client::{self, Answer, ClientError};
+use trefoil_keys::envelope::Scope;
 use trefoil_keys::receipt::Receipt;
 use trefoil_keys::signing::{Claims as _, SigningError};
 use trefoil_keys::status::Status;
 use trefoil_keys::tls::{self, TlsError};
+use zeroize::Zeroizing;
 
 /// For a whole request. A new RSA pair takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +46,12 @@ pub(crate) enum ProxyError {
     /// Not signed by the proxy that is known.
     #[error("what answers at the proxy's admin port has not the key of the proxy that is known: {0}")]
     Signature(SigningError),
+    /// The envelope has expired.
+    #[error("share expired")]
+    ShareExpired,
+    /// The envelope is no good for the user beside it.
+    #[error("share rejected")]
+    ShareRejected,
     /// The answer to something else.
     #[error("the proxy's admin port answers something that was not asked")]
     Mismatch,
@@ -105,6 +115,55 @@ impl Proxy {
                 let opened = known.receipt_key.verify(receipt).map_err(ProxyError::Signature)?;
                 Ok((receipt.to_owned(), opened))
             }
+            _ => Err(undecided(&answer)),
+        }
+    }
+}
+
+/// An answer is below this.
+const MAX_FOUND: usize = 4096;
+
+/// What the proxy finds an envelope to be.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Found {
+    /// What it allows.
+    pub(crate) scope: Scope,
+    /// When it was issued, in seconds since 1970.
+    pub(crate) issued: u64,
+    /// For how many seconds it holds.
+    pub(crate) expires_in: u64,
+    /// Whether its uses, or the tables, are limited beside.
+    pub(crate) limited: bool,
+}
+
+#[derive(Serialize)]
+struct Question<'a> {
+    user: &'a str,
+    envelope: &'a str,
+    app_share: &'a str,
+}
+
+impl Proxy {
+    /// Asks whether an envelope is good for this user, without using it.
+    pub(crate) async fn check_envelope(
+        &self,
+        user: &str,
+        envelope: &str,
+        app_share: &str,
+    ) -> Result<Found, ProxyError> {
+        // Of a size that does not grow, so that no copy of the share is left behind.
+        let room = 2 * (user.len() + envelope.len() + app_share.len()) + 100;
+        let mut question = Zeroizing::new(Vec::with_capacity(room));
+        serde_json::to_writer(&mut *question, &Question { user, envelope, app_share })
+            .map_err(|_| ProxyError::Mismatch)?;
+        let request = self.client.post(format!("{}/v1/envelopes/check", self.url));
+        let answer = client::send(request.body(Bytes::from_owner(question)), MAX_FOUND).await?;
+        match (answer.status, answer.problem()) {
+            (StatusCode::OK, _) => serde_json::from_slice(&answer.body).map_err(|_| ProxyError::Mismatch),
+            (StatusCode::UNAUTHORIZED, Some(said)) if said.code == "share-expired" => {
+                Err(ProxyError::ShareExpired)
+            }
+            (StatusCode::UNAUTHORIZED, Some(_)) => Err(ProxyError::ShareRejected),
             _ => Err(undecided(&answer)),
         }
     }

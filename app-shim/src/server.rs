@@ -5,7 +5,7 @@ use crate::act_for::ActFor;
 use crate::admin::Interface;
 use crate::config::{Config, Http, Managed};
 use crate::door_two;
-use crate::envelopes::Envelopes;
+use crate::envelopes::{Envelopes, Memory};
 use crate::proxy::Proxy;
 use crate::session::{Shared, serve};
 use crate::shares::Shares;
@@ -38,7 +38,8 @@ impl Sidecar {
         if let (Some(act_for), Some(announcement)) = (&act_for, state.announcement()?) {
             act_for.heed(&announcement).context("the announcement of the proxy's keys")?;
         }
-        let shares = Arc::new(Shares { application: ApplicationShares::new(state.shares()?), act_for });
+        let (application, remembered) = (ApplicationShares::new(state.shares()?), Memory::default());
+        let shares = Arc::new(Shares { application, remembered, act_for });
         let proxy = Arc::new(Proxy::new(proxy_admin)?);
         let (tell, in_doubt) = watch::channel(None);
         let worker = Worker::new(state.clone(), shares.clone(), proxy.clone(), tell)?;
@@ -57,7 +58,7 @@ impl Sidecar {
         // Nothing is to be read again, and by default the signal would end the process.
         let _ignored = signal(SignalKind::hangup())?;
         let Self { shares, interface, worker, orders } = self;
-        let envelopes = Arc::new(Envelopes);
+        let envelopes = Arc::new(Envelopes::new(shares.clone(), interface.proxy.clone()));
         let state = interface.state.clone();
         tokio::spawn(worker.run(orders));
         let shared = Shared { proxy: config.proxy, shares, max_message: config.max_message };

@@ -2,6 +2,7 @@
 //! that the shim makes itself when it acts for one user.
 
 use crate::act_for::ActFor;
+use crate::envelopes::Memory;
 use crate::tka::ApplicationShares;
 use trefoil_keys::carrier::{MalformedCarrier, message::KeyMessage};
 
@@ -9,6 +10,8 @@ use trefoil_keys::carrier::{MalformedCarrier, message::KeyMessage};
 pub(crate) struct Shares {
     /// The application's.
     pub(crate) application: ApplicationShares,
+    /// The users' envelopes that came by the second door.
+    pub(crate) remembered: Memory,
     /// The user to act for.
     pub(crate) act_for: Option<ActFor>,
 }

@@ -224,6 +224,7 @@ impl Worker {
         self.shares.application.put(shares);
         if let Operation::Withdraw { sub } = &command.op {
             self.shares.application.remove(sub);
+            self.shares.remembered.forget(sub);
         }
         Ok(())
     }

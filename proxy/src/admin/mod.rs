@@ -3,6 +3,7 @@
 //! connection.
 
 mod commands;
+mod envelopes;
 mod tls;
 
 pub use tls::{TlsSetupError, server_config};
@@ -18,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use commands::{Answer, Commands};
+use envelopes::Envelopes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use trefoil_https::problem::{method_not_allowed, not_found};
@@ -51,6 +53,7 @@ struct Admin {
     state: Arc<State>,
     catalogs: Arc<Catalogs>,
     commands: Commands,
+    envelopes: Envelopes,
 }
 
 /// Every path of the admin port.
@@ -62,9 +65,10 @@ pub fn router(state: Arc<State>, catalogs: Arc<Catalogs>) -> Router {
         .route("/v1/bootstrap/claim", post(claim))
         .route("/v1/bootstrap/confirm", post(confirm))
         .route("/v1/commands", post(command))
+        .route("/v1/envelopes/check", post(envelope))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(Admin { state, catalogs, commands }))
+        .with_state(Arc::new(Admin { state, catalogs, commands, envelopes: Envelopes::default() }))
 }
 
 async fn claim(Shared(admin): Shared<Arc<Admin>>, body: Body) -> Result<Response, Problem> {
@@ -94,6 +98,19 @@ async fn command(
         Answer::Applied(receipt) => answer(StatusCode::OK, JOSE, receipt.into()),
         Answer::Refused(receipt) => answer(StatusCode::UNPROCESSABLE_ENTITY, JOSE, receipt.into()),
     })
+}
+
+async fn envelope(
+    Shared(admin): Shared<Arc<Admin>>,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let body = body::read(body, envelopes::MAX_QUESTION).await?;
+    let _turn = admin.envelopes.turn().await?;
+    let state = Arc::clone(&admin.state);
+    let found = blocking(move || envelopes::check(&state, &parse(&body)?)).await?;
+    peer.keep();
+    Ok((StatusCode::OK, [(CACHE_CONTROL, "no-store")], Json(found)).into_response())
 }
 
 async fn status(Shared(admin): Shared<Arc<Admin>>, uri: Uri) -> Result<Response, Problem> {

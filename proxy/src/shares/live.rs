@@ -145,6 +145,21 @@ impl LiveEnvelope {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.terms.expires)
     }
 
+    /// When it was issued, in seconds since 1970.
+    pub fn issued(&self) -> u64 {
+        self.terms.issued
+    }
+
+    /// Whether it serves fewer statements than its scope says.
+    pub fn is_limited(&self) -> bool {
+        self.terms.max_uses.is_some()
+    }
+
+    /// Whether it has been used as often as it may.
+    pub(super) fn is_spent(&self) -> bool {
+        self.terms.max_uses.is_some_and(|limit| self.uses.load(Ordering::Acquire) >= limit)
+    }
+
     pub(super) fn keyspaces(&self) -> impl Iterator<Item = &str> {
         self.masked.keys().map(String::as_str)
     }

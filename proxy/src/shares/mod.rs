@@ -93,6 +93,21 @@ impl Shares {
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
         self.checked(user, envelope, application, keyring::seconds(now))
+            .and_then(|live| live.use_once().map(|()| live))
+            .map_err(|rejection| rejection.logged(user))
+    }
+
+    /// The same without a use: what a sidecar asks before it keeps an envelope. It is live from then on,
+    /// so that its first request needs no unwrap.
+    pub fn check(
+        &self,
+        user: &str,
+        envelope: &str,
+        application: &ApplicationShare,
+        now: SystemTime,
+    ) -> Result<Arc<LiveEnvelope>, ClientError> {
+        self.checked(user, envelope, application, keyring::seconds(now))
+            .and_then(|live| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
             .map_err(|rejection| rejection.logged(user))
     }
 
@@ -108,7 +123,7 @@ impl Shares {
         }
         let keyring = self.keyring.load();
         let hash = envelope::hash(envelope);
-        let live = match self.live.get(&hash) {
+        Ok(match self.live.get(&hash) {
             Some(live) => {
                 keyring.validate(&live.terms, user, now, self.limits.clock_skew)?;
                 if live.is_of_this_generation()? {
@@ -131,9 +146,7 @@ impl Shares {
                 live.check_keys(&keyring, application, || now)?;
                 self.live.insert(live, now)?
             }
-        };
-        live.use_once()?;
-        Ok(live)
+        })
     }
 
     /// Opens a burst: no key is rebuilt before the first cell asks for one.
