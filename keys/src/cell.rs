@@ -3,7 +3,9 @@
 //!
 //! `header` is two bytes: format version (high 4 bits) and mode (low 4 bits), key epoch. `nonce` is 16
 //! random bytes in mode *randomized* and absent in mode *deterministic*. What fails authentication
-//! leaves no plaintext behind.
+//! leaves no plaintext behind. A cell may also carry a part of its value for others: [`partial`].
+
+pub mod partial;
 
 use crate::kdf::{self, Purpose};
 use crate::secret::{TenantKey, wipe_stack};
@@ -108,15 +110,41 @@ impl ColumnKey {
     /// # Errors
     /// [`CellError::Malformed`], [`CellError::Rejected`]; `out` is then as before.
     pub fn open(&mut self, cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
-        let (header, rest) = cell.split_at_checked(HEADER).ok_or(CellError::Malformed)?;
-        if header.first() != Some(&self.mode.first_byte()) {
+        let Parts { header, nonce, full, .. } = Parts::of(cell, self.mode)?;
+        match self.mode {
+            Mode::Randomized => open_siv(&mut self.siv, &[header, nonce], full, out),
+            Mode::Deterministic => open_siv(&mut self.siv, &[header], full, out),
+        }
+    }
+}
+
+/// A cell of either form, taken apart; nothing of it is authenticated yet.
+struct Parts<'c> {
+    header: &'c [u8],
+    nonce: &'c [u8],
+    /// AES-SIV of the whole value.
+    full: &'c [u8],
+    /// AES-SIV of what is visible of it, where the cell has that.
+    partial: Option<&'c [u8]>,
+}
+
+impl<'c> Parts<'c> {
+    fn of(cell: &'c [u8], mode: Mode) -> Result<Self, CellError> {
+        let first = *cell.first().ok_or(CellError::Malformed)?;
+        let with_partial = first == partial::first_byte(mode);
+        if !with_partial && first != mode.first_byte() {
             return Err(CellError::Malformed);
         }
-        let (nonce, sealed) = rest.split_at_checked(self.mode.nonce_length()).ok_or(CellError::Malformed)?;
-        match self.mode {
-            Mode::Randomized => open_siv(&mut self.siv, &[header, nonce], sealed, out),
-            Mode::Deterministic => open_siv(&mut self.siv, &[header], sealed, out),
+        let length = if with_partial { partial::HEADER } else { HEADER };
+        let (header, rest) = cell.split_at_checked(length).ok_or(CellError::Malformed)?;
+        let (nonce, sealed) = rest.split_at_checked(mode.nonce_length()).ok_or(CellError::Malformed)?;
+        if !with_partial {
+            return Ok(Self { header, nonce, full: sealed, partial: None });
         }
+        let visible = header.last().copied().map_or(0, usize::from);
+        let end = sealed.len().checked_sub(IV_SIZE + visible).ok_or(CellError::Malformed)?;
+        let (full, partial) = sealed.split_at_checked(end).ok_or(CellError::Malformed)?;
+        Ok(Self { header, nonce, full, partial: Some(partial) })
     }
 }
 

@@ -13,6 +13,7 @@ const VERSION: &[u8] = b"trefoil 1";
 pub(crate) enum Purpose {
     RandomizedCells,
     DeterministicCells,
+    PartialCells,
     CheckValue,
     ShareMask,
     StoreLockCheck,
@@ -27,6 +28,7 @@ impl Purpose {
         match self {
             Purpose::RandomizedCells => b"randomized cells",
             Purpose::DeterministicCells => b"deterministic cells",
+            Purpose::PartialCells => b"partial cells",
             Purpose::CheckValue => b"check value",
             Purpose::ShareMask => b"share mask",
             Purpose::StoreLockCheck => b"store lock check",
@@ -80,6 +82,7 @@ mod tests {
             for purpose in [
                 Purpose::RandomizedCells,
                 Purpose::DeterministicCells,
+                Purpose::PartialCells,
                 Purpose::CheckValue,
                 Purpose::ShareMask,
                 Purpose::StoreLockCheck,

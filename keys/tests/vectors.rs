@@ -6,6 +6,7 @@ use aes_siv::siv::Aes128Siv;
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use trefoil_keys::cell::partial::{Epochs, PartialKey};
 use trefoil_keys::cell::{ColumnKey, Mode};
 use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, Scope, Sealed, UserEnvelope};
 use trefoil_keys::secret::{Share, TenantKey};
@@ -88,14 +89,41 @@ fn check_values() {
     }
 }
 
+fn mode(value: &Value) -> Mode {
+    match text(value) {
+        "randomized" => Mode::Randomized,
+        "deterministic" => Mode::Deterministic,
+        other => panic!("mode {other}"),
+    }
+}
+
+#[test]
+fn cells_with_a_part_for_others() {
+    for vector in vectors!("partial-cells").as_array().unwrap() {
+        let (mode, domain) = (mode(&vector["mode"]), text(&vector["domain"]));
+        let mut key = ColumnKey::derive(&tenant_key(&vector["tk"]), text(&vector["keyspace"]), domain, mode);
+        let mask_tk = tenant_key(&vector["mask_tk"]);
+        let mut partial = PartialKey::derive(&mask_tk, text(&vector["mask_keyspace"]), domain, mode);
+        let (plaintext, visible) = (hex(&vector["plaintext"]), hex(&vector["visible"]));
+        let cell = hex(&vector["cell"]);
+
+        let (mut opened, mut seen) = (Vec::new(), Vec::new());
+        key.open(&cell, &mut opened).unwrap();
+        assert!(partial.open(&cell, &mut seen).unwrap());
+        assert_eq!((opened, seen), (plaintext.clone(), visible.clone()));
+        if mode == Mode::Deterministic {
+            let epochs = Epochs { full: epoch(&vector["epoch"]), partial: epoch(&vector["mask_epoch"]) };
+            let mut sealed = Vec::new();
+            partial.seal(&mut key, epochs, &plaintext, &visible, &mut sealed).unwrap();
+            assert_eq!(sealed, cell);
+        }
+    }
+}
+
 #[test]
 fn cells() {
     for vector in vectors!("cells").as_array().unwrap() {
-        let mode = match text(&vector["mode"]) {
-            "randomized" => Mode::Randomized,
-            "deterministic" => Mode::Deterministic,
-            other => panic!("mode {other}"),
-        };
+        let mode = mode(&vector["mode"]);
         let tk = tenant_key(&vector["tk"]);
         let mut key = ColumnKey::derive(&tk, text(&vector["keyspace"]), text(&vector["domain"]), mode);
         let (plaintext, cell) = (hex(&vector["plaintext"]), hex(&vector["cell"]));

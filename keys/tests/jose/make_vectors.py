@@ -1,4 +1,4 @@
-"""Writes ../vectors/{cells,check,shares,envelope,envelope-limited}.json with other people's cryptography.
+"""Writes ../vectors/{cells,partial-cells,check,shares,envelope,envelope-limited}.json with other people's cryptography.
 
 Needs requirements.txt beside it. Run it only to change what the vectors hold: the committed
 files are what the tests of the crate read, without Python.
@@ -49,6 +49,28 @@ def cells():
     return out
 
 
+def partial_cells():
+    """Cells with a part of their value for the holders of another keyspace."""
+    out = []
+    mask_tk = bytes(reversed(TK))
+    for epoch, mask_epoch in [(1, 1), (255, 2)]:
+        for text, visible in [(b"", b""), (b"123-45-6789", b"6789"), ("Zoë Groß".encode(), "roß".encode())]:
+            for mode, first, nonce in [("deterministic", 0x1A, None), ("randomized", 0x19, NONCE)]:
+                key = derive(TK, "clinical", b"ssn", f"{mode} cells", 64)
+                mask_key = derive(mask_tk, "main", b"ssn", "partial cells", 64)
+                header = bytes([first, epoch, mask_epoch, len(visible)])
+                associated_data = [header] if nonce is None else [header, nonce]
+                full = siv(key, associated_data, text)
+                partial = siv(mask_key, [*associated_data, full], visible)
+                cell = header + (nonce or b"") + full + partial
+                out.append(
+                    dict(mode=mode, tk=TK.hex(), keyspace="clinical", epoch=epoch, mask_tk=mask_tk.hex(),
+                         mask_keyspace="main", mask_epoch=mask_epoch, domain="ssn", plaintext=text.hex(),
+                         visible=visible.hex(), cell=cell.hex())
+                )
+    return out
+
+
 def check():
     out = []
     for keyspace, epoch in [("main", 1), ("main", 2), ("billing", 1)]:
@@ -87,7 +109,11 @@ def limited_envelope():
 
 
 for name, make in [
-    ("cells", cells), ("check", check), ("shares", shares), ("envelope", envelope),
+    ("cells", cells),
+    ("partial-cells", partial_cells),
+    ("check", check),
+    ("shares", shares),
+    ("envelope", envelope),
     ("envelope-limited", limited_envelope),
 ]:
     (VECTORS / f"{name}.json").write_text(json.dumps(make(), indent=1) + "\n")
