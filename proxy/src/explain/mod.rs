@@ -6,7 +6,7 @@ mod command;
 pub use command::{ExplainArguments, run};
 
 use crate::error::ClientError;
-use crate::policy::{Policy, ProtectedColumn, Purpose, catalog::Catalog, oid};
+use crate::policy::{Denied, Policy, ProtectedColumn, Purpose, catalog::Catalog, oid};
 use crate::sql::{self, Context, Edit, Parameter, Plan, Refusal, ResultColumn};
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -46,10 +46,11 @@ pub fn overview(policy: &Policy, catalog: &Catalog) -> String {
         };
         let _ = writeln!(
             out,
-            "{}, domain {}, keyspace {}: {state}",
+            "{}, domain {}, keyspace {}{}: {state}",
             described(column),
             column.domain,
-            column.keyspace
+            column.keyspace,
+            instead(column).map(|shown| format!(" (without a share: {shown})")).unwrap_or_default()
         );
     }
     out
@@ -126,7 +127,8 @@ fn planned(text: &str, plan: &Plan) -> String {
         let Some(columns) = &statement.results else { continue };
         for (index, column) in columns.iter().enumerate() {
             let of = if many { format!(" of statement {}", number + 1) } else { String::new() };
-            let _ = writeln!(out, "  result    column {}{of} {}", index + 1, result_words(column));
+            let _ =
+                writeln!(out, "  result    column {}{of} {}", index + 1, result_words(column, plan.writes));
         }
     }
     out
@@ -134,35 +136,52 @@ fn planned(text: &str, plan: &Plan) -> String {
 
 fn needs(plan: &Plan) -> String {
     let effect = if plan.writes { "writes" } else { "reads" };
-    let keyspaces: BTreeSet<&str> = columns(plan).map(|column| column.keyspace.as_str()).collect();
-    if keyspaces.is_empty() && !plan.writes {
+    let masks = plan.sealed().chain(&plan.written).filter_map(|column| column.denied.stored());
+    let needed = columns(plan).map(|column| column.keyspace.as_str());
+    let keyspaces: BTreeSet<&str> = needed.chain(masks.map(|last| last.keyspace.as_str())).collect();
+    let optional = results(plan).filter(|column| !plan.writes && instead(column).is_some());
+    let optional: BTreeSet<&str> = optional.map(|column| column.keyspace.as_str()).collect();
+    if keyspaces.is_empty() && optional.is_empty() && !plan.writes {
         return format!("{effect}; no share is needed");
     }
-    let names: Vec<&str> = keyspaces.into_iter().collect();
-    match names.as_slice() {
-        [] => format!("{effect}; needs the user's shares"),
-        names => format!("{effect}; needs the user's shares for {}", names.join(", ")),
+    let listed = |keyspaces: Vec<&str>| keyspaces.join(", ");
+    let more: Vec<&str> = optional.difference(&keyspaces).copied().collect();
+    let needed = match keyspaces.is_empty() {
+        true => "needs the user's shares".to_owned(),
+        false => format!("needs the user's shares for {}", listed(keyspaces.into_iter().collect())),
+    };
+    match more.is_empty() {
+        true => format!("{effect}; {needed}"),
+        false => format!("{effect}; {needed}, and those for {} to see all", listed(more)),
     }
 }
 
-/// Every protected column whose values go up or come back.
+/// Every protected column whose keyspace the user must have.
 fn columns(plan: &Plan) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
-    let literals = plan.edits.iter().filter_map(|edit| match edit {
-        Edit::Cell { column, .. } => Some(column),
-        _ => None,
-    });
-    let copies = plan.twins.iter().map(|copy| &copy.usage);
-    let parameters = plan.parameters.iter().chain(copies).filter_map(|parameter| match parameter {
-        Parameter::Cell(column, _) | Parameter::Cells(column, _) => Some(column),
-        _ => None,
-    });
+    let shown = results(plan).filter(|column| plan.writes || instead(column).is_none());
+    let copied = plan.copy().into_iter().flat_map(|copy| copy.cells.iter().flatten());
+    plan.sealed().chain(&plan.written).chain(shown).chain(copied)
+}
+
+/// Every protected column whose values come back.
+fn results(plan: &Plan) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
     let results = plan.statements.iter().flat_map(|s| s.results.iter().flat_map(|r| r.iter()));
-    let results = results.filter_map(|column| match column {
+    results.filter_map(|column| match column {
         ResultColumn::Cell(column) => Some(column),
         ResultColumn::Plain => None,
-    });
-    let copied = plan.copy().into_iter().flat_map(|copy| copy.cells.iter().flatten());
-    literals.chain(parameters).chain(results).chain(copied)
+    })
+}
+
+/// What is shown to a user without a share in the column's keyspace; `None` if the statement is refused.
+fn instead(column: &ProtectedColumn) -> Option<String> {
+    match &column.denied {
+        Denied::Refuse => None,
+        Denied::Null => Some("NULL".to_owned()),
+        Denied::Text(text) => Some(format!("'{text}'")),
+        Denied::Last(last) => {
+            Some(format!("stars and the last {}, with one in {}", last.characters(), last.keyspace))
+        }
+    }
 }
 
 /// The text as it would go up, with cells by the name of their column.
@@ -228,9 +247,11 @@ fn parameter_words(parameter: &Parameter) -> String {
     }
 }
 
-fn result_words(column: &ResultColumn) -> String {
-    match column {
-        ResultColumn::Plain => "comes as it is".to_owned(),
-        ResultColumn::Cell(column) => format!("is decrypted as {}", described(column)),
+fn result_words(column: &ResultColumn, writes: bool) -> String {
+    let ResultColumn::Cell(column) = column else { return "comes as it is".to_owned() };
+    let decrypted = format!("is decrypted as {}", described(column));
+    match instead(column).filter(|_| !writes) {
+        Some(shown) => format!("{decrypted}; without a share in {}: {shown}", column.keyspace),
+        None => decrypted,
     }
 }

@@ -10,6 +10,7 @@ mod copy;
 mod extended;
 mod fault;
 mod frontend;
+mod grants;
 mod names;
 mod parameters;
 mod path;

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::rewrite;
 use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::{Policy, ProtectedColumn, catalog::Catalog};
-use crate::shares::Burst;
+use crate::shares::{Burst, Sight};
 use crate::sql::{Plan, ResultColumn};
 use crate::value::{self, Settings};
 use crate::wire::bind::{Format, Formats};
@@ -247,7 +247,10 @@ pub(super) fn row(
             scratch.cell.clear();
             scratch.canonical.clear();
             let hex = rows::bytea(cell, shape.sent(index, column), &mut scratch.cell)?;
-            burst.open(protected, &scratch.cell, &mut scratch.canonical)?;
+            if burst.show(protected, &scratch.cell, &mut scratch.canonical)? == Sight::Null {
+                writer::value(out, None)?;
+                continue;
+            }
             writer::counted(out, 0, |out| {
                 let canonical = &scratch.canonical;
                 match shape.shown(index) {

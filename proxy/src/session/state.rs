@@ -3,6 +3,7 @@
 use super::Environment;
 use super::carriers::{Keys, Presented};
 use super::copy::{CopyIn, Copying};
+use super::grants;
 use super::names::{Names, Portal, Prepared};
 use super::parameters::Parameters;
 use super::path::PathCache;
@@ -133,11 +134,13 @@ impl State {
 
     /// The keys that a plan needs, if it does.
     pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
-        let (mut writes, mut cells) = (plan.writes, false);
+        let (mut writes, mut fetched) = (plan.writes, Vec::new());
         for portal in plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())) {
             writes |= portal.plan.writes;
-            cells |= portal.shape.as_ref().is_some_and(Shape::has_cells);
+            fetched
+                .extend(portal.shape.as_ref().filter(|shape| shape.has_cells()).map(Shape::columns).cloned());
         }
+        let cells = !fetched.is_empty();
         if !plan.protected && !cells {
             return self.presented.may_run(&self.environment.shares, writes).map(|()| None);
         }
@@ -146,7 +149,9 @@ impl State {
             return Ok(None);
         }
         self.schema.check_keys()?;
-        self.presented.keys(&self.environment.shares, writes).map(Some)
+        let keys = self.presented.keys(&self.environment.shares, writes)?;
+        grants::check(&keys.live, plan, &fetched, writes)?;
+        Ok(Some(keys))
     }
 
     /// The columns of what a plan's only statement returns, where cells may be among them. The names of

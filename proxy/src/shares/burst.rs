@@ -4,11 +4,13 @@ use super::keyring::{Keyring, seconds};
 use super::rejection::Rejection;
 use super::{ApplicationShare, LiveEnvelope};
 use crate::error::{ClientError, Code};
-use crate::policy::ProtectedColumn;
+use crate::policy::{Denied, Last, ProtectedColumn};
 use std::sync::Arc;
 use std::time::SystemTime;
+use trefoil_keys::cell::partial::{Epochs, PartialKey};
 use trefoil_keys::cell::{CellError, ColumnKey};
 use trefoil_keys::secret::TenantKey;
+use zeroize::Zeroizing;
 
 /// One synchronous stretch of work on cells. Rebuilds TK for a keyspace when the first cell under
 /// it needs it, derives column keys once each, and wipes all of it on drop. `!Send`: it cannot be
@@ -28,6 +30,17 @@ pub struct Burst<'a> {
     tenant_keys: Vec<(String, u8, TenantKey)>,
     /// By [`ProtectedColumn::id`].
     columns: Vec<Option<(u8, ColumnKey)>>,
+    /// Keys of the parts that masks show, by the same.
+    partials: Vec<Option<(u8, PartialKey)>>,
+}
+
+/// What a user gets to see of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// A value of the column: its own, or what the policy puts in its place.
+    Value,
+    /// NULL.
+    Null,
 }
 
 impl<'a> Burst<'a> {
@@ -36,7 +49,8 @@ impl<'a> Burst<'a> {
         live: &'a LiveEnvelope,
         application: &'a ApplicationShare,
     ) -> Self {
-        Self { keyring, live, application, tenant_keys: Vec::new(), columns: Vec::new() }
+        let (tenant_keys, columns, partials) = (Vec::new(), Vec::new(), Vec::new());
+        Self { keyring, live, application, tenant_keys, columns, partials }
     }
 
     /// Encrypts canonical bytes into a cell of the column, appended to `out`.
@@ -46,8 +60,26 @@ impl<'a> Burst<'a> {
         canonical: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
-        let (epoch, key) = self.column(column)?;
-        key.seal(*epoch, canonical, out).map_err(|error| cell_error(column, error))
+        let sealed = match column.denied.stored() {
+            None => {
+                let (epoch, key) = self.column(column)?;
+                key.seal(*epoch, canonical, out)
+            }
+            Some(last) => {
+                // A writer needs both keys.
+                self.column(column)?;
+                self.partial(column, last)?;
+                let text =
+                    str::from_utf8(canonical).map_err(|_| cell_error(column, CellError::Unsealable))?;
+                let full = self.columns.get_mut(column.id).and_then(Option::as_mut);
+                let partial = self.partials.get_mut(column.id).and_then(Option::as_mut);
+                let ((full_epoch, full), (partial_epoch, partial)) =
+                    full.zip(partial).ok_or(Rejection::Keyspace)?;
+                let epochs = Epochs { full: *full_epoch, partial: *partial_epoch };
+                partial.seal(full, epochs, canonical, last.visible(text).as_bytes(), out)
+            }
+        };
+        sealed.map_err(|error| cell_error(column, error))
     }
 
     /// Decrypts a cell of the column into canonical bytes, appended to `out`.
@@ -61,12 +93,66 @@ impl<'a> Burst<'a> {
         key.open(cell, out).map_err(|error| cell_error(column, error))
     }
 
+    /// The same for a statement that only reads: without a share in the column's keyspace, what the policy
+    /// shows in place of the value.
+    pub fn show(
+        &mut self,
+        column: &ProtectedColumn,
+        cell: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Sight, ClientError> {
+        let opened = self.columns.get(column.id).is_some_and(Option::is_some);
+        if opened || self.live.grants(&column.keyspace)? {
+            return self.open(column, cell, out).map(|()| Sight::Value);
+        }
+        self.masked(column, cell, out)
+    }
+
+    fn masked(
+        &mut self,
+        column: &ProtectedColumn,
+        cell: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Sight, ClientError> {
+        match &column.denied {
+            Denied::Refuse => return Err(not_granted(column, &column.keyspace)),
+            Denied::Null => return Ok(Sight::Null),
+            Denied::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Denied::Last(last) => {
+                let (_, key) = self.partial(column, last)?;
+                let mut visible = Zeroizing::new(Vec::new());
+                // A cell from before the policy had the mask shows stars alone.
+                key.open(cell, &mut visible).map_err(|error| cell_error(column, error))?;
+                last.show(&visible, out);
+            }
+        }
+        Ok(Sight::Value)
+    }
+
+    fn partial(
+        &mut self,
+        column: &ProtectedColumn,
+        last: &Last,
+    ) -> Result<&mut (u8, PartialKey), ClientError> {
+        if self.partials.len() <= column.id {
+            self.partials.resize_with(column.id + 1, || None);
+        }
+        if self.partials.get(column.id).is_none_or(Option::is_none) {
+            let (epoch, tk) = self.tenant_key(column, &last.keyspace)?;
+            let key = PartialKey::derive(tk, &last.keyspace, &column.domain, column.mode);
+            if let Some(place) = self.partials.get_mut(column.id) {
+                *place = Some((epoch, key));
+            }
+        }
+        self.partials.get_mut(column.id).and_then(Option::as_mut).ok_or_else(|| Rejection::Keyspace.into())
+    }
+
     fn column(&mut self, column: &ProtectedColumn) -> Result<&mut (u8, ColumnKey), ClientError> {
         if self.columns.len() <= column.id {
             self.columns.resize_with(column.id + 1, || None);
         }
         if self.columns.get(column.id).is_none_or(Option::is_none) {
-            let (epoch, tk) = self.tenant_key(column)?;
+            let (epoch, tk) = self.tenant_key(column, &column.keyspace)?;
             let key = ColumnKey::derive(tk, &column.keyspace, &column.domain, column.mode);
             if let Some(place) = self.columns.get_mut(column.id) {
                 *place = Some((epoch, key));
@@ -75,19 +161,24 @@ impl<'a> Burst<'a> {
         self.columns.get_mut(column.id).and_then(Option::as_mut).ok_or_else(|| Rejection::Keyspace.into())
     }
 
-    fn tenant_key(&mut self, column: &ProtectedColumn) -> Result<(u8, &TenantKey), ClientError> {
-        let place = match self.tenant_keys.iter().position(|(name, ..)| *name == column.keyspace) {
+    /// TK of a keyspace that is needed for this column.
+    fn tenant_key(
+        &mut self,
+        column: &ProtectedColumn,
+        keyspace: &str,
+    ) -> Result<(u8, &TenantKey), ClientError> {
+        let place = match self.tenant_keys.iter().position(|(name, ..)| name == keyspace) {
             Some(place) => place,
             None => {
-                if !self.live.keyspaces().any(|granted| granted == column.keyspace) {
-                    return Err(not_granted(column));
+                if !self.live.grants(keyspace)? {
+                    return Err(not_granted(column, keyspace));
                 }
                 let now = || seconds(SystemTime::now());
                 let (epoch, tk) = self
                     .live
-                    .rebuild(&self.keyring, &column.keyspace, self.application, now)
+                    .rebuild(&self.keyring, keyspace, self.application, now)
                     .map_err(|rejection| rejection.logged(self.live.user()))?;
-                self.tenant_keys.push((column.keyspace.clone(), epoch, tk));
+                self.tenant_keys.push((keyspace.to_owned(), epoch, tk));
                 self.tenant_keys.len() - 1
             }
         };
@@ -96,14 +187,15 @@ impl<'a> Burst<'a> {
     }
 }
 
-fn not_granted(column: &ProtectedColumn) -> ClientError {
+/// The refusal of what needs a share that the user does not have.
+pub fn not_granted(column: &ProtectedColumn, keyspace: &str) -> ClientError {
+    let (name, table) = (&column.name, &column.table);
     ClientError::refused(
         Code::KeyspaceNotGranted,
         format!(
-            "column \"{}\" of table \"{}\" is in keyspace \"{}\", which the user's envelope does not grant",
-            column.name, column.table, column.keyspace
+            "column \"{name}\" of table \"{table}\" needs a share in keyspace \"{keyspace}\", which the user does not have"
         ),
-        "Ask the tenant admin to grant the keyspace to the user, or leave the column out.",
+        "Ask the tenant admin to grant the keyspace; after a grant the user needs a new bundle. Or leave the column out.",
     )
 }
 

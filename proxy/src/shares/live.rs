@@ -6,6 +6,7 @@ use super::ApplicationShare;
 use super::keyring::Keyring;
 use super::rejection::Rejection;
 use super::users::User;
+use crate::error::ClientError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +60,8 @@ pub struct LiveEnvelope {
 }
 
 impl LiveEnvelope {
-    /// Masks the envelope's shares; the application's must be there for each keyspace.
+    /// Masks the envelope's shares of the keyspaces that the proxy holds of the user; the application's must
+    /// be there for each. An envelope may carry others: of a bundle from before they were revoked.
     pub(super) fn mask(
         terms: Terms,
         holder: Arc<User>,
@@ -67,15 +69,17 @@ impl LiveEnvelope {
         hash: Hash,
         application: &ApplicationShare,
     ) -> Result<Self, Rejection> {
-        let masked = shares
-            .iter()
-            .map(|(keyspace, user)| {
+        let (generation, masked) = {
+            let look = holder.look();
+            let held = look.held()?;
+            let granted = shares.iter().filter(|(keyspace, _)| held.shares.contains_key(*keyspace));
+            let masked = granted.map(|(keyspace, user)| {
                 let application = application.0.get(keyspace).ok_or(Rejection::ApplicationShare)?;
                 let masked = MaskedShare::mask(&user.share, application, &hash, keyspace);
                 Ok((keyspace.clone(), (user.epoch, masked)))
-            })
-            .collect::<Result<_, Rejection>>()?;
-        let generation = holder.look().held()?.generation;
+            });
+            (held.generation, masked.collect::<Result<_, Rejection>>()?)
+        };
         Ok(Self { terms, holder, generation, hash, masked, uses: Arc::default() })
     }
 
@@ -95,14 +99,23 @@ impl LiveEnvelope {
         Ok(self.holder.look().held()?.generation == self.generation)
     }
 
-    /// Whether the three shares give TK, in each keyspace of the envelope.
+    /// Whether the three shares give TK, in one keyspace at least: that alone shows that the envelope is
+    /// the user's, for anybody can seal one. Another one's share may be of a grant that was taken back and
+    /// given anew: what needs that keyspace is rejected when it is needed.
     pub(super) fn check_keys(
         &self,
         keyring: &Keyring,
         application: &ApplicationShare,
         now: impl Fn() -> u64,
     ) -> Result<(), Rejection> {
-        self.keyspaces().try_for_each(|keyspace| self.rebuild(keyring, keyspace, application, &now).map(drop))
+        let mut outcome = Err(Rejection::Keyspace);
+        for keyspace in self.masked.keys() {
+            match self.rebuild(keyring, keyspace, application, &now) {
+                Ok(_) => return Ok(()),
+                Err(rejection) => outcome = Err(rejection),
+            }
+        }
+        outcome
     }
 
     /// TK of one keyspace with its epoch, compared with the check value.
@@ -160,8 +173,12 @@ impl LiveEnvelope {
         self.terms.max_uses.is_some_and(|limit| self.uses.load(Ordering::Acquire) >= limit)
     }
 
-    pub(super) fn keyspaces(&self) -> impl Iterator<Item = &str> {
-        self.masked.keys().map(String::as_str)
+    /// Whether user and proxy both have a share in the keyspace, as things are now. Whether these fit is
+    /// found when TK is rebuilt. An error if the user is withdrawn.
+    pub fn grants(&self, keyspace: &str) -> Result<bool, ClientError> {
+        let look = self.holder.look();
+        let held = look.held().map_err(|rejection| rejection.logged(self.user()))?;
+        Ok(self.masked.contains_key(keyspace) && held.shares.contains_key(keyspace))
     }
 
     /// Counts one use.

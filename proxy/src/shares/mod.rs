@@ -8,7 +8,7 @@ mod live;
 mod rejection;
 mod users;
 
-pub use burst::Burst;
+pub use burst::{Burst, Sight, not_granted};
 pub use keyring::{Closed, EnvelopeKey, Keyring};
 pub use live::LiveEnvelope;
 

@@ -210,8 +210,10 @@ fn analyze_statement(
         plan.edits.append(&mut analyzer.edits);
         if prepares {
             (inner.parameters, _) = analyzer.uses.finish();
+            inner.written = analyzer.written;
         } else {
             *uses = analyzer.uses;
+            plan.written.append(&mut analyzer.written);
         }
         declared = analyzer.declared;
         made = analyzer.made;

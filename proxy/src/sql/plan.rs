@@ -29,6 +29,8 @@ pub struct Plan {
     pub protected: bool,
     /// Whether any statement writes or changes anything (a `read` envelope must not run it).
     pub writes: bool,
+    /// Protected columns that it writes, with whatever value: cells that it moves, NULL, a default.
+    pub written: Vec<Arc<ProtectedColumn>>,
     /// Prepared statements of the session that it runs by SQL `EXECUTE`, with what they stood for when
     /// it was analysed: it holds only as long as they do.
     pub executes: Vec<(String, Arc<Plan>)>,
@@ -336,6 +338,19 @@ impl Plan {
     /// The data that it moves, where it is one COPY of something protected.
     pub fn copy(&self) -> Option<&Arc<CopyPlan>> {
         self.statements.first().and_then(|statement| statement.copy.as_ref())
+    }
+
+    /// The columns whose cells it makes of literals and parameters.
+    pub fn sealed(&self) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
+        let literals = self.edits.iter().filter_map(|edit| match edit {
+            Edit::Cell { column, .. } => Some(column),
+            Edit::Text { .. } | Edit::Shown { .. } => None,
+        });
+        let usages = self.parameters.iter().chain(self.twins.iter().map(|copy| &copy.usage));
+        literals.chain(usages.filter_map(|parameter| match parameter {
+            Parameter::Cell(column, _) | Parameter::Cells(column, _) => Some(column),
+            _ => None,
+        }))
     }
 
     /// Whether any of its parameters becomes a cell, or cells.

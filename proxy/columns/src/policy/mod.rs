@@ -2,6 +2,7 @@
 //! database's catalog may only confirm it.
 
 pub mod catalog;
+mod denied;
 pub mod inheritance;
 mod logical_type;
 pub mod oid;
@@ -9,6 +10,7 @@ mod parse;
 mod type_name;
 pub mod types;
 
+pub use denied::{Denied, Last};
 pub use logical_type::{LogicalType, Precision};
 pub use parse::{PolicyError, own_domain};
 pub use type_name::LogicalTypeError;
@@ -17,6 +19,9 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use trefoil_keys::cell::Mode;
+
+/// The keyspace of what the policy puts into none.
+const DEFAULT_KEYSPACE: &str = "main";
 
 /// A schema-qualified relation name, folded and unquoted as PostgreSQL stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,6 +114,8 @@ pub struct ProtectedColumn {
     pub domain: String,
     /// Keyspace: whose TK; `main` unless the policy says otherwise.
     pub keyspace: String,
+    /// What users without a share in the keyspace read.
+    pub denied: Denied,
 }
 
 /// The protected columns of one table, by name as PostgreSQL stores it.

@@ -5,10 +5,10 @@
 //! allow_functions = ["public.anonymise"]
 //!
 //! [tables."public.patients"]
-//! ssn = { type = "text", mode = "deterministic", domain = "ssn", keyspace = "main" }
+//! ssn = { type = "text", mode = "deterministic", domain = "ssn", keyspace = "main", denied = "null" }
 //! ```
 
-use super::{LogicalType, Policy, ProtectedColumn, QualifiedName, TablePolicy};
+use super::{DEFAULT_KEYSPACE, LogicalType, Policy, ProtectedColumn, QualifiedName, TablePolicy};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,10 +37,9 @@ const TEMPORARY: &str = "pg_temp";
 /// PostgreSQL cuts longer names off (`NAMEDATALEN` - 1).
 const MAX_NAME: usize = 63;
 const MAX_DOMAIN: usize = 255;
-const DEFAULT_KEYSPACE: &str = "main";
 
-type Key<'t> = Spanned<Cow<'t, str>>;
-type Value<'t> = Spanned<DeValue<'t>>;
+pub(super) type Key<'t> = Spanned<Cow<'t, str>>;
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 
 impl Policy {
     /// Reads a policy file's text.
@@ -49,7 +48,7 @@ impl Policy {
     }
 }
 
-struct Parser<'t> {
+pub(super) struct Parser<'t> {
     text: &'t str,
     policy: Policy,
     domains: HashMap<String, Arc<ProtectedColumn>>,
@@ -142,15 +141,17 @@ impl<'t> Parser<'t> {
     ) -> Result<ProtectedColumn, PolicyError> {
         let at = key.span().start;
         let name = key.get_ref().to_string();
-        let (mut logical, mut mode, mut domain, mut keyspace) = (None, None, None, None);
+        let (mut logical, mut mode, mut domain, mut keyspace, mut denied) = (None, None, None, None, None);
         for (key, value) in self.table(value, &format!("column `{name}`"))? {
             match key.get_ref().as_ref() {
                 "type" => logical = Some((self.logical(value)?, value.span().start)),
                 "mode" => mode = Some((self.mode(value)?, value.span().start)),
                 "domain" => domain = Some(self.domain(value)?),
                 "keyspace" => keyspace = Some(self.keyspace(value)?),
+                "denied" => denied = Some(value),
                 _ => {
-                    return Err(self.unknown(key, "a column has `type`, `mode`, `domain` and `keyspace`"));
+                    const KEYS: &str = "a column has `type`, `mode`, `domain`, `keyspace` and `denied`";
+                    return Err(self.unknown(key, KEYS));
                 }
             }
         }
@@ -169,10 +170,13 @@ impl<'t> Parser<'t> {
                 "use mode = \"randomized\" for this type",
             ));
         }
+        let keyspace = keyspace.unwrap_or_else(|| DEFAULT_KEYSPACE.to_owned());
+        let denied = denied.map(|value| self.denied(value, &logical, &keyspace)).transpose()?;
         let column = ProtectedColumn {
             id: self.policy.columns.len(),
             domain: domain.unwrap_or_else(|| own_domain(table, &name)),
-            keyspace: keyspace.unwrap_or_else(|| DEFAULT_KEYSPACE.to_owned()),
+            keyspace,
+            denied: denied.unwrap_or_default(),
             table: table.clone(),
             name,
             logical,
@@ -194,6 +198,8 @@ impl<'t> Parser<'t> {
             "mode"
         } else if first.keyspace != column.keyspace {
             "keyspace"
+        } else if first.denied != column.denied {
+            "denied"
         } else {
             return Ok(());
         };
@@ -238,7 +244,7 @@ impl<'t> Parser<'t> {
         Ok(text.to_owned())
     }
 
-    fn keyspace(&self, value: &Value<'t>) -> Result<String, PolicyError> {
+    pub(super) fn keyspace(&self, value: &Value<'t>) -> Result<String, PolicyError> {
         let text = self.string(value, "`keyspace`")?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
         if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(fits) {
@@ -251,11 +257,11 @@ impl<'t> Parser<'t> {
         Ok(text.to_owned())
     }
 
-    fn table<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v DeTable<'t>, PolicyError> {
+    pub(super) fn table<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v DeTable<'t>, PolicyError> {
         value.get_ref().as_table().ok_or_else(|| self.wrong_kind(value, what, "a table"))
     }
 
-    fn string<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v str, PolicyError> {
+    pub(super) fn string<'v>(&self, value: &'v Value<'t>, what: &str) -> Result<&'v str, PolicyError> {
         value.get_ref().as_str().ok_or_else(|| self.wrong_kind(value, what, "a string"))
     }
 
@@ -275,11 +281,11 @@ impl<'t> Parser<'t> {
         self.error(value.span().start, format!("{what} is of kind {found}"), format!("make it {wanted}"))
     }
 
-    fn unknown(&self, key: &Key<'t>, remedy: &str) -> PolicyError {
+    pub(super) fn unknown(&self, key: &Key<'t>, remedy: &str) -> PolicyError {
         self.error(key.span().start, format!("unknown key `{}`", key.get_ref()), remedy)
     }
 
-    fn error(&self, offset: usize, problem: String, remedy: impl Into<String>) -> PolicyError {
+    pub(super) fn error(&self, offset: usize, problem: String, remedy: impl Into<String>) -> PolicyError {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         PolicyError {

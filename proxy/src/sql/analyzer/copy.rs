@@ -24,6 +24,9 @@ impl<'a> Analyzer<'a> {
             }
         };
         let layout = layout(copy, &columns)?;
+        if copy.is_from {
+            columns.iter().for_each(|column| self.writes(column.cell.as_ref()));
+        }
         let cells = columns.into_iter().map(|column| column.cell).collect();
         self.copy = Some(CopyPlan { from: copy.is_from, layout: Arc::new(layout), cells });
         Ok(())

@@ -206,6 +206,10 @@ impl<'a> Analyzer<'a> {
 
 /// The CHECK that only a cell of the column passes.
 fn check(column: &ProtectedColumn) -> String {
-    let check = cell::check_constraint(column.mode, &quoted(&column.name));
+    let name = quoted(&column.name);
+    let check = match column.denied.stored() {
+        Some(_) => cell::partial::check_constraint(column.mode, &name),
+        None => cell::check_constraint(column.mode, &name),
+    };
     format!("CONSTRAINT {} CHECK ({check})", quoted(&format!("{CHECK_PREFIX}{}", column.name)))
 }

@@ -60,6 +60,7 @@ impl<'a> Analyzer<'a> {
         for (index, target) in targets.into_iter().enumerate() {
             let name = names.get(index).map_or(target.name, |name| (*name).to_owned());
             if let (true, None, Class::Cell(cell)) = (viewed, policy, &target.class) {
+                self.writes(Some(cell));
                 made.push(Column { name, number: 0, type_oid: BYTEA, holds: Holds::Cell(Arc::clone(cell)) });
                 continue;
             }
@@ -69,6 +70,7 @@ impl<'a> Analyzer<'a> {
             {
                 return Err(refusal::created_null(column).at(at).into());
             }
+            self.writes(cell.as_ref());
             let type_oid = if cell.is_some() { BYTEA } else { 0 };
             let out = Out { name, cell, ..Out::default() };
             self.assign(target.class, &out).map_err(|refusal| refusal.at(at))?;

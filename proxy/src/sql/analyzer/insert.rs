@@ -84,6 +84,7 @@ impl<'a> Analyzer<'a> {
             return Ok(None);
         }
         let columns: Vec<Out> = table.columns.iter().take(width).cloned().collect();
+        columns.iter().for_each(|column| self.writes(column.cell.as_ref()));
         if table.has_cells() && !matches!(insert.select_stmt(), Node::None) {
             let at = self.end_of_target(range)?;
             let names: Vec<String> = columns.iter().map(|c| quoted(&c.name)).collect();

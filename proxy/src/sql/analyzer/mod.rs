@@ -29,6 +29,7 @@ use super::uses::Uses;
 use super::{Refusal, refusal};
 use crate::error::ClientError;
 use crate::lex::Tokens;
+use crate::policy::ProtectedColumn;
 use crate::policy::catalog::Column;
 use pg_raw_parse::Node;
 use slot::Slot;
@@ -70,6 +71,8 @@ pub(super) struct Analyzer<'a> {
     pub(super) edits: Vec<Edit>,
     /// What each parameter has been used as so far.
     pub(super) uses: Uses,
+    /// Protected columns that are written.
+    pub(super) written: Vec<Arc<ProtectedColumn>>,
     /// The data that a COPY moves.
     pub(super) copy: Option<CopyPlan>,
     /// What the statement runs by EXECUTE.
@@ -127,6 +130,7 @@ impl<'a> Analyzer<'a> {
             depth: 0,
             edits: Vec::new(),
             uses,
+            written: Vec::new(),
             copy: None,
             executed,
             declared: Arc::default(),
@@ -227,6 +231,13 @@ impl<'a> Analyzer<'a> {
         let result = step(self);
         self.depth -= 1;
         result
+    }
+
+    /// Notes that a column is written.
+    fn writes(&mut self, cell: Option<&Arc<ProtectedColumn>>) {
+        if let Some(cell) = cell.filter(|cell| !self.written.iter().any(|known| known.id == cell.id)) {
+            self.written.push(Arc::clone(cell));
+        }
     }
 
     fn tokens(&self) -> &'a Tokens {

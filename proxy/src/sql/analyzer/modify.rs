@@ -102,6 +102,7 @@ impl<'a> Analyzer<'a> {
             return Err(refusal::cell_in(cell, "an assignment to a part of it").at(at).into());
         }
         self.all_plain(item.indirection().iter(), "a subscript")?;
+        self.writes(column.cell.as_ref());
         Ok(column)
     }
 

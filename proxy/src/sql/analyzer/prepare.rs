@@ -59,6 +59,7 @@ impl<'a> Analyzer<'a> {
                 (_, class) => self.plain_class(class, "a plain argument of EXECUTE")?,
             }
         }
+        plan.written.iter().for_each(|column| self.writes(Some(column)));
         Ok(plan.statements.first().and_then(|statement| statement.results.clone()))
     }
 }

@@ -21,12 +21,20 @@ impl<'a> Analyzer<'a> {
         self.define_view(range, view.query(), view.aliases())
     }
 
-    /// CREATE MATERIALIZED VIEW.
+    /// CREATE MATERIALIZED VIEW: it is written with the cells that it shows.
     pub(super) fn create_materialized_view(&mut self, create: &'a nodes::CreateTableAsStmt) -> Analysis<()> {
         let into = create.into().filter(|_| create.objtype == ObjectType::OBJECT_MATVIEW);
         let into = into.ok_or_else(refusal::not_understood)?;
         let range = into.rel().ok_or_else(refusal::not_understood)?;
-        self.define_view(range, create.query(), into.col_names())
+        self.define_view(range, create.query(), into.col_names())?;
+        let made = self.made.take().unwrap_or_default();
+        for column in &made {
+            if let Holds::Cell(cell) = &column.holds {
+                self.writes(Some(cell));
+            }
+        }
+        self.made = Some(made);
+        Ok(())
     }
 
     fn define_view(
