@@ -84,14 +84,21 @@ pub(crate) fn count(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Keyspaces with their epochs.
-pub(crate) struct Keyspaces<'a>(pub(crate) &'a BTreeMap<String, u8>);
+/// Keyspaces with their epochs, and the roles that bring them.
+pub(crate) struct Keyspaces<'a> {
+    pub(crate) of: &'a BTreeMap<String, u8>,
+    pub(crate) by_role: Option<&'a BTreeMap<String, Vec<String>>>,
+}
 
 impl Display for Keyspaces<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (name, epoch) in self.0 {
-            write!(f, "{separator}{name} (epoch {epoch})")?;
+        for (name, epoch) in self.of {
+            write!(f, "{separator}{name} (epoch {epoch}")?;
+            if let Some(roles) = self.by_role.and_then(|by_role| by_role.get(name)) {
+                write!(f, ", by role {}", roles.join(", "))?;
+            }
+            f.write_str(")")?;
             separator = ", ";
         }
         Ok(())

@@ -279,6 +279,12 @@ fn describe(event: &Event) -> String {
             format!("command {seq}: user {user} {done}")
         }
         Event::UsersAdded { seq, users, .. } => format!("command {seq}: {} users added", users.len()),
+        Event::GrantsChanged { seq, users } => match users.first_key_value() {
+            Some((user, _)) if users.len() == 1 => format!("command {seq}: user {user} other keyspaces"),
+            _ => format!("command {seq}: {} users other keyspaces", users.len()),
+        },
+        Event::RoleSet { role, .. } => format!("role {role} set"),
+        Event::RoleRemoved { role } => format!("role {role} removed"),
         Event::ProxyAppointed { .. } => "appointment for a new proxy signed".to_owned(),
         Event::ProxySet { url, .. } => format!("proxy set to {url}"),
         Event::ProxyReplaced { url, .. } => format!("another proxy, at {url}, in the place of the former"),

@@ -277,7 +277,7 @@ impl Bootstrapped {
 impl fmt::Display for Bootstrapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Tenant {} bootstrapped for application {}.", self.tenant, self.application)?;
-        writeln!(f, "  keyspaces     {}", Keyspaces(&self.keyspaces))?;
+        writeln!(f, "  keyspaces     {}", Keyspaces { of: &self.keyspaces, by_role: None })?;
         writeln!(f, "  envelope key  {}", self.envelope_key_id)?;
         writeln!(f, "  receipt key   {}", self.receipt_key_id)?;
         writeln!(f, "  vault         {}", self.vault.display())?;

@@ -9,7 +9,9 @@ use trefoil_keys::bundle::PrivateKeyPem;
 use trefoil_keys::tls::Fingerprint;
 
 /// Version of the vault's format.
-pub(crate) const VERSION: u64 = 2;
+pub(crate) const VERSION: u64 = 3;
+/// The version before there were grants: read, and written no more.
+pub(crate) const WITHOUT_GRANTS: u64 = 2;
 
 /// The whole content of a vault.
 #[derive(Serialize, Deserialize)]
@@ -22,6 +24,15 @@ pub(crate) struct Content {
 impl Content {
     pub(crate) fn new(stage: Stage) -> Self {
         Self { version: VERSION, stage }
+    }
+
+    /// The same in the present format, as it was read in the one before.
+    pub(crate) fn with_grants(mut self) -> Self {
+        self.version = VERSION;
+        if let Stage::Ready(tenant) | Stage::Claimed(_, tenant) = &mut self.stage {
+            tenant.grant_what_users_have();
+        }
+        self
     }
 }
 

@@ -209,7 +209,7 @@ struct Recovered {
 
 impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keyspaces = crate::answer::Keyspaces(&self.keyspaces);
+        let keyspaces = crate::answer::Keyspaces { of: &self.keyspaces, by_role: None };
         writeln!(f, "The keys of tenant {} are recovered from set {}.", self.tenant, self.set)?;
         writeln!(f, "  application  {}", self.application)?;
         writeln!(f, "  keyspaces    {keyspaces}")?;

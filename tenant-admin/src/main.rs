@@ -10,6 +10,7 @@ mod content;
 mod decrypt;
 mod deliver;
 mod escrow;
+mod grant;
 mod handover;
 mod network;
 mod outbox;
@@ -18,6 +19,7 @@ mod proxy;
 mod proxy_key;
 mod push;
 mod renewal;
+mod roles;
 mod status;
 mod tenant;
 mod users;
@@ -72,6 +74,13 @@ enum Command {
     /// The tenant's users.
     #[command(subcommand)]
     User(users::UserCommand),
+    /// Give a user more keyspaces, by themselves or by roles.
+    Grant(grant::GrantCommand),
+    /// Take keyspaces or roles from a user: at once, in open sessions too.
+    Revoke(grant::GrantCommand),
+    /// Roles: named sets of keyspaces.
+    #[command(subcommand)]
+    Role(roles::RoleCommand),
     /// Give application and proxy new shares of all users, whose own shares stay.
     RenewShares(renewal::RenewArguments),
     /// The proxy itself, and another one in its place.

@@ -5,6 +5,7 @@ mod views;
 use crate::answer::Answer;
 use crate::application::{self, ApplicationError};
 use crate::commands::{CommandError, Opened, Session, now};
+use crate::grant::GrantArguments;
 use crate::outbox::Receipts;
 use crate::push::{self, AtOnce, STORED_EVERY, Sending};
 use crate::renewal::progress;
@@ -71,6 +72,8 @@ pub(crate) struct Add {
     /// Pass over users that there are already: after an interruption.
     #[arg(long)]
     skip_existing: bool,
+    #[command(flatten)]
+    grants: GrantArguments,
 }
 
 #[derive(Args)]
@@ -121,14 +124,15 @@ pub(crate) fn run(session: &Session, command: UserCommand) -> Result<Answer, Com
 }
 
 fn add(session: &Session, arguments: Add) -> Result<Answer, CommandError> {
-    let Add { change, skip_existing } = arguments;
+    let Add { change, skip_existing, grants } = arguments;
     let (mut uids, at_once) = change.read()?;
     let mut opened = session.open()?;
     if skip_existing {
         let tenant = opened.tenant()?;
         uids.retain(|uid| tenant.user(uid).is_err());
     }
-    let add = |tenant: &mut Tenant, some: &[String], now| tenant.add_users(some, now);
+    let grants = grants.or_default(opened.tenant()?)?;
+    let add = |tenant: &mut Tenant, some: &[String], now| tenant.add_users(some, &grants, now);
     carry_out(opened, UserOp::Add, uids, at_once, MAX_BATCH, add)
 }
 
@@ -291,6 +295,8 @@ fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
             user: own.to_owned(),
             state: user.state,
             keyspaces: user.keyspaces(),
+            roles: user.grants.roles.iter().cloned().collect(),
+            by_role: tenant.by_role(user),
             unconfirmed: unconfirmed.get(own).copied(),
             // Of all users it would be long, and take long.
             history: uid.map(|uid| tenant.history_of(uid).map(HistoryView::from).collect()),

@@ -1,7 +1,7 @@
 //! The vault: its content as JSON, encrypted under a passphrase (age v1, recipient type scrypt) in one
 //! file. It is replaced as a whole, under a lock that keeps a second writer out.
 
-use crate::content::{Content, VERSION};
+use crate::content::{Content, VERSION, WITHOUT_GRANTS};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,7 +32,7 @@ pub(crate) enum VaultError {
     )]
     TooMuchWork { path: PathBuf, required: u8 },
     #[error(
-        "{path} has format version {found}, this program knows version 2; use the release that wrote it (version 1 was never meant for production: bootstrap the tenant anew)"
+        "{path} has format version {found}, this program knows versions 2 and 3; use the release that wrote it (version 1 was never meant for production: bootstrap the tenant anew)"
     )]
     Version { path: PathBuf, found: u64 },
     #[error("cannot encrypt the vault: {0}")]
@@ -109,10 +109,12 @@ impl VaultFile {
             version: u64,
         }
         let Header { version } = serde_json::from_slice(&content).map_err(damaged)?;
-        if version != VERSION {
-            return Err(VaultError::Version { path: self.path.clone(), found: version });
+        let read = || serde_json::from_slice::<Content>(&content).map_err(damaged);
+        match version {
+            VERSION => read(),
+            WITHOUT_GRANTS => read().map(Content::with_grants),
+            found => Err(VaultError::Version { path: self.path.clone(), found }),
         }
-        serde_json::from_slice(&content).map_err(damaged)
     }
 
     /// Encrypts the content and replaces the vault by it.

@@ -6,7 +6,7 @@
 use base64ct::{Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A SHA-256 digest; base64url without padding as text.
@@ -57,6 +57,12 @@ pub(crate) enum Event {
     UserCommand { op: UserOp, user: String, seq: u64, keyspaces: BTreeMap<String, u8> },
     /// A command for several new users was made.
     UsersAdded { seq: u64, users: Vec<String>, keyspaces: BTreeMap<String, u8> },
+    /// A command for other keyspaces of these users was made: all that each has now.
+    GrantsChanged { seq: u64, users: BTreeMap<String, BTreeSet<String>> },
+    /// A role was made, or made another set of keyspaces.
+    RoleSet { role: String, keyspaces: BTreeSet<String> },
+    /// A role that nobody had is no more.
+    RoleRemoved { role: String },
     /// A user bundle was written; `again` if this share had been written before.
     UserExported { user: String, again: bool },
     /// A user was taken over from the application's list, without its share.
@@ -101,6 +107,7 @@ impl Event {
             | Self::UserFound { user }
             | Self::WithdrawalFound { user } => user == uid,
             Self::UsersAdded { users, .. } => users.iter().any(|user| user == uid),
+            Self::GrantsChanged { users, .. } => users.contains_key(uid),
             Self::SharesRenewed { first, last, .. } => first.as_str() <= uid && uid <= last.as_str(),
             _ => false,
         }

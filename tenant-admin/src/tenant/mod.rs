@@ -4,6 +4,7 @@
 //! Invariants: TKa's and TKp's are in the outbox or nowhere; a withdrawn user's shares are issued to
 //! nobody, and its UId never comes back.
 
+pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod keyspace;
 mod outbox;
@@ -18,6 +19,7 @@ pub(crate) use parties::{ClientCertificate, Endpoint, Password, Proxy};
 pub(crate) use replacement::Taken;
 pub(crate) use users::State;
 
+use grants::Roles;
 use history::{Event, History};
 use keyspace::Keyspace;
 use outbox::Outbox;
@@ -57,6 +59,34 @@ pub(crate) enum TenantError {
         "this share of user {0} was written to a file before; if that file is lost say so with --confirm {0}; if somebody else may have it: trefoil-admin user rekey {0}"
     )]
     ExportedBefore(String),
+    #[error(
+        "what user {0} is granted is not in this vault, which was recovered; say it, which also gives a new share: trefoil-admin grant {0} KEYSPACE"
+    )]
+    GrantsUnknown(String),
+    #[error(
+        "the tenant has several keyspaces and none is called main; say which the user gets: --keyspace or --role"
+    )]
+    GrantsNeeded,
+    #[error("there is no keyspace {name}; the tenant has {known}")]
+    KeyspaceUnknown { name: String, known: String },
+    #[error("there is no role {0}; all are shown by: trefoil-admin role list")]
+    RoleUnknown(String),
+    #[error(
+        "user {user} is not granted {what}; what it is granted is shown by: trefoil-admin user show {user}"
+    )]
+    NotGranted { user: String, what: String },
+    #[error(
+        "user {user} has keyspace {keyspace} by role {role}, too; take that away as well: trefoil-admin revoke {user} --role {role}"
+    )]
+    GrantedByRole { user: String, keyspace: String, role: String },
+    #[error(
+        "user {0} would be left without any keyspace; leave one, or take the access away for good: trefoil-admin user withdraw {0}"
+    )]
+    LeftWithNothing(String),
+    #[error(
+        "{count} user(s) have role {role}, {first} the first; take it from them: trefoil-admin revoke {first} --role {role}"
+    )]
+    RoleInUse { role: String, first: String, count: usize },
     #[error(
         "the receipt is not one of this tenant's proxy, or was altered; nothing was confirmed, get it from the application again"
     )]
@@ -128,6 +158,8 @@ pub(crate) struct Tenant {
     /// Where commands go; none yet if absent.
     pub(crate) endpoint: Option<Endpoint>,
     users: BTreeMap<String, User>,
+    #[serde(default)]
+    roles: Roles,
     outbox: Outbox,
     renewal: Option<Renewal>,
     /// Serial of the newest announcement; 0 if there was none.
@@ -164,6 +196,7 @@ impl Tenant {
             proxy,
             endpoint: None,
             users: BTreeMap::new(),
+            roles: Roles::new(),
             outbox: Outbox::default(),
             renewal: None,
             announcements: 0,

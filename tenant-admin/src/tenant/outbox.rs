@@ -8,6 +8,7 @@ mod receipts;
 
 pub(crate) use receipts::{Received, Refusal, WITHDRAWN};
 
+use super::grants::Grants;
 use super::history::{Digest, Event, UserOp};
 use super::users::duplicate;
 use super::{Tenant, TenantError};
@@ -72,6 +73,11 @@ pub(crate) enum Work {
         last: String,
         count: usize,
     },
+    /// Other keyspaces for the users that it has shares of.
+    Grants {
+        /// What each had before.
+        formers: BTreeMap<String, Former>,
+    },
     RotateKey {
         /// Seconds.
         overlap: u64,
@@ -84,6 +90,8 @@ pub(crate) enum Work {
 pub(crate) struct Former {
     pub(super) shares: Shares,
     pub(super) exports: u32,
+    #[serde(default)]
+    pub(super) grants: Grants,
 }
 
 /// TKa's and TKp's of one user.
@@ -125,7 +133,7 @@ impl Work {
                 }
             }
             Self::AddBatch { .. } => Operation::AddBatch,
-            Self::Renew { .. } => Operation::Renew,
+            Self::Renew { .. } | Self::Grants { .. } => Operation::Renew,
             Self::RotateKey { overlap } => Operation::RotateKey { overlap: *overlap },
         }
     }
@@ -154,6 +162,14 @@ impl Work {
             Self::User { op: UserOp::Withdraw, uid, .. } => format!("user withdraw {uid}"),
             Self::AddBatch { first, last, count } => format!("user add of {count} users, {first} to {last}"),
             Self::Renew { first, last, count } => format!("renew-shares of {count} users, {first} to {last}"),
+            Self::Grants { formers } => match (formers.first_key_value(), formers.last_key_value()) {
+                (Some((first, _)), Some((last, _))) if first != last => {
+                    format!("other keyspaces for {} users, {first} to {last}", formers.len())
+                }
+                (first, _) => {
+                    format!("other keyspaces for {}", first.map_or("", |(first, _)| first.as_str()))
+                }
+            },
             Self::RotateKey { .. } => "proxy-key rotate".to_owned(),
         }
     }
@@ -162,14 +178,15 @@ impl Work {
 impl Pending {
     /// The users whose own shares, or whose access, it changes.
     pub(crate) fn users(&self) -> impl Iterator<Item = &str> {
-        let batch = matches!(self.work, Work::AddBatch { .. }).then(|| self.shares.keys());
+        let batch =
+            matches!(self.work, Work::AddBatch { .. } | Work::Grants { .. }).then(|| self.shares.keys());
         self.work.user().into_iter().chain(batch.into_iter().flatten().map(String::as_str))
     }
 
     /// Whether this user is one of them.
     pub(crate) fn is_about(&self, uid: &str) -> bool {
         match self.work {
-            Work::AddBatch { .. } => self.shares.contains_key(uid),
+            Work::AddBatch { .. } | Work::Grants { .. } => self.shares.contains_key(uid),
             _ => self.work.user() == Some(uid),
         }
     }

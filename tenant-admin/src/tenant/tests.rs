@@ -1,5 +1,6 @@
 //! A tenant against a proxy that is played here.
 
+use super::grants::Grants;
 use super::history::Event;
 use super::*;
 use std::collections::BTreeMap;
@@ -34,6 +35,13 @@ fn envelope_key_2048() -> EnvelopePrivateKey {
 
 fn other_envelope_key() -> EnvelopePublicKey {
     envelope_key_2048().public_key().clone()
+}
+
+mod granted;
+
+/// Of the tenant's both keyspaces.
+fn everything() -> Grants {
+    Grants { keyspaces: ["main", "billing"].map(str::to_owned).into(), ..Grants::default() }
 }
 
 /// A tenant with two keyspaces, and its proxy.
@@ -115,7 +123,7 @@ fn again(tenant: &Tenant) -> Tenant {
 #[test]
 fn an_added_user_has_three_shares_that_fit() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let tenant = &mut again(&tenant);
     let delivery = first(tenant);
     let command = opened(tenant, &delivery);
@@ -132,7 +140,7 @@ fn an_added_user_has_three_shares_that_fit() {
 #[test]
 fn a_confirmed_command_leaves_no_share_of_application_and_proxy_behind() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let delivery = first(&tenant);
     let text = |tenant: &Tenant| {
         String::from_utf8(trefoil_keys::private_file::to_json(tenant).unwrap().to_vec()).unwrap()
@@ -148,7 +156,7 @@ fn a_confirmed_command_leaves_no_share_of_application_and_proxy_behind() {
 #[test]
 fn rekeying_gives_a_new_triple_and_a_free_export() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     confirm_all(&mut tenant, &proxy);
     let old = tenant.export_user("alice", false, NOW).unwrap().shares;
     assert!(matches!(tenant.export_user("alice", false, NOW), Err(TenantError::ExportedBefore(_))));
@@ -166,12 +174,12 @@ fn rekeying_gives_a_new_triple_and_a_free_export() {
 #[test]
 fn a_withdrawn_user_gets_nothing_and_never_comes_back() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     tenant.withdraw_user("alice", NOW).unwrap();
     for _ in 0..2 {
         assert!(matches!(tenant.export_user("alice", true, NOW), Err(TenantError::UserWithdrawn(_))));
         assert!(matches!(tenant.rekey_user("alice", NOW), Err(TenantError::UserWithdrawn(_))));
-        assert!(matches!(tenant.add_user("alice", NOW), Err(TenantError::UidUsed(_))));
+        assert!(matches!(tenant.add_user("alice", &everything(), NOW), Err(TenantError::UidUsed(_))));
         assert!(matches!(tenant.withdraw_user("alice", NOW), Err(TenantError::AlreadyWithdrawn(_))));
         confirm_all(&mut tenant, &proxy);
     }
@@ -182,7 +190,7 @@ fn a_withdrawn_user_gets_nothing_and_never_comes_back() {
 fn receipts_that_confirm_nothing() {
     let (mut tenant, proxy) = tenant();
     let (_, stranger) = self::tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let delivery = first(&tenant);
     let right = proxy.applies(&tenant, &delivery);
     let command = opened(&tenant, &delivery);
@@ -216,8 +224,8 @@ fn receipts_that_confirm_nothing() {
 #[test]
 fn an_expired_command_is_signed_again_with_its_number_and_any_copy_confirms_it() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
-    tenant.add_user("bob", NOW + 7 * DAY).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
+    tenant.add_user("bob", &everything(), NOW + 7 * DAY).unwrap();
     let old = first(&tenant);
     assert_eq!(tenant.sign_expired(NOW + DAY).unwrap(), 0);
     assert_eq!(tenant.sign_expired(NOW + 8 * DAY).unwrap(), 1);
@@ -238,11 +246,11 @@ fn an_expired_command_is_signed_again_with_its_number_and_any_copy_confirms_it()
 #[test]
 fn a_refused_command_is_undone_and_the_others_move_up() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     confirm_all(&mut tenant, &proxy);
     let share = |tenant: &Tenant| *tenant.user("alice").unwrap().shares["main"].share.as_bytes();
     let before = share(&tenant);
-    tenant.add_user("bob", NOW).unwrap();
+    tenant.add_user("bob", &everything(), NOW).unwrap();
     tenant.rekey_user("bob", NOW).unwrap();
     tenant.rekey_user("alice", NOW).unwrap();
     tenant.withdraw_user("alice", NOW).unwrap();
@@ -270,7 +278,7 @@ fn a_refused_command_is_undone_and_the_others_move_up() {
 #[test]
 fn out_of_turn_or_time_is_no_refusal() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     for code in ["seq", "expired", "future", "key"] {
         let receipt = proxy.refuses(&tenant, &first(&tenant), code);
         assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::NotYet { seq: 1, .. }));
@@ -281,8 +289,8 @@ fn out_of_turn_or_time_is_no_refusal() {
 #[test]
 fn numbers_of_the_proxy_are_taken_over() {
     let (mut tenant, _) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
-    tenant.add_user("bob", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
+    tenant.add_user("bob", &everything(), NOW).unwrap();
     assert_eq!(tenant.renumber(41, NOW).unwrap(), 2);
     let numbers: Vec<u64> =
         tenant.pending().map(|pending| opened(&tenant, &pending.delivery()).seq).collect();
@@ -293,7 +301,7 @@ fn numbers_of_the_proxy_are_taken_over() {
 #[test]
 fn a_renumbered_command_is_not_undone_while_an_earlier_form_of_it_may_have_been_applied() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let earlier = first(&tenant);
     tenant.renumber(3, NOW).unwrap();
     let mut tenant = again(&tenant);
@@ -316,7 +324,7 @@ fn a_renumbered_command_is_not_undone_while_an_earlier_form_of_it_may_have_been_
 fn renewal_in_batches_keeps_every_users_share() {
     let (mut tenant, proxy) = tenant();
     for uid in ["alice", "bob", "carol", "dora", "emil"] {
-        tenant.add_user(uid, NOW).unwrap();
+        tenant.add_user(uid, &everything(), NOW).unwrap();
     }
     tenant.withdraw_user("dora", NOW).unwrap();
     tenant.find_user("zoe", NOW);
@@ -346,7 +354,7 @@ fn renewal_in_batches_keeps_every_users_share() {
 fn a_refused_batch_is_renewed_again() {
     let (mut tenant, proxy) = tenant();
     for uid in ["alice", "bob", "carol"] {
-        tenant.add_user(uid, NOW).unwrap();
+        tenant.add_user(uid, &everything(), NOW).unwrap();
     }
     confirm_all(&mut tenant, &proxy);
     tenant.begin_renewal(NOW);
@@ -379,7 +387,7 @@ fn a_key_rotation_is_known_from_its_receipt_and_announced() {
     let (later, _) = tenant.announce(NOW + 31 * DAY).unwrap();
     assert_eq!((later.serial, later.envelope_keys.len(), later.retires.len()), (2, 1, 0));
     // Announcements before a bundle are no news to it.
-    tenant.add_user("alice", NOW + 31 * DAY).unwrap();
+    tenant.add_user("alice", &everything(), NOW + 31 * DAY).unwrap();
     let bundle = tenant.export_user("alice", false, NOW + 31 * DAY).unwrap();
     assert_eq!(bundle.announcement_serial, 2);
     assert_eq!(bundle.envelope_key, other_envelope_key().to_jwk());
@@ -388,7 +396,7 @@ fn a_key_rotation_is_known_from_its_receipt_and_announced() {
 #[test]
 fn the_history_tells_what_was_issued_and_confirmed() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     tenant.export_user("alice", false, NOW).unwrap();
     confirm_all(&mut tenant, &proxy);
     let tenant = again(&tenant);
@@ -402,7 +410,7 @@ fn the_history_tells_what_was_issued_and_confirmed() {
 fn several_users_are_added_by_one_command_all_or_none() {
     let (mut tenant, proxy) = tenant();
     let uids = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    tenant.add_users(&uids(&["bob", "alice"]), NOW).unwrap();
+    tenant.add_users(&uids(&["bob", "alice"]), &everything(), NOW).unwrap();
     let mut tenant = again(&tenant);
     assert_eq!(tenant.pending().count(), 1);
     let delivery = first(&tenant);
@@ -418,11 +426,11 @@ fn several_users_are_added_by_one_command_all_or_none() {
     confirm_all(&mut tenant, &proxy);
     for (wrong, name) in [(["carol", "carol"], "carol"), (["dora", "alice"], "alice")] {
         let mut copy = again(&tenant);
-        let refused = copy.add_users(&uids(&wrong), NOW);
+        let refused = copy.add_users(&uids(&wrong), &everything(), NOW);
         assert!(matches!(refused, Err(TenantError::UserExists(user)) if user == name));
     }
     // What the proxy refuses is undone, and what was to follow for those users.
-    tenant.add_users(&uids(&["emil", "fred"]), NOW).unwrap();
+    tenant.add_users(&uids(&["emil", "fred"]), &everything(), NOW).unwrap();
     tenant.rekey_user("emil", NOW).unwrap();
     tenant.begin_renewal(NOW);
     tenant.renew_next(10, NOW).unwrap();
@@ -438,7 +446,7 @@ fn several_users_are_added_by_one_command_all_or_none() {
 fn a_batch_stays_within_what_a_command_can_carry() {
     let (mut tenant, _) = tenant();
     let long: Vec<String> = (0..2500).map(|n| format!("{n:0>255}")).collect();
-    tenant.add_users(&long, NOW).unwrap();
+    tenant.add_users(&long, &everything(), NOW).unwrap();
     assert!(tenant.pending().count() > 1);
     let counts: usize = tenant.pending().map(|pending| pending.delivery().tka.len()).sum();
     assert_eq!(counts, long.len());
@@ -474,12 +482,12 @@ fn pin() -> trefoil_keys::tls::Fingerprint {
 fn a_new_proxy_gets_all_users_by_a_renewal_and_withdrawals_anew() {
     let (mut tenant, proxy) = tenant();
     for uid in ["alice", "bob", "carol"] {
-        tenant.add_user(uid, NOW).unwrap();
+        tenant.add_user(uid, &everything(), NOW).unwrap();
     }
     confirm_all(&mut tenant, &proxy);
     tenant.begin_renewal(NOW);
     tenant.renew_next(1, NOW).unwrap();
-    tenant.add_user("dora", NOW).unwrap();
+    tenant.add_user("dora", &everything(), NOW).unwrap();
     tenant.rekey_user("alice", NOW).unwrap();
     tenant.withdraw_user("carol", NOW).unwrap();
     let old = proxy.applies(&tenant, &first(&tenant));
@@ -510,7 +518,7 @@ fn a_new_proxy_gets_all_users_by_a_renewal_and_withdrawals_anew() {
 #[test]
 fn only_a_proxy_of_this_tenant_key_that_is_not_behind_is_taken() {
     let (mut tenant, proxy) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let key = SigningKey::generate().unwrap();
     confirm_all(&mut tenant, &proxy);
     let good = appointed(&mut tenant, &key);

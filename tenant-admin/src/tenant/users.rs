@@ -1,12 +1,13 @@
 //! Users: each change becomes a signed command in the outbox.
 
+use super::grants::Grants;
 use super::history::{Event, UserOp};
 use super::keyspace::IssuedTriple;
 use super::outbox::{Former, Halves, Work};
 use super::renewal::{MAX_BATCH_BYTES, size};
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use trefoil_keys::bundle::{IssuedShare, Shares, UserBundle, Version};
 use trefoil_keys::command::MAX_BATCH;
 
@@ -17,6 +18,9 @@ pub(crate) struct User {
     pub(crate) state: State,
     /// TKu by keyspace. Empty if the user is withdrawn, or if a recovered vault does not have it.
     pub(crate) shares: Shares,
+    /// Why it has these shares. Nothing if the user is withdrawn, or if a recovered vault does not know.
+    #[serde(default)]
+    pub(crate) grants: Grants,
     /// How often this share was written to a file.
     pub(crate) exports: u32,
 }
@@ -33,6 +37,15 @@ impl User {
     /// Granted keyspaces, with the epochs of their shares.
     pub(crate) fn keyspaces(&self) -> BTreeMap<String, u8> {
         self.shares.iter().map(|(keyspace, share)| (keyspace.clone(), share.epoch)).collect()
+    }
+
+    fn without_share(state: State) -> Self {
+        Self { state, shares: Shares::new(), grants: Grants::default(), exports: 0 }
+    }
+
+    /// What it goes back to if the next command is refused.
+    pub(super) fn before(&self) -> Former {
+        Former { shares: duplicate(&self.shares), exports: self.exports, grants: self.grants.clone() }
     }
 
     /// Whether the vault has the user's share.
@@ -59,45 +72,58 @@ pub(super) fn separate(triples: impl Iterator<Item = (String, IssuedTriple)>) ->
 }
 
 impl Tenant {
-    /// Grants a new user every keyspace, each by a fresh triple.
-    pub(crate) fn add_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
+    /// Makes a new user with these grants, each keyspace by a fresh triple.
+    pub(crate) fn add_user(&mut self, uid: &str, grants: &Grants, now: u64) -> Result<(), TenantError> {
         self.require_new(uid)?;
-        let (shares, halves) = self.fresh_triples();
-        let user = User { state: State::Active, shares, exports: 0 };
+        let (shares, halves) = self.fresh_triples(grants);
+        let user = User { state: State::Active, shares, grants: grants.clone(), exports: 0 };
         self.user_command(UserOp::Add, uid, user.keyspaces(), None, Some(halves), now)?;
         self.users.insert(uid.to_owned(), user);
         Ok(())
     }
 
     /// The same for several, by as few commands as can be.
-    pub(crate) fn add_users(&mut self, uids: &[String], now: u64) -> Result<(), TenantError> {
+    pub(crate) fn add_users(
+        &mut self,
+        uids: &[String],
+        grants: &Grants,
+        now: u64,
+    ) -> Result<(), TenantError> {
         if let [uid] = uids {
-            return self.add_user(uid, now);
+            return self.add_user(uid, grants, now);
         }
+        let keyspaces = self.granted(grants);
         let mut batch = BTreeMap::new();
         let mut room = MAX_BATCH_BYTES;
         for uid in uids {
             self.require_new(uid)?;
-            let size = size(uid, self.keyspaces.keys());
+            let size = size(uid, keyspaces.iter());
             if batch.len() == MAX_BATCH || size > room {
-                self.add_batch(std::mem::take(&mut batch), now)?;
+                self.add_batch(std::mem::take(&mut batch), &keyspaces, now)?;
                 room = MAX_BATCH_BYTES;
             }
             room = room.saturating_sub(size);
-            let (shares, halves) = self.fresh_triples();
-            self.users.insert(uid.clone(), User { state: State::Active, shares, exports: 0 });
+            let (shares, halves) = self.fresh_triples(grants);
+            let user = User { state: State::Active, shares, grants: grants.clone(), exports: 0 };
+            self.users.insert(uid.clone(), user);
             batch.insert(uid.clone(), halves);
         }
-        self.add_batch(batch, now)
+        self.add_batch(batch, &keyspaces, now)
     }
 
-    fn add_batch(&mut self, batch: BTreeMap<String, Halves>, now: u64) -> Result<(), TenantError> {
+    fn add_batch(
+        &mut self,
+        batch: BTreeMap<String, Halves>,
+        keyspaces: &BTreeSet<String>,
+        now: u64,
+    ) -> Result<(), TenantError> {
         let users: Vec<String> = batch.keys().cloned().collect();
         let (Some(first), Some(last)) = (users.first().cloned(), users.last().cloned()) else {
             return Ok(());
         };
         let seq = self.queue(Work::AddBatch { first, last, count: users.len() }, batch, now)?;
-        self.record(now, Event::UsersAdded { seq, users, keyspaces: self.epochs() });
+        let keyspaces = self.epochs().into_iter().filter(|(name, _)| keyspaces.contains(name)).collect();
+        self.record(now, Event::UsersAdded { seq, users, keyspaces });
         Ok(())
     }
 
@@ -112,9 +138,10 @@ impl Tenant {
     /// Gives the user fresh triples; the old ones die when the proxy applies the command.
     pub(crate) fn rekey_user(&mut self, uid: &str, now: u64) -> Result<(), TenantError> {
         let user = self.active(uid)?;
-        let former = Former { shares: duplicate(&user.shares), exports: user.exports };
-        let (shares, halves) = self.fresh_triples();
-        let user = User { state: State::Active, shares, exports: 0 };
+        let former = user.before();
+        let grants = self.grants_for_rekey(uid)?;
+        let (shares, halves) = self.fresh_triples(&grants);
+        let user = User { state: State::Active, shares, grants, exports: 0 };
         self.user_command(UserOp::Change, uid, user.keyspaces(), Some(former), Some(halves), now)?;
         self.users.insert(uid.to_owned(), user);
         Ok(())
@@ -127,11 +154,10 @@ impl Tenant {
             return Err(TenantError::AlreadyWithdrawn(uid.to_owned()));
         }
         // Kept until the proxy has confirmed: it may refuse.
-        let former = Former { shares: duplicate(&user.shares), exports: user.exports };
+        let former = user.before();
         let keyspaces = user.keyspaces();
         self.user_command(UserOp::Withdraw, uid, keyspaces, Some(former), None, now)?;
-        let user = User { state: State::Withdrawn, shares: Shares::new(), exports: 0 };
-        self.users.insert(uid.to_owned(), user);
+        self.users.insert(uid.to_owned(), User::without_share(State::Withdrawn));
         Ok(())
     }
 
@@ -168,8 +194,7 @@ impl Tenant {
         if self.users.contains_key(uid) {
             return false;
         }
-        let user = User { state: State::Active, shares: Shares::new(), exports: 0 };
-        self.users.insert(uid.to_owned(), user);
+        self.users.insert(uid.to_owned(), User::without_share(State::Active));
         self.record(now, Event::UserFound { user: uid.to_owned() });
         true
     }
@@ -196,8 +221,8 @@ impl Tenant {
     pub(super) fn revert_user(&mut self, op: UserOp, uid: &str, former: Option<Former>) {
         match (op, former) {
             (UserOp::Add, _) => drop(self.users.remove(uid)),
-            (UserOp::Change | UserOp::Withdraw, Some(Former { shares, exports })) => {
-                let user = User { state: State::Active, shares, exports };
+            (UserOp::Change | UserOp::Withdraw, Some(Former { shares, exports, grants })) => {
+                let user = User { state: State::Active, shares, grants, exports };
                 self.users.insert(uid.to_owned(), user);
             }
             (UserOp::Change | UserOp::Withdraw, None) => {}
@@ -209,12 +234,12 @@ impl Tenant {
         let Some(user) = self.users.get_mut(uid).filter(|user| user.state == State::Active) else {
             return false;
         };
-        *user = User { state: State::Withdrawn, shares: Shares::new(), exports: 0 };
+        *user = User::without_share(State::Withdrawn);
         self.record(now, Event::WithdrawalFound { user: uid.to_owned() });
         true
     }
 
-    fn active(&self, uid: &str) -> Result<&User, TenantError> {
+    pub(super) fn active(&self, uid: &str) -> Result<&User, TenantError> {
         let user = self.user(uid)?;
         match user.state {
             State::Active => Ok(user),
@@ -222,8 +247,10 @@ impl Tenant {
         }
     }
 
-    fn fresh_triples(&self) -> (Shares, Halves) {
-        separate(self.keyspaces.iter().map(|(name, keyspace)| (name.clone(), keyspace.split())))
+    fn fresh_triples(&self, grants: &Grants) -> (Shares, Halves) {
+        let granted = self.granted(grants);
+        let keyspaces = self.keyspaces.iter().filter(|(name, _)| granted.contains(*name));
+        separate(keyspaces.map(|(name, keyspace)| (name.clone(), keyspace.split())))
     }
 
     fn user_command(

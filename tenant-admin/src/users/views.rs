@@ -106,6 +106,11 @@ pub(super) struct UserView {
     pub(super) user: String,
     pub(super) state: State,
     pub(super) keyspaces: BTreeMap<String, u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) roles: Vec<String>,
+    /// Keyspaces that are not the user's own grants, with the roles that bring them.
+    #[serde(skip)]
+    pub(super) by_role: BTreeMap<String, Vec<String>>,
     /// Number of the user's last command, if the proxy has not confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unconfirmed: Option<u64>,
@@ -130,6 +135,7 @@ impl From<&Entry> for HistoryView {
             Event::UserExported { again: true, .. } => "exported again",
             Event::UserFound { .. } => "found at the application",
             Event::WithdrawalFound { .. } => "found withdrawn at the proxy",
+            Event::GrantsChanged { .. } => "given other keyspaces",
             Event::SharesRenewed { .. } => "shares of application and proxy renewed",
             _ => "of the tenant",
         };
@@ -150,7 +156,12 @@ impl fmt::Display for UserView {
             State::Active => "active",
             State::Withdrawn => "withdrawn",
         };
-        write!(f, "{}  {state}  {}", self.user, Keyspaces(&self.keyspaces))?;
+        write!(
+            f,
+            "{}  {state}  {}",
+            self.user,
+            Keyspaces { of: &self.keyspaces, by_role: Some(&self.by_role) }
+        )?;
         if self.state == State::Active && self.keyspaces.is_empty() {
             write!(f, "share unknown: user rekey {}", self.user)?;
         }

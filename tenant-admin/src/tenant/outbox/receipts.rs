@@ -143,6 +143,11 @@ impl Tenant {
                 }
             }
             Some(Work::User { op, uid, former }) => self.undo_user(place, op, &uid, former),
+            Some(Work::Grants { formers }) => {
+                for (uid, former) in formers {
+                    self.undo_user(place, UserOp::Change, &uid, Some(former));
+                }
+            }
             Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
             Some(Work::RotateKey { .. }) | None => {}
         }
@@ -161,8 +166,10 @@ impl Tenant {
                 if at <= place {
                     return true;
                 }
-                if !matches!(pending.work, Work::Renew { .. }) {
-                    return !pending.is_about(uid);
+                match &mut pending.work {
+                    Work::Renew { .. } => {}
+                    Work::Grants { formers } => drop(formers.remove(uid)),
+                    _ => return !pending.is_about(uid),
                 }
                 pending.shares.remove(uid);
                 !pending.shares.is_empty()
@@ -171,11 +178,21 @@ impl Tenant {
         // What a later command of the same user would give back is not what the refused one had made.
         let later = self.outbox.pending.iter_mut().skip(place).find_map(|pending| match &mut pending.work {
             Work::User { uid: own, former: Some(later), .. } if own == uid => Some(later),
+            Work::Grants { formers } => formers.get_mut(uid),
             _ => None,
         });
         match (later, former) {
             (Some(later), Some(former)) => *later = former,
             (_, former) => self.revert_user(op, uid, former),
+        }
+    }
+
+    /// For a vault from before there were grants.
+    pub(in crate::tenant) fn formers_are_granted_what_they_had(&mut self) {
+        for pending in &mut self.outbox.pending {
+            if let Work::User { former: Some(former), .. } = &mut pending.work {
+                former.grants.keyspaces = former.shares.keys().cloned().collect();
+            }
         }
     }
 
