@@ -144,9 +144,15 @@ pub struct Ordered {
 impl Ordered {
     /// Makes a proxy with its files in `dir`.
     pub fn proxy(dir: &Path, options: &ProxyOptions<'_>) -> Result<Self> {
+        Self::proxy_with_keyspaces(dir, options, &["main"])
+    }
+
+    /// The same with these keyspaces.
+    pub fn proxy_with_keyspaces(dir: &Path, options: &ProxyOptions<'_>, keyspaces: &[&str]) -> Result<Self> {
         let (configuration, ports) = configure_proxy(dir, options)?;
-        let flags =
-            ["--tenant", options.tenant, "--application", APPLICATION, "--anew", "--forget-everything"];
+        let mut flags =
+            vec!["--tenant", options.tenant, "--application", APPLICATION, "--anew", "--forget-everything"];
+        flags.extend(keyspaces.iter().flat_map(|keyspace| ["--keyspace", keyspace]));
         let setup = Setup::init("proxy", dir, "trefoil-proxy", &configuration, ports, &flags)?;
         Ok(Self { setup, configuration })
     }

@@ -8,6 +8,7 @@ mod copy;
 mod decrypt;
 mod drivers;
 mod keys_page;
+mod keyspaces;
 mod leaks;
 mod life;
 mod pipeline;
