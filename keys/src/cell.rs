@@ -218,6 +218,14 @@ pub fn epoch_of(cell: &[u8]) -> Result<u8, CellError> {
     }
 }
 
+/// Whether these bytes may be a cell of any mode and form, by their beginning and length: few other values
+/// may.
+pub fn has_form(bytes: &[u8]) -> bool {
+    [Mode::Randomized, Mode::Deterministic]
+        .iter()
+        .any(|mode| Parts::of(bytes, *mode).is_ok_and(|Parts { full, .. }| full.len() >= IV_SIZE))
+}
+
 /// The SQL condition that only a well-formed cell of this mode passes, for the column's CHECK.
 /// `quoted_column` is the column's name as SQL writes it.
 pub fn check_constraint(mode: Mode, quoted_column: &str) -> String {
@@ -227,7 +235,7 @@ pub fn check_constraint(mode: Mode, quoted_column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CellError, ColumnKey, Mode, check_constraint, epoch_of};
+    use super::{CellError, ColumnKey, Mode, check_constraint, epoch_of, has_form};
     use crate::secret::TenantKey;
     use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 
@@ -333,6 +341,21 @@ mod tests {
         assert_eq!(epoch_of(&[0x12]), Err(CellError::Malformed));
         assert_eq!(epoch_of(&[0x22, 1]), Err(CellError::Malformed));
         assert_eq!(epoch_of(&[0x12, 1]), Ok(1));
+    }
+
+    #[test]
+    fn few_bytes_have_a_cells_form() {
+        let tk = TenantKey::generate();
+        for mode in [Mode::Randomized, Mode::Deterministic] {
+            let cell = sealed(&mut key(&tk, mode), b"");
+            assert!(has_form(&cell) && !has_form(&cell[..cell.len() - 1]));
+            let mut with_partial = vec![mode.first_byte() | 8, 1, 1, 2];
+            with_partial.resize(super::partial::overhead(mode) + 2, 0);
+            assert!(has_form(&with_partial) && !has_form(&with_partial[1..]));
+            with_partial.pop();
+            assert!(!has_form(&with_partial));
+        }
+        assert!(!has_form(b"") && !has_form(&[0x13; 80]) && !has_form(b"a text that is long enough for one"));
     }
 
     #[test]

@@ -20,9 +20,13 @@ CREATE TABLE public.wards (id integer, title text);
 
 /// The exit code and what is printed.
 fn explain(schema: &str, statements: &[&str]) -> (i32, String) {
+    explain_by(POLICY, schema, statements)
+}
+
+fn explain_by(policy_text: &str, schema: &str, statements: &[&str]) -> (i32, String) {
     let directory = tempfile::tempdir().unwrap();
     let (policy, file) = (directory.path().join("policy.toml"), directory.path().join("schema.sql"));
-    fs::write(&policy, POLICY).unwrap();
+    fs::write(&policy, policy_text).unwrap();
     fs::write(&file, schema).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-proxy"));
     let output = command.arg("explain").arg("--policy").arg(&policy).arg("--schema").arg(&file);
@@ -57,6 +61,33 @@ passes as it is: nothing protected is touched
 ";
     let statements = ["SELECT\n\t upper(name) FROM patients", "SELECT title FROM wards"];
     assert_eq!(explain(SCHEMA, &statements), (3, expected.to_owned()));
+}
+
+#[test]
+fn says_what_a_user_without_a_share_reads() {
+    const POLICY: &str = "
+[tables.\"public.patients\"]
+ssn = { type = \"text\", mode = \"deterministic\", keyspace = \"clinical\", denied = { last = 4 } }
+name = { type = \"text\", mode = \"randomized\", keyspace = \"office\", denied = \"null\" }
+plan = { type = \"text\", mode = \"randomized\", keyspace = \"office\" }
+";
+    const DDL: &str = "CREATE TABLE patients (id int, ssn text, name text, plan text);";
+    let said = |statement: &str| explain_by(POLICY, DDL, &[statement]).1;
+    let read = said("SELECT ssn, name FROM patients");
+    for line in [
+        "touches protected tables, reads; needs the user's shares, and those for clinical, office to see all\n",
+        "ssn (text, deterministic); without a share in clinical: stars and the last 4, with one in main\n",
+        "name (text, randomized); without a share in office: NULL\n",
+    ] {
+        assert!(read.contains(line), "{line}: {read}");
+    }
+    let refused = said("SELECT plan FROM patients WHERE ssn = 'x'");
+    assert!(refused.contains("needs the user's shares for clinical, main, office\n"), "{refused}");
+    let written = said("UPDATE patients SET name = NULL RETURNING ssn");
+    assert!(written.contains("writes; needs the user's shares for clinical, office\n"), "{written}");
+    assert!(!written.contains("without a share"), "{written}");
+    let overview = explain_by(POLICY, DDL, &[]).1;
+    assert!(overview.contains("keyspace office (without a share: NULL)"), "{overview}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod copy;
 mod ddl;
 mod naming;
+mod written;
 
 use super::{Context, Edit, Parameter, Plan, Refusal, ResultColumn, analyze};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};

@@ -102,6 +102,5 @@ impl Keyring {
 
 /// Whether these bytes have the form of a cell: few other values do.
 pub(super) fn looks_like_a_cell(bytes: &[u8]) -> bool {
-    let forms = [(0x11, Mode::Randomized), (0x12, Mode::Deterministic)];
-    forms.iter().any(|(first, mode)| bytes.first() == Some(first) && bytes.len() >= mode.overhead())
+    cell::has_form(bytes)
 }

@@ -11,6 +11,7 @@ use std::io::Cursor;
 use trefoil_columns::policy::{LogicalType, Policy, Purpose};
 use trefoil_columns::value::{self, Settings};
 use trefoil_keys::cell::ColumnKey;
+use trefoil_keys::cell::partial::{Epochs, PartialKey};
 use trefoil_keys::check;
 use trefoil_keys::secret::{LENGTH, TenantKey};
 use zeroize::Zeroizing;
@@ -96,6 +97,37 @@ fn a_dump_is_as_if_trefoil_had_never_been_there() {
     let people = &report.tables["public.people"];
     assert_eq!((people.rows, people.values, report.constants, report.plain_rows), (4, 8, 4, 2));
     assert_eq!(report.notes, Vec::<String>::new());
+}
+
+#[test]
+fn cells_that_carry_a_part_of_their_value_are_read_in_full() {
+    const POLICY: &str = r#"
+        [tables."public.people"]
+        ssn = { type = "text", mode = "deterministic", keyspace = "clinical", denied = { last = 4 } }
+        ward = { type = "text", mode = "randomized", keyspace = "clinical", denied = "null" }
+    "#;
+    let policy = Policy::parse(POLICY).unwrap();
+    let column = policy.columns().iter().find(|column| column.name == "ssn").unwrap();
+    let [clinical, main] = [tenant_key(7), tenant_key(8)];
+    let mut full = ColumnKey::derive(&clinical, "clinical", &column.domain, column.mode);
+    let mut partial = PartialKey::derive(&main, "main", &column.domain, column.mode);
+    let (epochs, mut cell) = (Epochs { full: 1, partial: 1 }, Vec::new());
+    partial.seal(&mut full, epochs, b"078-05-1120", b"1120", &mut cell).unwrap();
+    let check = trefoil_keys::cell::partial::check_constraint(column.mode, "ssn");
+    let dump = format!(
+        "CREATE TABLE public.people (\n    ssn bytea,\n    CONSTRAINT trefoil_cell_ssn CHECK (({check}))\n);\n\
+         COPY public.people (ssn) FROM stdin;\n\\\\x{}\n\\.\n",
+        hex(&cell)
+    );
+    let keys = || Keys::from([("clinical".to_owned(), (1, tenant_key(7)))]);
+    let (result, out, _) = decrypted(&dump, POLICY, keys(), false);
+    result.unwrap();
+    assert!(out.contains("\n078-05-1120\n") && !out.contains("CHECK"), "{out}");
+    // Without its entry in the policy it is found out, as other cells are.
+    let without: String =
+        POLICY.lines().filter(|line| !line.contains("ssn =")).map(|l| l.to_owned() + "\n").collect();
+    let rows = &dump[dump.find("COPY").unwrap()..];
+    assert!(error(rows, &without, keys()).contains("holds cells"));
 }
 
 #[test]
