@@ -8,6 +8,7 @@
 mod announcements;
 mod clock;
 mod gate;
+mod neighbours;
 mod place;
 mod refused;
 mod rules;
@@ -50,6 +51,7 @@ pub(crate) struct Agent {
 
 /// An agent at work.
 struct Serving {
+    address: SocketAddr,
     client: Arc<Client>,
     issuer: Arc<Issuer>,
     user: HeaderValue,
@@ -92,7 +94,17 @@ impl Agent {
         tracing::info!("open {} in the browser, in the place of {}", places.preferred(), client.origin());
         tracing::info!("listening on {address}, for {}", issuer.bundle().user);
         let gate = Gate::new(places.clone());
-        let agent = Serving { client, issuer, user, rules, gate, places, clock: Clock::new(), announcements };
+        let agent = Serving {
+            address,
+            client,
+            issuer,
+            user,
+            rules,
+            gate,
+            places,
+            clock: Clock::new(),
+            announcements,
+        };
         tokio::select! {
             () = serve(listener, None, Arc::new(agent)) => {}
             _ = terminate.recv() => {}
@@ -104,6 +116,10 @@ impl Agent {
 }
 
 impl Handler for Serving {
+    fn admits(&self, peer: SocketAddr) -> bool {
+        neighbours::is_own(peer, self.address, rustix::process::getuid().as_raw())
+    }
+
     async fn handle(&self, request: Request<Body>, _: SocketAddr) -> Response {
         let form = Form::of(request.headers());
         self.pass(request).await.unwrap_or_else(|problem| answer(problem, form))

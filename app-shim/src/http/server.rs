@@ -29,6 +29,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
+    /// Whether this peer is served at all.
+    fn admits(&self, _peer: SocketAddr) -> bool {
+        true
+    }
+
     /// The answer to a request of this peer.
     fn handle(&self, request: Request<Body>, peer: SocketAddr) -> impl Future<Output = Response> + Send;
 }
@@ -69,6 +74,9 @@ async fn accept<H: Handler>(
     peer: SocketAddr,
     place: Place,
 ) {
+    if !handler.admits(peer) {
+        return;
+    }
     // Without it the last piece of an answer waits for the peer's acknowledgement.
     drop(stream.set_nodelay(true));
     let Some(acceptor) = acceptor else {

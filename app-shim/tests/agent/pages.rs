@@ -3,6 +3,7 @@
 use crate::agent::{Agent, open};
 use crate::curl::curl;
 use crate::origin::Origin;
+use std::process::Command;
 use trefoil_keys::envelope::Scope;
 
 #[test]
@@ -81,4 +82,20 @@ fn the_application_and_the_browser_each_hear_of_their_own_address() {
     assert_eq!(redirect(&format!("{}/there?x", origin.url())), "/there?x");
     assert_eq!(redirect("https://login.example/there"), "https://login.example/there");
     assert_eq!(origin.seen().len(), 3, "and not followed");
+}
+
+#[test]
+fn other_users_of_the_machine_are_not_served() {
+    let origin = Origin::start();
+    let agent = Agent::start(&origin);
+    assert_eq!(curl(&[&agent.url("/")]).body, "here");
+    // Only root can be somebody else.
+    if rustix::process::getuid().is_root() {
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid=65534", "--clear-groups", "curl", "-sS", "--noproxy", "*", &agent.url("/")]);
+        let output = other.output().unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        agent.says("refused a connection of another user of this machine, uid 65534");
+        assert_eq!(origin.seen().len(), 1);
+    }
 }
