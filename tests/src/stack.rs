@@ -161,8 +161,18 @@ impl Ordered {
     /// application names. It knows the commands that the proxy has yet to get, and has no shares.
     pub fn sidecar(dir: &Path, proxy: &Part, act_for: Option<(&str, &Path)>) -> Result<Self> {
         let name = format!("sidecar-{}", act_for.map_or("application", |(user, _)| user));
-        let (configuration, ports) = configure_sidecar(dir, &name, proxy, act_for.map(|(_, bundle)| bundle))?;
+        let (configuration, ports) =
+            configure_sidecar(dir, &name, proxy, act_for.map(|(_, bundle)| bundle), "")?;
         let setup = Setup::init(&name, dir, "trefoil-shim", &configuration, ports, &["--anew"])?;
+        Ok(Self { setup, configuration })
+    }
+
+    /// Makes a sidecar that learns from the application whom a statement is for, as these sections of its
+    /// configuration say.
+    pub fn application(dir: &Path, proxy: &Part, sections: &str) -> Result<Self> {
+        let name = "sidecar-application";
+        let (configuration, ports) = configure_sidecar(dir, name, proxy, None, sections)?;
+        let setup = Setup::init(name, dir, "trefoil-shim", &configuration, ports, &["--anew"])?;
         Ok(Self { setup, configuration })
     }
 
@@ -205,6 +215,7 @@ fn configure_sidecar(
     name: &str,
     proxy: &Part,
     act_for: Option<&Path>,
+    sections: &str,
 ) -> Result<(PathBuf, [u16; 2])> {
     fs::create_dir_all(dir).map_err(|error| Error::at(dir, &error))?;
     let acting = act_for.map(|bundle| format!("act_for = {bundle:?}\n")).unwrap_or_default();
@@ -212,7 +223,7 @@ fn configure_sidecar(
     let configuration = format!(
         "listen = \"127.0.0.1:{port}\"\nproxy = \"127.0.0.1:{}\"\nstate = {:?}\n{acting}\n\
          [lock]\nkey_file = {:?}\n\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\n\
-         [proxy_admin]\nurl = {:?}\nfingerprint = {:?}\n",
+         [proxy_admin]\nurl = {:?}\nfingerprint = {:?}\n\n{sections}",
         proxy.port(),
         dir.join(format!("{name}.state")),
         dir.join(format!("{name}.lock")),

@@ -4,6 +4,7 @@
 mod admin;
 mod catalog;
 mod clients;
+mod clinic;
 mod copy;
 mod decrypt;
 mod drivers;
