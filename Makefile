@@ -26,8 +26,8 @@ test: packages
 	@deploy/python.sh >/dev/null
 	@deploy/node.sh >/dev/null
 	@deploy/java.sh >/dev/null
-	cargo build --locked --workspace --all-targets --features aws-kms
-	TREFOIL_BUILT=1 cargo test --locked --workspace --features aws-kms
+	cargo build --locked --workspace --all-targets --features aws-kms,keyring
+	TREFOIL_BUILT=1 cargo test --locked --workspace --features aws-kms,keyring
 
 # SECONDS is a variable of its own in some shells, which would count on.
 differential: programs

@@ -20,11 +20,11 @@ use crate::issuer::Issuer;
 use announcements::Announcements;
 use anyhow::Context as _;
 use axum::body::Body;
-use axum::http::header::HeaderValue;
+use axum::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use clock::Clock;
-use gate::Gate;
+use gate::{Gate, Visitor};
 use place::Places;
 use rules::Rules;
 use std::net::SocketAddr;
@@ -40,6 +40,8 @@ const NO_ENVELOPE: Problem = Problem::new(
     "no envelope can be made of your share",
     "the agent's log says why",
 );
+
+const NO_FOREIGN_FRAMES: HeaderValue = HeaderValue::from_static("frame-ancestors 'self'");
 
 /// An agent before it listens.
 pub(crate) struct Agent {
@@ -155,6 +157,11 @@ impl Serving {
             return Ok(answer(refused::problem(refusal, error), form));
         }
         self.places.towards_browser(response.headers_mut());
+        if visitor == Visitor::Stranger {
+            // A page in a frame of another site is the application's to the browser, and what its scripts
+            // send is the user's: it is not to be shown there.
+            response.headers_mut().append(CONTENT_SECURITY_POLICY, NO_FOREIGN_FRAMES);
+        }
         Ok(response)
     }
 }

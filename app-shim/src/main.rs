@@ -14,6 +14,8 @@ mod frontend;
 mod http;
 mod init;
 mod issuer;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod print;
 mod proxy;
 mod sealing_key;
@@ -27,6 +29,7 @@ mod state;
 mod tenant_key;
 mod tka;
 mod two_phase;
+mod user_bundle;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -35,7 +38,6 @@ use issuer::Issuer;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
-use trefoil_keys::bundle;
 
 #[derive(Parser)]
 #[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
@@ -51,9 +53,21 @@ enum Action {
     /// Stand between the application and the proxy
     Sidecar(Arguments),
     /// Stand between the user's browser and the application
-    Agent(AgentArguments),
+    #[command(args_conflicts_with_subcommands = true)]
+    Agent {
+        #[command(subcommand)]
+        action: Option<AgentAction>,
+        #[command(flatten)]
+        arguments: AgentArguments,
+    },
     /// Print one envelope made from a user bundle
     Envelope(print::Arguments),
+}
+
+#[derive(Subcommand)]
+enum AgentAction {
+    /// Lock a bundle, as trefoil-admin issued it, under a passphrase
+    Import(user_bundle::Import),
 }
 
 fn main() -> ExitCode {
@@ -61,7 +75,8 @@ fn main() -> ExitCode {
     let outcome = keep_memory_private().and_then(|()| match action {
         Action::Init(arguments) => init::run(&arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
-        Action::Agent(arguments) => run_agent(&arguments),
+        Action::Agent { action: None, arguments } => run_agent(&arguments),
+        Action::Agent { action: Some(AgentAction::Import(import)), .. } => user_bundle::import(&import),
         Action::Envelope(arguments) => print::run(arguments),
     });
     match outcome {
@@ -94,7 +109,8 @@ fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
 
 fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
     let mut config = config::Agent::load(arguments, |name| std::env::var(name).ok())?;
-    let issuer = Issuer::new(bundle::read(&config.bundle)?)?;
+    let opened = user_bundle::open(&config.bundle, arguments.passphrase_fd)?;
+    let issuer = Issuer::new(opened.bundle)?;
     if let Some(newest) = sealing_key::newest(issuer.bundle(), &config.bundle)? {
         issuer.seal_to(&newest);
     }
@@ -104,6 +120,12 @@ fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
         return Ok(());
     }
     log(config.log_format, config.log_level);
+    if !opened.locked {
+        tracing::warn!(
+            "the share in {} is not locked: whoever reads the file has it; lock it with: trefoil-shim agent import",
+            config.bundle.display()
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(agent.run(config))
 }

@@ -1,10 +1,9 @@
 //! `envelope`: prints one, for programs that are no browsers and for trying things out.
 
 use crate::envelope::{self, Limits};
-use crate::sealing_key;
+use crate::{sealing_key, user_bundle};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
-use trefoil_keys::bundle::{self, UserBundle};
 
 /// Flags of `envelope`.
 #[derive(Args)]
@@ -12,6 +11,9 @@ pub(crate) struct Arguments {
     /// The user's bundle, locked by `agent import` or as trefoil-admin issued it
     #[arg(long, value_name = "FILE")]
     bundle: PathBuf,
+    /// File descriptor to read the bundle's passphrase from, in place of a prompt
+    #[arg(long, value_name = "FD")]
+    passphrase_fd: Option<u32>,
     /// The tenant admin's announcement of the proxy's keys; it is kept beside the bundle and heeded
     /// from then on
     #[arg(long, value_name = "FILE")]
@@ -49,7 +51,7 @@ enum Scope {
 
 /// Prints it.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let bundle: UserBundle = bundle::read(&arguments.bundle)?;
+    let bundle = user_bundle::open(&arguments.bundle, arguments.passphrase_fd)?.bundle;
     let key = sealing_key::choose(&bundle, &arguments.bundle, arguments.announcement.as_deref())?;
     let limits = Limits {
         scope: match arguments.scope {

@@ -64,6 +64,14 @@ pub(crate) fn take_up(
     Ok(Some(news).filter(|news| news.serial > bundle.announcement_serial))
 }
 
+/// What was taken up beside one bundle is known beside another one of the same user, too.
+pub(crate) fn carry_over(bundle_path: &Path, other_path: &Path) -> anyhow::Result<()> {
+    match read_kept(&beside(bundle_path))? {
+        Some(jws) => Ok(private_file::write(&beside(other_path), jws.as_bytes())?),
+        None => Ok(()),
+    }
+}
+
 fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::open(path).and_then(|file| file.lock().map(|()| file));
     file.with_context(|| format!("cannot lock {}", path.display()))

@@ -108,6 +108,11 @@ pub enum BundleError {
 
 /// Reads and checks the bundle at `path`.
 pub fn read<B: Bundle>(path: &Path) -> Result<B, BundleError> {
+    parse(&private_file::read(path)?, path)
+}
+
+/// Checks the content of a bundle that was read from `path`.
+pub fn parse<B: Bundle>(content: &[u8], path: &Path) -> Result<B, BundleError> {
     // Fields of a later version are no reason to call the file damaged.
     #[derive(Deserialize)]
     struct Header {
@@ -119,12 +124,11 @@ pub fn read<B: Bundle>(path: &Path) -> Result<B, BundleError> {
         line: e.line(),
         column: e.column(),
     };
-    let content = private_file::read(path)?;
-    let Header { version } = serde_json::from_slice(&content).map_err(malformed)?;
+    let Header { version } = serde_json::from_slice(content).map_err(malformed)?;
     if version != VERSION {
         return Err(BundleError::Version { path: path.to_owned(), found: version });
     }
-    serde_json::from_slice(&content).map_err(malformed)
+    serde_json::from_slice(content).map_err(malformed)
 }
 
 /// Writes the bundle to `path`, in place of what was there; mode 0600, durable.

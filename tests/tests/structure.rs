@@ -16,7 +16,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
     ("proxy/columns", &["trefoil-keys"]),
     ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
-    ("app-shim", &["trefoil-https", "trefoil-keys"]),
+    ("app-shim", &["trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
     ("tests", &[]),
 ];
 

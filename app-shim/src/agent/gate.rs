@@ -7,7 +7,8 @@
 //! - What the browser says a request comes from (`Sec-Fetch-Site`, which pages cannot set, else `Origin`)
 //!   decides whether it gets an envelope. Another site's gets none, except where a person follows a link
 //!   to the application: that is for reading, as with cookies of `SameSite=Lax`. Other ports of
-//!   `localhost` are another site here, although browsers count them as the same.
+//!   `localhost` are another site here, although browsers count them as the same. What a frame of another
+//!   site loads is answered so that it is not shown there.
 
 use super::place::Places;
 use axum::http::header::{HOST, HeaderMap, HeaderName, ORIGIN};

@@ -33,6 +33,9 @@ pub(crate) struct AgentArguments {
     /// The user's bundle, locked by `agent import` or as trefoil-admin issued it
     #[arg(long, value_name = "FILE")]
     bundle: Option<String>,
+    /// File descriptor to read the bundle's passphrase from, in place of a prompt
+    #[arg(long, value_name = "FD")]
+    pub(crate) passphrase_fd: Option<u32>,
     /// Form of the log: text or json
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,

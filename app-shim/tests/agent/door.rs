@@ -9,14 +9,14 @@ use std::process::Command;
 use std::time::Instant;
 use trefoil_keys::tls::SelfSigned;
 
-struct Door {
+pub(crate) struct Door {
     sidecar: Sidecar,
     _proxy: Proxy,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Door {
-    fn open(origin: &Origin) -> Self {
+    pub(crate) fn open(origin: &Origin) -> Self {
         Self::open_with(origin, "http", "")
     }
 

@@ -5,11 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod agent;
+mod at_rest;
 mod carriers;
 mod clock;
 mod curl;
 mod door;
 mod failures;
+#[cfg(feature = "keyring")]
+mod keyring;
+mod latency;
 mod origin;
 mod pages;
 #[path = "../admin/peer.rs"]

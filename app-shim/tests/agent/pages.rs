@@ -16,6 +16,9 @@ fn a_page_of_another_site_gets_no_envelope() {
         assert_eq!(answer.status, 200);
         let seen = origin.last();
         assert_eq!(seen.field("trefoil-user").is_some(), seen.field("trefoil-envelope").is_some());
+        // Nor is what it loads shown in a frame of it, where scripts of the application would go on.
+        let frames = answer.field("content-security-policy") != Some("frame-ancestors 'self'");
+        assert_eq!(frames, seen.field("trefoil-envelope").is_some());
         Some(open(seen.field("trefoil-envelope")?).scope)
     };
     let own = format!("-HOrigin: http://{}", agent.address);

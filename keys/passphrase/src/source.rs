@@ -85,6 +85,11 @@ impl Passphrase {
         Self { of, descriptor, known: OnceCell::new() }
     }
 
+    /// Whether nobody needs to be asked.
+    pub fn is_given(&self) -> bool {
+        self.known.get().is_some() || self.descriptor.is_some() || std::env::var_os(VARIABLE).is_some()
+    }
+
     /// The passphrase; read or asked for the first time only.
     ///
     /// # Errors
