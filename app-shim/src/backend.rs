@@ -5,7 +5,7 @@ use crate::frontend::Frontend;
 use crate::startup::{Fatal, MAX_PACKET, is_refusal};
 
 /// Bytes within which the command tags that matter end, their NUL included.
-const TAG: usize = 16;
+const TAG: usize = 24;
 
 /// Where in the stream of messages we are.
 #[derive(Default)]
@@ -43,8 +43,8 @@ impl Backend {
                     frontend.ready(body.first().copied().unwrap_or_default());
                 }
                 b'v' if !self.started && is_refusal(body) => return Err(Fatal::NOT_TREFOIL),
-                b'C' => frontend.settings.completed(body.strip_suffix(b"\0").unwrap_or_default()),
-                b'E' => frontend.settings.failed(),
+                b'C' => frontend.completed(body.strip_suffix(b"\0").unwrap_or_default()),
+                b'E' => frontend.failed(),
                 _ => {}
             }
             self.passing = length + 5;

@@ -4,11 +4,13 @@
 mod agent;
 mod http;
 mod managed;
+mod user_from;
 
 pub(crate) use agent::{Agent, AgentArguments, Grant, Rule};
 pub(crate) use http::Http;
 pub(crate) use managed::{Admin, Managed, ProxyAdmin};
 
+use crate::user_from::UserFrom;
 use clap::Args;
 use http::RawHttp;
 use managed::{RawAdmin, RawProxyAdmin};
@@ -18,6 +20,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use trefoil_keys::lock::Lock;
+use user_from::RawUserFrom;
 
 /// Flags of `sidecar`.
 #[derive(Debug, Default, Args)]
@@ -58,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) http: Option<Http>,
     /// The bundle of the user to act for.
     pub(crate) act_for: Option<PathBuf>,
+    /// How the application says whose shares a statement needs.
+    pub(crate) user_from: UserFrom,
     /// For how many seconds envelopes of the shim's own making hold.
     pub(crate) envelope_lifetime: u64,
     /// The longest statement, in bytes.
@@ -137,6 +142,7 @@ struct Raw {
     proxy_admin: Option<RawProxyAdmin>,
     http: Option<RawHttp>,
     act_for: Option<PathBuf>,
+    user_from: Option<RawUserFrom>,
     envelope_lifetime: u64,
     max_message: u64,
     log_format: LogFormat,
@@ -145,7 +151,7 @@ struct Raw {
 
 /// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
 /// `TREFOIL_LOCK_KEY_FILE`.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 28] = [
     "listen",
     "proxy",
     "state",
@@ -165,6 +171,11 @@ const KEYS: [&str; 23] = [
     "http.key",
     "http.response_timeout",
     "act_for",
+    "user_from.comment",
+    "user_from.claim",
+    "user_from.setting",
+    "user_from.role",
+    "user_from.application_name",
     "envelope_lifetime",
     "max_message",
     "log_format",
@@ -212,6 +223,7 @@ impl Config {
             proxy: host_and_port(raw.proxy)?,
             managed: Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?,
             http: raw.http.map(RawHttp::check).transpose()?,
+            user_from: RawUserFrom::check(raw.user_from, raw.act_for.is_some())?,
             act_for: raw.act_for,
             envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
@@ -365,6 +377,7 @@ mod tests {
             (FILE.replace("state = 'a'", ""), "`state`"),
             (FILE.replace("state = 'a'", "state = 'a'\nproxy = 'x'"), "not a host"),
             (FILE.replace("state = 'a'", "state = 'a'\nlog_format = 'xml'"), "xml"),
+            (FILE.to_owned() + "[user_from]\nrole = true", "act_for"),
         ] {
             let error = load(&file, &[], None).unwrap_err();
             assert!(error.contains(reason), "{error}");

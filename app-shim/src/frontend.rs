@@ -4,22 +4,23 @@
 //! What a transaction's end undoes is known only when the server has answered. So while a setting is
 //! unsettled, and before one changes, the next request waits until those before it are answered.
 
-use crate::set_statement::{self, REPLACEMENT, SetStatement};
-use crate::settings::Settings;
-use crate::shares::{Sent, Shares};
+use crate::bind::{self, Parameters};
+use crate::prepared::{Comments, Known, Prepared, PreparedStatements};
+use crate::settings::{Beginning, Settings, Tag, Who};
+use crate::shares::{Asks, Sent, Shares};
 use crate::startup::Fatal;
+use crate::statement::{self, Effect, Statements};
+use crate::user_from::UserFrom;
 use bytes::{Buf as _, BytesMut};
-use std::collections::HashMap;
 use std::sync::Arc;
-use trefoil_keys::carrier::{Carriers, comment};
+use trefoil_keys::carrier::comment;
 use zeroize::Zeroizing;
 
 /// Bytes from which a buffer counts as full.
 pub(crate) const BOUND: usize = 64 * 1024;
 
-/// Most prepared statements with carriers of their own that one connection may keep; those after
-/// them count as having none.
-const MAX_STATEMENTS: usize = 1024;
+/// Object id of `pg_catalog.set_config`, the same in every PostgreSQL.
+const SET_CONFIG: [u8; 4] = 2077_u32.to_be_bytes();
 
 /// Why [`Frontend::process`] came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +36,16 @@ pub(crate) enum Need {
 /// One connection's requests.
 pub(crate) struct Frontend {
     shares: Arc<Shares>,
+    from: Arc<UserFrom>,
     max_message: usize,
-    pub(crate) settings: Settings,
-    statements: HashMap<Vec<u8>, Meaning>,
+    settings: Settings,
+    statements: PreparedStatements,
     sent: Sent,
-    /// Whether the request under way has what the settings say, and they have not changed since.
-    plain: bool,
+    /// Whether the last `K` of the request under way went by the settings as they are now, and then
+    /// whether for statements that plainly read.
+    plain: Option<bool>,
+    /// The portal that was bound to a statement that sets something, until it is executed.
+    bound: Option<Vec<u8>>,
     /// Whether the first ReadyForQuery has come.
     started: bool,
     /// Requests that are not answered by ReadyForQuery yet.
@@ -52,12 +57,6 @@ pub(crate) struct Frontend {
     key_message: Zeroizing<Vec<u8>>,
 }
 
-/// What executing a prepared statement means.
-enum Meaning {
-    Set(SetStatement),
-    Comment(Carriers),
-}
-
 /// What to do with the message at hand.
 enum Treatment {
     Pass,
@@ -66,15 +65,22 @@ enum Treatment {
 }
 
 impl Frontend {
-    /// A connection that was started with these carriers.
-    pub(crate) fn new(shares: Arc<Shares>, startup: Carriers, max_message: usize) -> Self {
+    /// A connection that began with these.
+    pub(crate) fn new(
+        shares: Arc<Shares>,
+        from: Arc<UserFrom>,
+        beginning: Beginning,
+        max_message: usize,
+    ) -> Self {
         Self {
             shares,
+            settings: Settings::new(from.clone(), beginning),
+            from,
             max_message,
-            settings: Settings::new(startup),
-            statements: HashMap::new(),
+            statements: PreparedStatements::default(),
             sent: Sent::default(),
-            plain: false,
+            plain: None,
+            bound: None,
             started: false,
             unanswered: 0,
             synced: false,
@@ -87,7 +93,20 @@ impl Frontend {
     pub(crate) fn ready(&mut self, status: u8) {
         self.started = true;
         self.unanswered = self.unanswered.saturating_sub(1);
-        self.settings.ready(status);
+        self.settings.ready(status, self.unanswered == 0 && !self.sent.in_request);
+    }
+
+    /// The server completed a statement with this tag.
+    pub(crate) fn completed(&mut self, tag: &[u8]) {
+        if tag.starts_with(b"DEALLOCATE") || tag == b"DISCARD ALL" {
+            self.statements.deallocated();
+        }
+        self.settings.completed(tag);
+    }
+
+    /// The server reported an error.
+    pub(crate) fn failed(&mut self) {
+        self.settings.failed();
     }
 
     /// Moves messages from `input` to `output`, as far as can be.
@@ -112,17 +131,7 @@ impl Frontend {
                 return Ok(Need::Answers);
             }
             let arrived = input.get(5..length.min(input.len())).unwrap_or_default();
-            let seen = input.len() >= length
-                || match kind {
-                    b'Q' | b'P' if length > self.max_message => return Err(Fatal::TOO_LONG),
-                    b'Q' | b'P' => false,
-                    // Their names decide, and come first; those of other statements do not matter.
-                    b'B' | b'C' if self.statements.is_empty() || arrived.len() >= BOUND => true,
-                    b'B' => arrived.iter().filter(|&&byte| byte == 0).count() >= 2,
-                    b'C' => false,
-                    _ => true,
-                };
-            if !seen {
+            if input.len() < length && !self.is_enough(kind, length, arrived)? {
                 return Ok(Need::Input);
             }
             match self.treat(kind, arrived, output)? {
@@ -135,6 +144,24 @@ impl Frontend {
             }
             self.follow(kind);
         }
+    }
+
+    /// Whether what has arrived of a message decides what to do with it.
+    fn is_enough(&self, kind: u8, length: usize, arrived: &[u8]) -> Result<bool, Fatal> {
+        Ok(match kind {
+            b'Q' | b'P' if length > self.max_message => return Err(Fatal::TOO_LONG),
+            b'Q' | b'P' => false,
+            // Names of this length belong to no statement that matters.
+            b'B' | b'C' if self.statements.is_empty() || arrived.len() >= BOUND => true,
+            b'B' => match bind::names(arrived).map(|(_, name, _)| self.statements.get(name)) {
+                Some(Known::Prepared(prepared)) => !prepared.asks_parameters(),
+                Some(_) => true,
+                None => false,
+            },
+            b'C' | b'E' => false,
+            b'F' => arrived.len() >= SET_CONFIG.len(),
+            _ => true,
+        })
     }
 
     /// Where requests begin and end.
@@ -156,119 +183,216 @@ impl Frontend {
     }
 
     fn treat(&mut self, kind: u8, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
+        self.check_bound(kind, body);
         match kind {
             b'p' | b'X' | b'S' | b'd' | b'c' | b'f' => return Ok(Treatment::Pass),
             _ if !self.sent.in_request && self.unanswered > 0 && self.settings.unsettled() => {
                 return Ok(Treatment::Wait);
             }
-            b'Q' | b'P' => return self.text(kind, body, output),
+            b'Q' => return self.query(body, output),
+            b'P' => return self.parse(body, output),
             b'B' => return self.bind(body, output),
             b'C' => {
                 if let Some(name) = body.strip_prefix(b"S").and_then(|name| name.strip_suffix(b"\0")) {
-                    self.statements.remove(name);
+                    self.statements.close(name);
                 }
+            }
+            b'F' if body.starts_with(&SET_CONFIG) => {
+                self.settings.lose_what_the_database_keeps();
+                self.plain = None;
             }
             _ => {}
         }
         if !self.sent.in_request {
-            self.attach(None, output)?;
+            self.attach(&Comments::default(), matches!(kind, b'C' | b'D' | b'H'), output)?;
         }
         Ok(Treatment::Pass)
     }
 
-    /// Query and Parse.
-    fn text(&mut self, kind: u8, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
-        let Some((name, text, rest)) = split_text(kind, body) else {
-            self.attach(None, output)?;
+    /// What was bound to set something takes effect when it is executed: that has to be at once.
+    fn check_bound(&mut self, kind: u8, body: &[u8]) {
+        let Some(portal) = &self.bound else { return };
+        let executes =
+            kind == b'E' && body.strip_prefix(portal.as_slice()).is_some_and(|rest| rest.first() == Some(&0));
+        if matches!(kind, b'D' | b'H') {
+            return;
+        }
+        if !executes {
+            self.settings.lose_what_the_database_keeps();
+            self.plain = None;
+        }
+        self.bound = None;
+    }
+
+    /// A text of any number of statements.
+    fn query(&mut self, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
+        let Some(text) = body.strip_suffix(b"\0").filter(|text| !text.contains(&0)) else {
+            self.attach(&Comments::default(), false, output)?;
             return Ok(Treatment::Pass);
         };
-        // A malformed comment passes: the proxy refuses it as part of the conversation.
-        let mut taken = comment::take(text).unwrap_or_default();
-        let text = taken.as_ref().map_or(text, |taken| taken.text.as_slice());
-        let set = set_statement::recognise(text);
-        if set.is_some() && kind == b'Q' && self.unanswered > 0 {
+        let (comments, cut) = self.comments(text);
+        let text = cut.as_deref().unwrap_or(text);
+        let statements = statement::read(text, &self.from);
+        if self.unanswered > 0 && statements.effects().any(Effect::changes) {
             return Ok(Treatment::Wait);
         }
-        self.settings.note(text);
-        self.attach(taken.as_ref().map(|taken| &taken.carriers), output)?;
-        let replaced = set.as_ref().and_then(|(_, range)| replace(text, range.clone()?));
-        let treatment = match (&replaced, &taken) {
-            (Some(text), _) => Treatment::Replace(message(kind, name, text, rest)?),
-            (None, Some(taken)) => Treatment::Replace(message(kind, name, &taken.text, rest)?),
-            (None, None) => Treatment::Pass,
-        };
-        let set = set.map(|(set, _)| set);
-        if kind == b'Q' {
-            if let Some(set) = set {
-                self.set(&set);
+        let asks = self.run(&statements, &comments);
+        self.send(&asks, output)?;
+        self.plain = None;
+        let replaced = statements.without_shares(text).or(cut);
+        replaced.map_or(Ok(Treatment::Pass), |text| Ok(Treatment::Replace(message(b'Q', b"", &text, b"\0")?)))
+    }
+
+    /// Notes what a text does; whose shares it needs. Where its statements would need those of different
+    /// users, nobody's.
+    fn run(&mut self, statements: &Statements, comments: &Comments) -> Asks {
+        let reads = statements.plainly_read();
+        let mut asks = self.asks(comments, reads);
+        let mut decided = false;
+        for statement in &statements.all {
+            for effect in &statement.effects {
+                let effect = match effect {
+                    Effect::Call(call) => call.effect(&self.from, |_| None),
+                    other => Some(other.clone()),
+                };
+                if let Some(effect) = effect {
+                    self.apply(&effect);
+                }
             }
-        } else {
-            let name = name.strip_suffix(b"\0").unwrap_or(name);
-            let comment = taken.take().map(|taken| Meaning::Comment(taken.carriers));
-            self.statements.remove(name);
-            if let Some(meaning) = set.map(Meaning::Set).or(comment)
-                && self.statements.len() < MAX_STATEMENTS
-            {
-                self.statements.insert(name.to_vec(), meaning);
+            if !statement.touches_data || (decided && asks.who == Who::Unclear) {
+                continue;
             }
+            let now = self.asks(comments, reads);
+            if decided && now != asks {
+                asks = Asks { who: Who::Unclear, envelope: None, reads };
+                self.settings.lose_what_was_set(statements.effects());
+            } else {
+                asks = now;
+            }
+            decided = true;
         }
+        asks
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Deallocate(name) => self.statements.deallocate(name.as_deref()),
+            Effect::DiscardAll => self.statements.deallocate(None),
+            _ => {}
+        }
+        self.settings.apply(effect);
+    }
+
+    fn parse(&mut self, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
+        let Some((name, original, rest)) = bind::names(body) else {
+            self.attach(&Comments::default(), false, output)?;
+            return Ok(Treatment::Pass);
+        };
+        let (comments, cut) = self.comments(original);
+        let text = cut.as_deref().unwrap_or(original);
+        let mut statements = statement::read(text, &self.from);
+        self.attach(&comments, statements.plainly_read(), output)?;
+        let replaced = statements.without_shares(text).or_else(|| cut.clone());
+        let treatment = match replaced {
+            None => Treatment::Pass,
+            Some(text) => {
+                Treatment::Replace(message(b'P', &[name, b"\0"].concat(), &text, &[b"\0", rest].concat())?)
+            }
+        };
+        // The server takes one statement.
+        let statement = statements.all.pop().unwrap_or_default();
+        let types = bind::declared(rest);
+        self.statements.put(name, Prepared { comments, statement, types });
         Ok(treatment)
     }
 
     fn bind(&mut self, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
-        let mut names = body.split(|&byte| byte == 0);
-        let statement = names.nth(1).unwrap_or_default();
-        // Taken out and put back, so that it is not borrowed while attaching.
-        let Some((name, meaning)) = self.statements.remove_entry(statement) else {
-            self.attach(None, output)?;
-            return Ok(Treatment::Pass);
-        };
-        let treatment = match &meaning {
-            Meaning::Set(_) if self.unanswered > 0 => Treatment::Wait,
-            Meaning::Set(set) => {
-                self.attach(None, output)?;
-                self.set(set);
-                Treatment::Pass
+        let (portal, name, rest) = bind::names(body).unwrap_or_default();
+        let prepared = match self.statements.get(name) {
+            Known::Prepared(prepared) => prepared,
+            Known::Plain => {
+                if !name.is_empty() {
+                    // PREPARE may have made it.
+                    self.settings.apply(&Effect::Run);
+                }
+                self.attach(&Comments::default(), false, output)?;
+                return Ok(Treatment::Pass);
             }
-            Meaning::Comment(carriers) => {
-                self.attach(Some(carriers), output)?;
-                Treatment::Pass
+            Known::Forgotten => {
+                self.send(&Asks { who: Who::Unclear, envelope: None, reads: false }, output)?;
+                self.plain = None;
+                return Ok(Treatment::Pass);
             }
         };
-        self.statements.insert(name, meaning);
-        Ok(treatment)
+        if prepared.changes() && self.unanswered > 0 {
+            return Ok(Treatment::Wait);
+        }
+        let (comments, reads) = (&prepared.comments, prepared.statement.plainly_reads);
+        if !prepared.statement.touches_data {
+            self.attach(comments, reads, output)?;
+        }
+        let parameters = if prepared.asks_parameters() { Parameters::read(rest) } else { None };
+        let read = |number| parameters.as_ref()?.argument(number, &prepared.types);
+        let effects: Vec<Effect> = prepared.effects(&self.from, read).collect();
+        for effect in &effects {
+            self.apply(effect);
+        }
+        if effects.iter().any(Effect::changes) {
+            self.plain = None;
+            self.bound = Some(portal.to_owned());
+        }
+        if prepared.statement.touches_data {
+            self.attach(comments, reads, output)?;
+        }
+        Ok(Treatment::Pass)
     }
 
-    fn set(&mut self, statement: &SetStatement) {
-        self.settings.set(statement);
-        self.plain = false;
+    /// What a text's comments say, and the text without what must not go on.
+    fn comments(&self, text: &[u8]) -> (Comments, Option<Vec<u8>>) {
+        // A malformed comment passes: the proxy refuses it as part of the conversation.
+        let taken = comment::take(text).unwrap_or_default();
+        let left = taken.as_ref().map_or(text, |taken| taken.text.as_slice());
+        let tag = match self.from.comment.as_deref().map(|key| comment::tag(left, key)) {
+            None | Some(Ok(None)) => Tag::None,
+            Some(Ok(Some(user))) => Tag::User(user),
+            Some(Err(_)) => Tag::Unclear,
+        };
+        let (carriers, cut) = taken.map(|taken| (taken.carriers, taken.text)).unzip();
+        (Comments { carriers, tag }, cut)
+    }
+
+    /// Whose shares a statement with these comments needs now.
+    fn asks(&self, comments: &Comments, reads: bool) -> Asks {
+        let carriers = comments.carriers.as_ref();
+        let who = match carriers.and_then(|carriers| carriers.user.clone()) {
+            Some(user) => Who::User(user),
+            None => self.settings.who(&comments.tag),
+        };
+        match (carriers.and_then(|carriers| carriers.envelope.as_deref()), self.settings.envelope()) {
+            (Some(envelope), _) => Asks { who, envelope: Some(envelope.to_owned()), reads },
+            (None, Ok(envelope)) => Asks { who, envelope: envelope.map(str::to_owned), reads },
+            (None, Err(_)) => Asks { who: Who::Unclear, envelope: None, reads },
+        }
     }
 
     /// Puts a `K` message into the output unless the request has had the right one.
-    fn attach(&mut self, comment: Option<&Carriers>, output: &mut BytesMut) -> Result<(), Fatal> {
-        if comment.is_none() && self.plain && self.sent.in_request {
+    fn attach(&mut self, comments: &Comments, reads: bool, output: &mut BytesMut) -> Result<(), Fatal> {
+        let commented = comments.say_something();
+        if !commented && self.plain == Some(reads) && self.sent.in_request {
             return Ok(());
         }
-        let user = comment.and_then(|comment| comment.user.as_deref()).or(self.settings.user());
-        let envelope = comment.and_then(|comment| comment.envelope.as_deref()).or(self.settings.envelope());
-        self.shares.attach(user, envelope, &mut self.sent, &mut self.key_message)?;
-        output.extend_from_slice(&self.key_message);
-        self.key_message.clear();
-        self.plain = comment.is_none();
+        let asks = self.asks(comments, reads);
+        self.send(&asks, output)?;
+        self.plain = (!commented).then_some(reads);
         Ok(())
     }
-}
 
-/// The name (with its NUL; empty in a Query), the text, and what follows it (from its NUL on).
-fn split_text(kind: u8, body: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let end = |bytes: &[u8]| bytes.iter().position(|&byte| byte == 0);
-    let (name, rest) = if kind == b'P' { body.split_at_checked(end(body)? + 1)? } else { (&[][..], body) };
-    let (text, rest) = rest.split_at_checked(end(rest)?)?;
-    Some((name, text, rest))
-}
-
-fn replace(text: &[u8], range: std::ops::Range<usize>) -> Option<Vec<u8>> {
-    Some([text.get(..range.start)?, REPLACEMENT, text.get(range.end..)?].concat())
+    fn send(&mut self, asks: &Asks, output: &mut BytesMut) -> Result<(), Fatal> {
+        self.shares.attach(asks, &mut self.sent, &mut self.key_message)?;
+        output.extend_from_slice(&self.key_message);
+        self.key_message.clear();
+        Ok(())
+    }
 }
 
 fn message(kind: u8, name: &[u8], text: &[u8], rest: &[u8]) -> Result<Vec<u8>, Fatal> {

@@ -61,7 +61,12 @@ impl Sidecar {
         let envelopes = Arc::new(Envelopes::new(shares.clone(), interface.proxy.clone()));
         let state = interface.state.clone();
         tokio::spawn(worker.run(orders));
-        let shared = Shared { proxy: config.proxy, shares, max_message: config.max_message };
+        let shared = Shared {
+            proxy: config.proxy,
+            shares,
+            user_from: Arc::new(config.user_from),
+            max_message: config.max_message,
+        };
         tokio::select! {
             outcome = accept(listener, Arc::new(shared)) => outcome?,
             outcome = interface.serve(&config.managed.admin) => outcome?,

@@ -3,8 +3,10 @@
 
 use crate::backend::Backend;
 use crate::frontend::{BOUND, Frontend, Need};
+use crate::settings::Beginning;
 use crate::shares::Shares;
 use crate::startup::{self, Fatal, MAX_PACKET, Packet};
+use crate::user_from::UserFrom;
 use bytes::{Buf as _, BytesMut};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -12,7 +14,6 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use trefoil_keys::carrier::Carriers;
 
 /// What every connection needs.
 pub(crate) struct Shared {
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) proxy: String,
     /// All shares.
     pub(crate) shares: Arc<Shares>,
+    /// How the application says whose shares a statement needs.
+    pub(crate) user_from: Arc<UserFrom>,
     /// The longest statement, in bytes.
     pub(crate) max_message: usize,
 }
@@ -37,8 +40,9 @@ pub(crate) async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<
         Err(_) => return Ok(()),
     };
     match outcome {
-        Ok(Some((proxy, carriers))) => {
-            let frontend = Frontend::new(shared.shares.clone(), carriers, shared.max_message);
+        Ok(Some((proxy, beginning))) => {
+            let (shares, from) = (shared.shares.clone(), shared.user_from.clone());
+            let frontend = Frontend::new(shares, from, beginning, shared.max_message);
             Relay::new(client, proxy, frontend).run().await
         }
         Ok(None) => Ok(()),
@@ -57,7 +61,7 @@ async fn farewell(client: &mut TcpStream, fatal: Fatal) -> io::Result<()> {
     timeout(FAREWELL, say).await.unwrap_or(Ok(0)).map(|_| ())
 }
 
-type Started = Result<Option<(TcpStream, Carriers)>, Fatal>;
+type Started = Result<Option<(TcpStream, Beginning)>, Fatal>;
 
 /// Reads first packets until one asks for a session; cancel requests are done here.
 async fn start(client: &mut TcpStream, shared: &Shared) -> io::Result<Started> {
@@ -69,7 +73,7 @@ async fn start(client: &mut TcpStream, shared: &Shared) -> io::Result<Started> {
         };
         let mut body = vec![0; length - 4];
         client.read_exact(&mut body).await?;
-        let packet = match startup::read(&body) {
+        let packet = match startup::read(&body, &shared.user_from) {
             Ok(packet) => packet,
             Err(fatal) => return Ok(Err(fatal)),
         };
@@ -82,9 +86,9 @@ async fn start(client: &mut TcpStream, shared: &Shared) -> io::Result<Started> {
             return Ok(Err(Fatal::NO_PROXY));
         };
         proxy.set_nodelay(true)?;
-        if let Packet::Session(packet, carriers) = packet {
+        if let Packet::Session(packet, beginning) = packet {
             proxy.write_all(&packet).await?;
-            return Ok(Ok(Some((proxy, carriers))));
+            return Ok(Ok(Some((proxy, beginning))));
         }
         let length = u32::try_from(length).unwrap_or_default();
         proxy.write_all(&[&length.to_be_bytes(), body.as_slice()].concat()).await?;

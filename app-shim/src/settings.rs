@@ -1,29 +1,89 @@
-//! The user and envelope that one connection's application has set, with PostgreSQL's rules for
-//! settings: LOCAL ends with the transaction, and what a transaction set is undone unless it commits.
-//! Savepoints are not followed: what was set after one stays until the transaction ends.
+//! What one connection's application has set, as far as it says whose shares a statement needs, with
+//! PostgreSQL's rules for settings: LOCAL ends with the transaction, and what a transaction set is undone
+//! unless it commits.
+//!
+//! Invariant: where it cannot be told what a setting is now, it is unclear whose shares are needed, and it
+//! stays so until the setting is set again. A former user is never the answer.
 
-use crate::set_statement::{Name, SetStatement};
-use trefoil_keys::carrier::Carriers;
+mod setting;
 
-/// User and envelope of one connection.
+use crate::statement::{Change, Effect, New};
+use crate::user_from::{Name, UserFrom};
+use setting::{Current, Setting, Value};
+use std::sync::Arc;
+use trefoil_keys::carrier::{Carriers, checked};
+
+/// NAMEDATALEN: the server cuts longer names of roles.
+const MAX_ROLE: usize = 63;
+/// No role.
+const NONE: &str = "none";
+
+/// What a connection began with.
 #[derive(Default)]
-pub(crate) struct Settings {
-    user: Setting,
-    envelope: Setting,
-    in_transaction: bool,
-    /// Whether a text with RESET ALL has passed, so that the tag RESET may mean it.
-    resets_all: bool,
-    outcome: Option<Outcome>,
+pub(crate) struct Beginning {
+    /// Values of the shim's own parameters.
+    pub(crate) carriers: Carriers,
+    /// The role that it connects as.
+    pub(crate) role: Option<String>,
+    /// Other parameters that are followed.
+    pub(crate) settings: Vec<(Name, String)>,
 }
 
-#[derive(Default)]
-struct Setting {
-    startup: Option<String>,
-    session: Option<String>,
-    /// What `session` was before the running transaction changed it.
-    before: Option<Option<String>>,
-    /// Set by `SET LOCAL`; an inner `None` uncovers the startup value.
-    local: Option<Option<String>>,
+/// Whose shares a statement needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// This user's.
+    User(String),
+    /// Nobody is named.
+    Unnamed,
+    /// It cannot be told.
+    Unclear,
+}
+
+impl Who {
+    /// Whether nobody is named, or this user.
+    pub(crate) fn is_unnamed_or(&self, user: &str) -> bool {
+        match self {
+            Self::User(named) => named == user,
+            Self::Unnamed => true,
+            Self::Unclear => false,
+        }
+    }
+}
+
+/// What a comment says of the user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// Nothing.
+    #[default]
+    None,
+    /// This one.
+    User(String),
+    /// Something that is not understood.
+    Unclear,
+}
+
+/// The settings of one connection.
+pub(crate) struct Settings {
+    from: Arc<UserFrom>,
+    login: Option<String>,
+    user: Setting,
+    envelope: Setting,
+    claims: Setting,
+    setting: Setting,
+    role: Setting,
+    authorization: Setting,
+    application_name: Setting,
+    in_transaction: bool,
+    /// There is a savepoint to which the transaction may be rolled back.
+    savepoint: bool,
+    /// A request that is not answered yet ends the transaction, or part of it.
+    ends: bool,
+    /// It ends all of it.
+    ends_all: bool,
+    /// There may be a prepared statement or cursor that sets something.
+    hidden: bool,
+    outcome: Option<Outcome>,
 }
 
 /// How the transaction, or the part of it since the last such answer, has ended.
@@ -31,229 +91,262 @@ struct Setting {
 enum Outcome {
     Committed,
     Undone,
+    /// Both, and in between something may have been set.
+    Mixed,
 }
 
 impl Settings {
-    /// The settings of a connection that was started with these.
-    pub(crate) fn new(startup: Carriers) -> Self {
-        let setting = |startup| Setting { startup, ..Setting::default() };
-        Self { user: setting(startup.user), envelope: setting(startup.envelope), ..Self::default() }
+    /// The settings of a connection that began with these.
+    pub(crate) fn new(from: Arc<UserFrom>, beginning: Beginning) -> Self {
+        let Beginning { carriers, role, settings } = beginning;
+        let mut new = Self {
+            from,
+            login: role.filter(|role| role.len() <= MAX_ROLE),
+            user: Setting::default(),
+            envelope: Setting::default(),
+            claims: Setting::default(),
+            setting: Setting::default(),
+            role: Setting::default(),
+            authorization: Setting::default(),
+            application_name: Setting::default(),
+            in_transaction: false,
+            savepoint: false,
+            ends: false,
+            ends_all: false,
+            hidden: false,
+            outcome: None,
+        };
+        let own = [(Name::User, carriers.user), (Name::Envelope, carriers.envelope)];
+        let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        for (name, value) in own.chain(settings) {
+            let value = new.value(name, New::Text(value));
+            if let Some(setting) = new.of(name) {
+                setting.begins(value);
+            }
+        }
+        new
     }
 
-    /// The user.
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.user.current()
-    }
-
-    /// The envelope.
-    pub(crate) fn envelope(&self) -> Option<&str> {
-        self.envelope.current()
-    }
-
-    /// Notes a statement that is on its way. The application's share is not kept: the shim has it.
-    pub(crate) fn set(&mut self, statement: &SetStatement) {
-        let setting = match statement.name {
+    fn of(&mut self, name: Name) -> Option<&mut Setting> {
+        Some(match name {
             Name::User => &mut self.user,
             Name::Envelope => &mut self.envelope,
-            Name::AppShare => return,
+            Name::Claims => &mut self.claims,
+            Name::Setting => &mut self.setting,
+            Name::Role => &mut self.role,
+            Name::Authorization => &mut self.authorization,
+            Name::ApplicationName => &mut self.application_name,
+            // The shim has it.
+            Name::AppShare => return None,
+        })
+    }
+
+    fn all(&self) -> [&Setting; 7] {
+        let Self { user, envelope, claims, setting, role, authorization, application_name, .. } = self;
+        [user, envelope, claims, setting, role, authorization, application_name]
+    }
+
+    fn all_mut(&mut self) -> [&mut Setting; 7] {
+        let Self { user, envelope, claims, setting, role, authorization, application_name, .. } = self;
+        [user, envelope, claims, setting, role, authorization, application_name]
+    }
+
+    /// Whose shares a statement with this tag needs now.
+    pub(crate) fn who(&self, tag: &Tag) -> Who {
+        if let Some(who) = self.says(&self.user) {
+            return who;
+        }
+        match tag {
+            Tag::User(user) if !user.is_empty() => return Who::User(user.clone()),
+            Tag::Unclear => return Who::Unclear,
+            _ => {}
+        }
+        for setting in [&self.claims, &self.setting] {
+            if let Some(who) = self.says(setting) {
+                return who;
+            }
+        }
+        if self.from.role {
+            match self.says(&self.role) {
+                Some(Who::User(role)) if role != NONE => return Who::User(role),
+                Some(Who::Unclear) => return Who::Unclear,
+                _ => {}
+            }
+            if let Some(who) = self.says(&self.authorization) {
+                return who;
+            }
+            return self.login.clone().map_or(Who::Unclear, Who::User);
+        }
+        self.says(&self.application_name).unwrap_or(Who::Unnamed)
+    }
+
+    /// Whom a setting names, if anybody.
+    fn says(&self, setting: &Setting) -> Option<Who> {
+        if self.ends && setting.is_unsettled() {
+            return Some(Who::Unclear);
+        }
+        match setting.current() {
+            Current::Unset => None,
+            Current::Text(user) => Some(Who::User(user.to_owned())),
+            Current::Unclear => Some(Who::Unclear),
+        }
+    }
+
+    /// The envelope that the application has set itself: an error if it cannot be told.
+    pub(crate) fn envelope(&self) -> Result<Option<&str>, Unclear> {
+        match self.envelope.current() {
+            _ if self.ends && self.envelope.is_unsettled() => Err(Unclear),
+            Current::Unset => Ok(None),
+            Current::Text(envelope) => Ok(Some(envelope)),
+            Current::Unclear => Err(Unclear),
+        }
+    }
+
+    /// Notes what a statement does that is on its way.
+    pub(crate) fn apply(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Set(change) => self.change(change),
+            Effect::ResetAll => self.reset_all(),
+            Effect::DiscardAll => {
+                self.reset_all();
+                self.hidden = false;
+                self.set(Name::Authorization, None, false);
+                self.set(Name::Role, Some(Value::Text(NONE.to_owned())), false);
+            }
+            Effect::Run if !self.hidden => {}
+            // Its parameters were not at hand.
+            Effect::Call(_) | Effect::Unclear | Effect::Run => self.lose_what_the_database_keeps(),
+            Effect::Savepoint => self.savepoint = true,
+            Effect::RollbackTo => self.ends = true,
+            Effect::End => (self.ends, self.ends_all) = (true, true),
+            Effect::Hide => self.hidden = true,
+            Effect::Deallocate(_) => {}
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        let value = self.value(change.name, change.value.clone());
+        if change.name == Name::Authorization
+            && !matches!(self.role.current(), Current::Unset | Current::Text(NONE))
+        {
+            // It puts the role off as well, and what a rollback makes of it differs between versions.
+            self.role.lose();
+        }
+        self.set(change.name, value, change.local);
+    }
+
+    fn reset_all(&mut self) {
+        // Role and session_authorization are none of them.
+        for name in [Name::User, Name::Envelope, Name::Claims, Name::Setting, Name::ApplicationName] {
+            self.set(name, None, false);
+        }
+    }
+
+    fn set(&mut self, name: Name, value: Option<Value>, local: bool) {
+        let (after_end, after_savepoint) = (self.ends, self.savepoint);
+        if let Some(setting) = self.of(name) {
+            setting.set(value, local, after_end, after_savepoint);
+        }
+    }
+
+    fn value(&self, name: Name, new: New) -> Option<Value> {
+        let text = match new {
+            New::Default => return None,
+            New::Unclear => return Some(Value::Unclear),
+            New::Text(text) => text,
         };
-        if statement.local {
-            setting.local = Some(statement.value.clone());
-        } else {
-            let before = std::mem::replace(&mut setting.session, statement.value.clone());
-            setting.before.get_or_insert(before);
-            setting.local = None;
+        let text = match name {
+            Name::Claims => self.from.claimed(&text),
+            Name::Role | Name::Authorization if text.len() > MAX_ROLE => return Some(Value::Unclear),
+            _ => Ok(text),
+        };
+        let text = text.ok().filter(|text| checked(text.as_bytes()).is_ok());
+        Some(text.map_or(Value::Unclear, Value::Text))
+    }
+
+    /// Something may have set any of them. The shim's own are taken off statements, so they cannot be meant.
+    pub(crate) fn lose_what_the_database_keeps(&mut self) {
+        let Self { from, claims, setting, role, authorization, application_name, .. } = self;
+        for (is_followed, setting) in [
+            (from.claim.is_some(), claims),
+            (from.setting.is_some(), setting),
+            (from.role, role),
+            (from.role, authorization),
+            (from.application_name, application_name),
+        ] {
+            if is_followed {
+                setting.lose();
+            }
+        }
+    }
+
+    /// What was set for different parts of one text is not used for what follows it.
+    pub(crate) fn lose_what_was_set<'e>(&mut self, effects: impl Iterator<Item = &'e Effect>) {
+        for effect in effects {
+            if let Effect::Set(change) = effect
+                && let Some(setting) = self.of(change.name)
+            {
+                setting.lose();
+            }
         }
     }
 
     /// Whether something may still be undone by what the server answers.
     pub(crate) fn unsettled(&self) -> bool {
-        self.user.unsettled() || self.envelope.unsettled()
+        self.all().iter().any(|setting| setting.is_unsettled())
     }
 
     /// The server completed a statement with this tag.
     pub(crate) fn completed(&mut self, tag: &[u8]) {
         match tag {
-            b"COMMIT" => self.outcome = Some(Outcome::Committed),
-            // Within a transaction it may be ROLLBACK TO; then ReadyForQuery says so.
-            b"ROLLBACK" => self.outcome = Some(Outcome::Undone),
-            b"DISCARD ALL" => self.reset(),
-            b"RESET" if self.resets_all => self.reset(),
+            // For settings, PREPARE TRANSACTION is a COMMIT.
+            b"COMMIT" | b"PREPARE TRANSACTION" => self.note(Outcome::Committed),
+            b"ROLLBACK" => self.note(Outcome::Undone),
+            b"SAVEPOINT" => self.savepoint = true,
             _ => {}
-        }
-    }
-
-    /// Looks for RESET ALL in a text, which connection pools send among other statements.
-    pub(crate) fn note(&mut self, text: &[u8]) {
-        let mut after_reset = false;
-        let mut words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        self.resets_all |= words.any(|word| {
-            let all = after_reset && word.get(..3).is_some_and(|all| all.eq_ignore_ascii_case(b"all"));
-            after_reset = word.last_chunk::<5>().is_some_and(|last| last.eq_ignore_ascii_case(b"reset"));
-            all
-        });
-    }
-
-    fn reset(&mut self) {
-        for setting in [&mut self.user, &mut self.envelope] {
-            *setting = Setting { startup: setting.startup.take(), ..Setting::default() };
         }
     }
 
     /// The server reported an error.
     pub(crate) fn failed(&mut self) {
-        self.outcome = Some(Outcome::Undone);
+        self.note(Outcome::Undone);
     }
 
-    /// The server sent ReadyForQuery with this status.
-    pub(crate) fn ready(&mut self, status: u8) {
+    fn note(&mut self, outcome: Outcome) {
+        let same = self.outcome.is_none_or(|before| before == outcome);
+        self.outcome = Some(if same { outcome } else { Outcome::Mixed });
+    }
+
+    /// The server sent ReadyForQuery with this status; `last`: all that was sent is answered.
+    pub(crate) fn ready(&mut self, status: u8, last: bool) {
         let idle = status == b'I';
-        let outcome = self.outcome.take();
-        let committed = outcome == Some(Outcome::Committed);
-        if idle || committed {
-            let keep = committed || (outcome.is_none() && !self.in_transaction);
-            self.user.settle(keep);
-            self.envelope.settle(keep);
+        match (self.outcome.take(), status) {
+            (Some(Outcome::Mixed), _) => self.settle(Setting::lose_if_unsettled),
+            (Some(Outcome::Committed), _) => self.settle(Setting::keep),
+            (Some(Outcome::Undone), b'I') => self.settle(Setting::undo),
+            (Some(Outcome::Undone), b'T') if self.ends && !self.ends_all => {
+                self.settle(Setting::lose_if_after_savepoint);
+            }
+            (Some(Outcome::Undone), b'T') => self.settle(Setting::lose_if_unsettled),
+            (None, b'I') if self.in_transaction => self.settle(Setting::lose_if_unsettled),
+            (None, b'I') => self.settle(Setting::keep),
+            _ => {}
+        }
+        if last {
+            (self.ends, self.ends_all) = (false, false);
+            self.savepoint &= !idle;
         }
         self.in_transaction = !idle;
     }
-}
 
-impl Setting {
-    fn current(&self) -> Option<&str> {
-        let set = match &self.local {
-            Some(local) => local.as_deref(),
-            None => self.session.as_deref(),
-        };
-        set.or(self.startup.as_deref())
-    }
-
-    fn unsettled(&self) -> bool {
-        self.before.is_some() || self.local.is_some()
-    }
-
-    fn settle(&mut self, keep: bool) {
-        self.local = None;
-        if let Some(before) = self.before.take()
-            && !keep
-        {
-            self.session = before;
-        }
+    fn settle(&mut self, how: fn(&mut Setting)) {
+        self.all_mut().into_iter().for_each(how);
     }
 }
+
+/// A value that cannot be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unclear;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings() -> Settings {
-        Settings::new(Carriers { user: Some("startup".to_owned()), ..Carriers::default() })
-    }
-
-    fn set(value: &str, local: bool) -> SetStatement {
-        let value = (!value.is_empty()).then(|| value.to_owned());
-        SetStatement { name: Name::User, value, local }
-    }
-
-    fn query(settings: &mut Settings, tag: &str, status: u8) {
-        settings.completed(tag.as_bytes());
-        settings.ready(status);
-    }
-
-    #[test]
-    fn outside_of_a_transaction() {
-        let mut s = settings();
-        s.set(&set("a", false));
-        assert!(s.unsettled());
-        assert_eq!(s.user(), Some("a"));
-        query(&mut s, "SET", b'I');
-        assert!(!s.unsettled());
-        assert_eq!(s.user(), Some("a"));
-        s.set(&set("b", false));
-        s.failed();
-        s.ready(b'I');
-        assert_eq!(s.user(), Some("a"));
-        s.set(&set("b", true));
-        query(&mut s, "SET", b'I');
-        assert_eq!(s.user(), Some("a"));
-        s.set(&set("", false));
-        query(&mut s, "RESET", b'I');
-        assert_eq!(s.user(), Some("startup"));
-    }
-
-    #[test]
-    fn commit_and_rollback() {
-        for (end, status, user) in [
-            ("COMMIT", b'I', "b"),
-            ("COMMIT", b'T', "b"),
-            ("ROLLBACK", b'I', "startup"),
-            ("PREPARE TRANSACTION", b'I', "startup"),
-            ("ROLLBACK", b'T', "local"),
-            ("SELECT 1", b'T', "local"),
-        ] {
-            let mut s = settings();
-            query(&mut s, "BEGIN", b'T');
-            s.set(&set("a", false));
-            query(&mut s, "SET", b'T');
-            s.set(&set("b", false));
-            query(&mut s, "SET", b'T');
-            s.set(&set("local", true));
-            query(&mut s, "SET", b'T');
-            assert_eq!(s.user(), Some("local"));
-            query(&mut s, end, status);
-            assert_eq!(s.user(), Some(user), "{end}");
-            assert_eq!(s.unsettled(), user == "local");
-        }
-    }
-
-    #[test]
-    fn aborted_transaction() {
-        let mut s = settings();
-        query(&mut s, "BEGIN", b'T');
-        s.set(&set("a", false));
-        query(&mut s, "SET", b'T');
-        s.failed();
-        s.ready(b'E');
-        assert_eq!(s.user(), Some("a"));
-        query(&mut s, "ROLLBACK", b'I');
-        assert_eq!(s.user(), Some("startup"));
-    }
-
-    #[test]
-    fn local_covers_and_uncovers() {
-        let mut s = settings();
-        s.set(&set("a", false));
-        query(&mut s, "SET", b'I');
-        query(&mut s, "BEGIN", b'T');
-        s.set(&set("", true));
-        assert_eq!(s.user(), Some("startup"));
-        s.set(&set("b", false));
-        assert_eq!(s.user(), Some("b"));
-        query(&mut s, "DISCARD ALL", b'I');
-        assert_eq!(s.user(), Some("startup"));
-    }
-
-    #[test]
-    fn reset_all() {
-        let mut s = settings();
-        s.set(&set("a", false));
-        query(&mut s, "SET", b'I');
-        s.note(b"RESET search_path; SELECT 'all'");
-        query(&mut s, "RESET", b'I');
-        assert_eq!(s.user(), Some("a"));
-        s.note(b"CLOSE ALL;UNLISTEN *;Reset\n ALL;");
-        query(&mut s, "RESET", b'I');
-        assert_eq!(s.user(), Some("startup"));
-    }
-
-    #[test]
-    fn one_group_with_its_own_transaction() {
-        let mut s = settings();
-        s.set(&set("a", false));
-        for tag in ["BEGIN", "SET", "ROLLBACK"] {
-            s.completed(tag.as_bytes());
-        }
-        s.ready(b'I');
-        assert_eq!(s.user(), Some("startup"));
-    }
-}
+mod tests;

@@ -1,6 +1,8 @@
 //! The packets with which a connection begins (PostgreSQL's protocol 3, "Start-up"), and the errors
 //! that the shim itself tells an application.
 
+use crate::settings::Beginning;
+use crate::user_from::UserFrom;
 use trefoil_keys::carrier::{Carriers, MalformedCarrier, message, options};
 
 /// PostgreSQL's own bound on a startup packet.
@@ -13,23 +15,25 @@ pub(crate) enum Packet {
     /// Cancelling another connection's request.
     Cancel,
     /// A session: the packet for the proxy, complete, and what the application asked of the shim.
-    Session(Vec<u8>, Carriers),
+    Session(Vec<u8>, Beginning),
 }
 
 /// Reads the body of a first packet.
-pub(crate) fn read(body: &[u8]) -> Result<Packet, Fatal> {
+pub(crate) fn read(body: &[u8], from: &UserFrom) -> Result<Packet, Fatal> {
     let (code, parameters) = body.split_first_chunk::<4>().ok_or(Fatal::PROTOCOL)?;
     match (u16::from_be_bytes([code[0], code[1]]), u16::from_be_bytes([code[2], code[3]])) {
         (1234, 5678) => Ok(Packet::Cancel),
         (1234, 5679 | 5680) => Ok(Packet::Encryption),
-        (3, _) => session(code, parameters),
+        (3, _) => session(code, parameters, from),
         _ => Err(Fatal::PROTOCOL),
     }
 }
 
-fn session(code: &[u8], parameters: &[u8]) -> Result<Packet, Fatal> {
+fn session(code: &[u8], parameters: &[u8], from: &UserFrom) -> Result<Packet, Fatal> {
     let mut carriers = Carriers::default();
     let mut from_options = Carriers::default();
+    let mut role = None;
+    let (mut settings, mut own) = (Vec::new(), Vec::new());
     let mut packet = vec![0; 4];
     packet.extend_from_slice(code);
     let mut rest = parameters;
@@ -48,23 +52,32 @@ fn session(code: &[u8], parameters: &[u8]) -> Result<Packet, Fatal> {
         }
         if name == b"options" {
             let left = options::take(value, &mut from_options)?;
+            let followed = options::settings(&left).into_iter();
+            settings.extend(followed.filter_map(|(name, value)| Some((from.follows(&name)?, value))));
             if value.is_empty() || !left.is_empty() {
                 pair(&mut packet, name, &left);
             }
         } else if !str::from_utf8(name).map_or(Ok(false), |name| carriers.set(name, value))? {
             pair(&mut packet, name, value);
+            let [name, value] = [name, value].map(String::from_utf8_lossy);
+            if name == "user" {
+                role = Some(value.into_owned());
+            } else if let Some(name) = from.follows(&name) {
+                own.push((name, value.into_owned()));
+            }
         }
     }
     // PostgreSQL, too, applies `options` first, parameters of their own after them.
     carriers.user = carriers.user.or(from_options.user);
     carriers.envelope = carriers.envelope.or(from_options.envelope);
+    settings.append(&mut own);
     pair(&mut packet, message::PARAMETER.as_bytes(), message::VERSION.as_bytes());
     packet.push(0);
     let length = u32::try_from(packet.len()).map_err(|_| Fatal::PROTOCOL)?;
     if let Some(place) = packet.first_chunk_mut::<4>() {
         *place = length.to_be_bytes();
     }
-    Ok(Packet::Session(packet, carriers))
+    Ok(Packet::Session(packet, Beginning { carriers, role, settings }))
 }
 
 fn pair(packet: &mut Vec<u8>, name: &[u8], value: &[u8]) {
@@ -153,12 +166,17 @@ impl From<MalformedCarrier> for Fatal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user_from::Name;
 
     const V3: &[u8] = b"\0\x03\0\0";
 
+    fn read(body: &[u8]) -> Result<Packet, Fatal> {
+        super::read(body, &UserFrom::default())
+    }
+
     fn start(parameters: &[u8]) -> Result<(Vec<u8>, Carriers), Fatal> {
         match read(&[V3, parameters].concat())? {
-            Packet::Session(packet, carriers) => {
+            Packet::Session(packet, Beginning { carriers, .. }) => {
                 assert_eq!(packet[..4], u32::try_from(packet.len()).unwrap().to_be_bytes());
                 assert_eq!(&packet[4..8], V3);
                 Ok((packet[8..].to_vec(), carriers))
@@ -183,6 +201,18 @@ mod tests {
         assert_eq!((carriers.user.as_deref(), carriers.envelope.as_deref()), (Some("b"), Some("e")));
         let (packet, _) = start(b"options\0-c trefoil.user=a\0user\0u\0\0").unwrap();
         assert_eq!(packet, b"user\0u\0_pq_.trefoil\x001\0\0");
+    }
+
+    #[test]
+    fn what_is_followed() {
+        let from = UserFrom { setting: Some("app.user".to_owned()), role: true, ..UserFrom::default() };
+        let parameters = b"App.User\0bob\0options\0-c app.user=alice -c role=web -c x.y=z\0user\0login\0\0";
+        let packet = super::read(&[V3, parameters].concat(), &from);
+        let Ok(Packet::Session(_, Beginning { role, settings, .. })) = packet else { panic!("refused") };
+        assert_eq!(role.as_deref(), Some("login"));
+        let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        // PostgreSQL applies `options` first.
+        assert_eq!(settings, [(Name::Setting, "alice"), (Name::Role, "web"), (Name::Setting, "bob")]);
     }
 
     #[test]

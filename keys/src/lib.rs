@@ -1,5 +1,5 @@
 //! The whole cryptography of Trefoil: no network and no async (but for the optional lock by AWS KMS), no
-//! `unsafe`.
+//! `unsafe`. Beside it the tokens of SQL, by which carriers are found in texts.
 
 pub mod announcement;
 pub mod appointment;
@@ -14,6 +14,7 @@ pub mod handover;
 mod json;
 mod kdf;
 mod kill_point;
+pub mod lex;
 pub mod lock;
 pub mod password;
 pub mod private_file;

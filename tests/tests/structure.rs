@@ -21,13 +21,8 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Which of its modules a module of the columns' crate may use.
-const COLUMNS: &[(&str, &[&str])] = &[
-    ("copy", &["error"]),
-    ("error", &[]),
-    ("lex", &[]),
-    ("policy", &["trefoil_keys"]),
-    ("value", &["error", "policy"]),
-];
+const COLUMNS: &[(&str, &[&str])] =
+    &[("copy", &["error"]), ("error", &[]), ("policy", &["trefoil_keys"]), ("value", &["error", "policy"])];
 
 /// Which modules of the proxy, and of the columns' crate that it shows as its own, a module of the
 /// proxy may use.
@@ -35,7 +30,7 @@ const PROXY: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
     ("config", &["bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
-    ("sql", &["copy", "error", "lex", "policy", "trefoil_keys"]),
+    ("sql", &["copy", "error", "policy", "trefoil_keys"]),
     ("shares", &["error", "policy", "trefoil_keys"]),
     ("state", &["shares", "trefoil_keys"]),
     ("bootstrap", &["state", "trefoil_keys"]),

@@ -13,3 +13,4 @@ mod recovery;
 mod relay;
 mod sidecar;
 mod tenant;
+mod users;

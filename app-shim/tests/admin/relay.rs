@@ -16,10 +16,10 @@ use trefoil_keys::bundle::{self, UserBundle, Version};
 use trefoil_keys::envelope::{EnvelopePrivateKey, Scope, UserEnvelope};
 
 /// 32 bytes of 7 in base64url.
-const SHARE: &str = "main:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
+pub(crate) const SHARE: &str = "main:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc";
 const LIMIT: Duration = Duration::from_secs(10);
 
-struct Shim {
+pub(crate) struct Shim {
     child: Child,
     address: SocketAddr,
     proxy: TcpListener,
@@ -90,7 +90,7 @@ impl Shim {
         Self::start_with(&[])
     }
 
-    fn start_with(more: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(more: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
         with_shares(directory.path());
@@ -125,7 +125,7 @@ impl Shim {
     }
 
     /// A session that was started with these parameters and is ready for its first request.
-    fn session(&self, parameters: &[u8]) -> Session {
+    pub(crate) fn session(&self, parameters: &[u8]) -> Session {
         let mut client = self.client();
         send(&mut client, &startup(parameters));
         let mut session = Session { client, peer: self.peer() };
@@ -141,28 +141,28 @@ impl Shim {
     }
 }
 
-struct Session {
-    client: TcpStream,
+pub(crate) struct Session {
+    pub(crate) client: TcpStream,
     peer: TcpStream,
 }
 
 impl Session {
-    fn up_is(&mut self, expected: &[u8]) {
+    pub(crate) fn up_is(&mut self, expected: &[u8]) {
         receive(&mut self.peer, expected);
     }
 
     /// What the application sends arrives as `expected`.
-    fn up(&mut self, sent: &[u8], expected: &[u8]) {
+    pub(crate) fn up(&mut self, sent: &[u8], expected: &[u8]) {
         send(&mut self.client, sent);
         self.up_is(expected);
     }
 
-    fn down_passes(&mut self, bytes: &[u8]) {
+    pub(crate) fn down_passes(&mut self, bytes: &[u8]) {
         send(&mut self.peer, bytes);
         receive(&mut self.client, bytes);
     }
 
-    fn nothing_up(&mut self) {
+    pub(crate) fn nothing_up(&mut self) {
         self.peer.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
         let error = self.peer.read(&mut [0]).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
@@ -170,12 +170,12 @@ impl Session {
     }
 }
 
-fn send(stream: &mut TcpStream, bytes: &[u8]) {
+pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) {
     stream.write_all(bytes).unwrap();
 }
 
 #[track_caller]
-fn receive(stream: &mut TcpStream, expected: &[u8]) {
+pub(crate) fn receive(stream: &mut TcpStream, expected: &[u8]) {
     let mut received = vec![0; expected.len()];
     let mut filled = 0;
     while filled < received.len() {
@@ -196,15 +196,15 @@ fn startup(parameters: &[u8]) -> Vec<u8> {
     [&u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body.as_slice()].concat()
 }
 
-fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[kind][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
 }
 
-fn query(text: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn query(text: impl AsRef<[u8]>) -> Vec<u8> {
     message(b'Q', &[text.as_ref(), b"\0"].concat())
 }
 
-fn parse(name: &str, text: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn parse(name: &str, text: impl AsRef<[u8]>) -> Vec<u8> {
     message(b'P', &[name.as_bytes(), b"\0", text.as_ref(), b"\0\0\x01\0\0\0\x17"].concat())
 }
 
@@ -212,24 +212,24 @@ fn bind(name: &str) -> Vec<u8> {
     message(b'B', &[b"\0", name.as_bytes(), b"\0\0\0\0\x01\0\0\0\x02\0'\0\0"].concat())
 }
 
-const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
-const SYNC: &[u8] = b"S\0\0\0\x04";
+pub(crate) const EXECUTE: &[u8] = b"E\0\0\0\x09\0\0\0\0\0";
+pub(crate) const SYNC: &[u8] = b"S\0\0\0\x04";
 const FLUSH: &[u8] = b"H\0\0\0\x04";
 
-fn key(user: &str, envelope: &str, app_share: &str) -> Vec<u8> {
+pub(crate) fn key(user: &str, envelope: &str, app_share: &str) -> Vec<u8> {
     let field = |text: &str| [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
     message(b'K', &[field(user), field(envelope), field(app_share)].concat())
 }
 
-fn ready(status: u8) -> Vec<u8> {
+pub(crate) fn ready(status: u8) -> Vec<u8> {
     message(b'Z', &[status])
 }
 
-fn complete(tag: &str, status: u8) -> Vec<u8> {
+pub(crate) fn complete(tag: &str, status: u8) -> Vec<u8> {
     [message(b'C', &[tag.as_bytes(), b"\0"].concat()), ready(status)].concat()
 }
 
-fn join(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
@@ -398,6 +398,13 @@ fn prepared_settings() {
     session.up(&query("ROLLBACK"), &join(&[&plain, &query("ROLLBACK")]));
     session.down_passes(&complete("ROLLBACK", b'I'));
     session.up(&query("SELECT 1"), &join(&[&key("alice", "e1", SHARE), &query("SELECT 1")]));
+}
+
+impl Session {
+    /// The next message, which must be a `K`.
+    pub(crate) fn key(&mut self) -> [String; 3] {
+        read_key(&mut self.peer)
+    }
 }
 
 /// Reads a `K` message; user, envelope and shares.

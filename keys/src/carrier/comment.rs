@@ -70,6 +70,42 @@ pub fn take(text: &[u8]) -> Result<Option<Taken>, MalformedCarrier> {
     Ok(seen.contains(&true).then_some(taken))
 }
 
+/// The value that somebody else's key has in the first or last comment of a text; `None` where neither has
+/// the key. An error is also a comment that has it in another form than SQLCommenter's.
+pub fn tag(text: &[u8], key: &str) -> Result<Option<String>, MalformedCarrier> {
+    if memmem::find(text, key.as_bytes()).is_none() {
+        return Ok(None);
+    }
+    let first = leading(text);
+    let last = trailing(text).filter(|last| first.as_ref() != Some(last));
+    let mut found = None;
+    for comment in [first, last].into_iter().flatten() {
+        let content = text.get(comment.start + 2..comment.end - 2).unwrap_or_default();
+        let Some(pairs) = pairs(content) else {
+            if names(content, key.as_bytes()) {
+                return Err(MalformedCarrier::Encoding);
+            }
+            continue;
+        };
+        for pair in pairs.iter().filter(|pair| pair.key == key.as_bytes()) {
+            let value = checked(&decode(pair.value)?)?.to_owned();
+            if found.replace(value).is_some() {
+                return Err(MalformedCarrier::Duplicate);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a comment's content has this key with `=` behind it.
+fn names(content: &[u8], key: &[u8]) -> bool {
+    memmem::find_iter(content, key).any(|at| {
+        let (before, after) = content.split_at(at);
+        let after = after.get(key.len()..).unwrap_or_default().trim_ascii_start();
+        after.starts_with(b"=") && before.last().is_none_or(|byte| is_space(*byte) || *byte == b',')
+    })
+}
+
 /// Whether `trefoil` with this continuation occurs, in any case, joined by an underscore or by what
 /// is easily written in its place.
 fn mentions(text: &[u8], continuation: &[u8]) -> bool {

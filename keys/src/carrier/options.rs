@@ -33,6 +33,26 @@ pub fn take(options: &[u8], carriers: &mut Carriers) -> Result<Vec<u8>, Malforme
     Ok(left)
 }
 
+/// All settings `name=value` in the value of `options`, in their order; what is not UTF-8 is left out.
+pub fn settings(options: &[u8]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = options;
+    while !rest.is_empty() {
+        let (word, mut after) = next_word(rest);
+        let argument;
+        let setting = if word.as_slice() == b"-c" {
+            (argument, after) = next_word(after);
+            Some(argument.as_slice())
+        } else {
+            word.strip_prefix(b"--").or_else(|| word.strip_prefix(b"-c"))
+        };
+        let setting = setting.and_then(|setting| str::from_utf8(setting).ok()?.split_once('='));
+        found.extend(setting.map(|(name, value)| (name.replace('-', "_"), value.to_owned())));
+        rest = after;
+    }
+    found
+}
+
 /// The first word, unescaped, and what follows it.
 fn next_word(text: &[u8]) -> (Zeroizing<Vec<u8>>, &[u8]) {
     let mut word = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -92,6 +112,13 @@ mod tests {
         let (carriers, left) = read("-c tre\\foil.user=a -c trefoil.user=b").unwrap();
         assert_eq!((carriers.user.as_deref(), left.as_str()), (Some("b"), ""));
         assert!(read("-c trefoil.user=a -c trefoil.user=").unwrap().0.user.is_none());
+    }
+
+    #[test]
+    fn everybodys_settings() {
+        let found = settings(b"-c a=1 --search-path=x\\ y -d 1 -cb.c=d=e -c \xff=1 -e");
+        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, [("a", "1"), ("search_path", "x y"), ("b.c", "d=e")]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod copy;
 pub mod error;
-pub mod lex;
 pub mod policy;
 pub mod value;
+
+pub use trefoil_keys::lex;

@@ -201,3 +201,23 @@ fn a_setting_name_in_a_comment_is_a_misspelt_carrier() {
     assert!(take(b"select 1 /*trefoil.app_share='e'*/").is_err());
     assert!(take(b"SET trefoil.envelope = 'e'").is_ok_and(|taken| taken.is_none()));
 }
+
+#[test]
+fn somebody_elses_tag() {
+    let tag = |text: &str| super::tag(text.as_bytes(), "user");
+    for (text, value) in [
+        ("SELECT 1", None),
+        ("SELECT 1 /*user='alice'*/", Some("alice")),
+        ("/*route='/x',user='o%27neill'*/ SELECT 1;", Some("o'neill")),
+        ("/*db_user='bob'*/ SELECT 'user'", None),
+        ("SELECT 1 /*user=''*/ ;", Some("")),
+        ("SELECT '/*user=''bob''*/' AS a", None),
+        ("/* the user */ SELECT 1", None),
+    ] {
+        assert_eq!(tag(text), Ok(value.map(str::to_owned)), "{text}");
+    }
+    assert_eq!(tag("/*user='a'*/ SELECT 1 /*user='b'*/"), Err(MalformedCarrier::Duplicate));
+    assert_eq!(tag("/*user='a',user='a'*/ SELECT 1"), Err(MalformedCarrier::Duplicate));
+    assert_eq!(tag("SELECT 1 /* user=alice */"), Err(MalformedCarrier::Encoding));
+    assert_eq!(tag("SELECT 1 /*user='%'*/"), Err(MalformedCarrier::Encoding));
+}
