@@ -1,6 +1,7 @@
 //! The shares that a client presents, by the three carriers, and how long each is kept: K messages
 //! and comments for one request, settings as PostgreSQL keeps settings.
 
+use super::limits::Demand;
 use crate::error::{ClientError, Code, sqlstate};
 use crate::shares::{ApplicationShare, LiveEnvelope, Shares};
 use crate::sql::SettingChange;
@@ -13,6 +14,14 @@ use zeroize::Zeroizing;
 pub(super) struct Keys {
     pub(super) live: Arc<LiveEnvelope>,
     pub(super) application: ApplicationShare,
+}
+
+/// What limits a statement without keys.
+struct Limits {
+    /// Who presents the envelope.
+    user: Option<String>,
+    /// `None` if it cannot be used.
+    live: Option<Arc<LiveEnvelope>>,
 }
 
 /// A setting changed in a transaction that has not ended.
@@ -39,6 +48,8 @@ pub(super) struct Presented {
     rolled_back: bool,
     /// This request's keys, once they were needed.
     keys: Option<Arc<Keys>>,
+    /// The envelope that is presented, once a statement without keys was held against its limits.
+    limits: Option<Limits>,
 }
 
 fn set(carriers: &mut Carriers, name: &str, value: Option<&Zeroizing<String>>) {
@@ -47,14 +58,6 @@ fn set(carriers: &mut Carriers, name: &str, value: Option<&Zeroizing<String>>) {
         "envelope" => carriers.envelope = value.map(|value| value.to_string()),
         _ => carriers.app_share = value.cloned(),
     }
-}
-
-fn read_only() -> ClientError {
-    ClientError::refused(
-        Code::ReadScope,
-        "the envelope's scope is read, and the statement writes",
-        "Present an envelope of scope write.",
-    )
 }
 
 fn malformed(error: MalformedCarrier) -> ClientError {
@@ -70,9 +73,11 @@ impl Presented {
     /// Takes over a K message for the next request.
     pub(super) fn message(&mut self, body: &[u8]) -> Result<(), ClientError> {
         let message = KeyMessage::decode(body).map_err(malformed)?;
-        if !message.envelope.is_empty() {
+        let anew = !message.envelope.is_empty();
+        if anew {
             self.last_envelope = Some(message.envelope.to_owned());
         }
+        self.limits.take_if(|limits| anew || limits.user.as_deref().unwrap_or_default() != message.user);
         self.keys = None;
         self.request = Carriers {
             user: Some(message.user.to_owned()).filter(|user| !user.is_empty()),
@@ -87,7 +92,7 @@ impl Presented {
         if self.extension {
             return;
         }
-        self.keys = None;
+        self.presents_anew();
         let request = std::mem::take(&mut self.request);
         self.request = Carriers {
             user: carriers.user.or(request.user),
@@ -110,7 +115,7 @@ impl Presented {
         local: bool,
         segment: u64,
     ) {
-        self.keys = None;
+        self.presents_anew();
         self.changes.retain(|old| old.segment != segment || old.name != name || old.local != local);
         if self.changes.len() >= 64 {
             // One transaction that sets again and again: what is overwritten does not count.
@@ -124,7 +129,7 @@ impl Presented {
     pub(super) fn roll_back(&mut self, segment: u64) {
         self.rolled_back = true;
         if !self.changes.is_empty() {
-            self.keys = None;
+            self.presents_anew();
             self.changes.retain(|change| change.segment > segment);
         }
     }
@@ -135,7 +140,7 @@ impl Presented {
         if self.changes.is_empty() {
             return;
         }
-        self.keys = None;
+        self.presents_anew();
         for change in self.changes.extract_if(.., |change| change.segment <= segment) {
             if committed && !change.local {
                 set(&mut self.settings, change.name, change.value.as_ref());
@@ -145,21 +150,44 @@ impl Presented {
 
     /// The request's last message is sent: what it presented is forgotten.
     pub(super) fn request_ended(&mut self) {
+        if self.request.envelope.is_some() {
+            self.limits = None;
+        }
         self.request = Carriers::default();
         self.keys = None;
     }
 
-    /// Refuses to let a plain statement write under an envelope that is presented for reading only. An
-    /// envelope that cannot be used does not stand in its way.
-    pub(super) fn may_run(&mut self, shares: &Shares, writes: bool) -> Result<(), ClientError> {
-        match writes.then(|| self.keys(shares, false)) {
-            Some(Ok(keys)) if !keys.live.may_write() => Err(read_only()),
+    fn presents_anew(&mut self) {
+        self.keys = None;
+        self.limits = None;
+    }
+
+    /// Holds a statement without keys against the limits of the envelope that is presented all the same.
+    /// An envelope that cannot be used does not stand in its way, and none is used up by it.
+    pub(super) fn may_run(&mut self, shares: &Shares, demand: &Demand<'_>) -> Result<(), ClientError> {
+        if self.limits.is_none() {
+            self.limits = Some(self.look(shares));
+        }
+        match self.limits.as_ref().and_then(|limits| limits.live.as_ref()) {
+            Some(live) if live.expires() > SystemTime::now() => demand.check(live),
             _ => Ok(()),
         }
     }
 
-    /// The keys of this request. `writes`: they must allow to write.
-    pub(super) fn keys(&mut self, shares: &Shares, writes: bool) -> Result<Arc<Keys>, ClientError> {
+    fn look(&self, shares: &Shares) -> Limits {
+        let Carriers { user, envelope, app_share } = self.current();
+        let application = app_share.and_then(|shares| app_share::parse(&shares).ok()).map(ApplicationShare);
+        let live = match (&user, envelope, application) {
+            (Some(user), Some(envelope), Some(application)) => {
+                shares.look(user, &envelope, &application, SystemTime::now())
+            }
+            _ => None,
+        };
+        Limits { user, live }
+    }
+
+    /// The keys of this request, which must allow what it asks.
+    pub(super) fn keys(&mut self, shares: &Shares, demand: &Demand<'_>) -> Result<Arc<Keys>, ClientError> {
         let keys = match &self.keys {
             Some(keys) if keys.live.expires() > SystemTime::now() => Arc::clone(keys),
             _ => {
@@ -168,9 +196,7 @@ impl Presented {
                 keys
             }
         };
-        if writes && !keys.live.may_write() {
-            return Err(read_only());
-        }
+        demand.check(&keys.live)?;
         Ok(keys)
     }
 

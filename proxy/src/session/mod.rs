@@ -11,6 +11,7 @@ mod extended;
 mod fault;
 mod frontend;
 mod grants;
+mod limits;
 mod names;
 mod parameters;
 mod path;

@@ -4,6 +4,7 @@ use super::Environment;
 use super::carriers::{Keys, Presented};
 use super::copy::{CopyIn, Copying};
 use super::grants;
+use super::limits::Demand;
 use super::names::{Names, Portal, Prepared};
 use super::parameters::Parameters;
 use super::path::PathCache;
@@ -134,23 +135,23 @@ impl State {
 
     /// The keys that a plan needs, if it does.
     pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
-        let (mut writes, mut fetched) = (plan.writes, Vec::new());
+        let demand = Demand::with(plan, &self.portals);
+        let mut fetched = Vec::new();
         for portal in plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())) {
-            writes |= portal.plan.writes;
             fetched
                 .extend(portal.shape.as_ref().filter(|shape| shape.has_cells()).map(Shape::columns).cloned());
         }
         let cells = !fetched.is_empty();
         if !plan.protected && !cells {
-            return self.presented.may_run(&self.environment.shares, writes).map(|()| None);
+            return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.environment.shares.check_open()?;
-        if !(writes || cells || plan.keyed()) {
-            return Ok(None);
+        if !(demand.writes() || cells || plan.keyed()) {
+            return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.schema.check_keys()?;
-        let keys = self.presented.keys(&self.environment.shares, writes)?;
-        grants::check(&keys.live, plan, &fetched, writes)?;
+        let keys = self.presented.keys(&self.environment.shares, &demand)?;
+        grants::check(&keys.live, plan, &fetched, demand.writes())?;
         Ok(Some(keys))
     }
 

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::frontend::Done;
+use super::limits::Demand;
 use super::pending::{Kind, Query};
 use super::rewrite;
 use super::schema::Planned;
@@ -190,7 +191,7 @@ impl State {
 
     pub(super) fn edit(&mut self, plan: &Plan, text: &[u8]) -> Result<Vec<u8>, ClientError> {
         let keys = if plan.keyed() {
-            Some(self.presented.keys(&self.environment.shares, plan.writes)?)
+            Some(self.presented.keys(&self.environment.shares, &Demand::of(plan))?)
         } else {
             None
         };

@@ -7,6 +7,7 @@ use super::keyring::Keyring;
 use super::rejection::Rejection;
 use super::users::User;
 use crate::error::ClientError;
+use crate::policy::QualifiedName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,8 @@ pub(super) struct Terms {
     pub(super) expires: u64,
     scope: Scope,
     max_uses: Option<u32>,
+    /// Sorted.
+    tables: Option<Box<[QualifiedName]>>,
     /// The key to which it was sealed.
     kid: Arc<str>,
 }
@@ -43,6 +46,13 @@ impl Terms {
             expires: envelope.exp.min(envelope.iat.saturating_add(max_validity.as_secs())),
             scope: envelope.scope,
             max_uses: envelope.max_uses,
+            tables: envelope.tables.as_ref().map(|tables| {
+                // One that could not be read would be one table less.
+                let mut tables: Vec<_> =
+                    tables.iter().filter_map(|name| QualifiedName::parse(name)).collect();
+                tables.sort_unstable();
+                tables.into()
+            }),
         }
     }
 }
@@ -153,6 +163,11 @@ impl LiveEnvelope {
         self.terms.scope == Scope::Write
     }
 
+    /// The only tables that statements under it may touch, sorted (`tables`); all, if `None`.
+    pub fn tables(&self) -> Option<&[QualifiedName]> {
+        self.terms.tables.as_deref()
+    }
+
     /// When it expires: checked by the session at each request.
     pub fn expires(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.terms.expires)
@@ -165,7 +180,7 @@ impl LiveEnvelope {
 
     /// Whether it serves fewer statements than its scope says.
     pub fn is_limited(&self) -> bool {
-        self.terms.max_uses.is_some()
+        self.terms.max_uses.is_some() || self.terms.tables.is_some()
     }
 
     /// Whether it has been used as often as it may.
@@ -269,6 +284,7 @@ mod tests {
             expires,
             scope: Scope::Read,
             max_uses: Some(2),
+            tables: None,
             kid: "k".into(),
         };
         let users = Users::default();

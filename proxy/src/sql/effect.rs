@@ -79,12 +79,16 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>, made: Option<Vec<Colu
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::DropStmt(drop) => dropped(drop, names),
         Node::CreateFunctionStmt(create) => defined(create, names),
+        Node::DefineStmt(define) if define.kind == ObjectType::OBJECT_AGGREGATE => {
+            let name = define.defnames().into_iter().next_back().and_then(nodes::String::sval)?;
+            Some(names.catalog.with_own_function(name, true))
+        }
         _ => None,
     }
 }
 
 fn relation(name: QualifiedName, columns: Option<Vec<Column>>) -> Relation {
-    Relation { name, oid: 0, columns, reach: Reach::None, kind: Kind::Table }
+    Relation { name, oid: 0, columns, reach: Reach::None, kind: Kind::Table, over: Vec::new() }
 }
 
 fn made_of_query(
@@ -98,7 +102,7 @@ fn made_of_query(
     let kind = if viewed { Kind::MaterializedView } else { Kind::Table };
     let cells = columns.iter().flatten().any(|column| matches!(column.holds, Holds::Cell(_)));
     let reach = if cells { Reach::Followed } else { Reach::None };
-    (!exists).then(|| names.catalog.with_relation(Relation { name, oid: 0, columns, reach, kind }))
+    (!exists).then(|| names.catalog.with_relation(Relation { kind, reach, ..relation(name, columns) }))
 }
 
 fn unknown_columns(range: &nodes::RangeVar, names: Names<'_>) -> Option<Catalog> {
@@ -119,7 +123,8 @@ fn made_view(statement: Node<'_>, columns: Vec<Column>, names: Names<'_>) -> Opt
     // Rules that the view had stay with it.
     let kind = names.catalog.relation(&name).filter(|_| exists).map_or(kind, |known| known.kind);
     let made = Relation { kind, ..relation(name, None) };
-    (!(exists && keeps)).then(|| names.catalog.with_relation(views::with_columns(made, columns)))
+    let over = views::over(statement, names).ok()?;
+    (!(exists && keeps)).then(|| names.catalog.with_relation(views::with_columns(made, columns, over)))
 }
 
 /// The name under which a relation is made, and whether there is one already.
@@ -232,8 +237,11 @@ fn renamed(rename: &nodes::RenameStmt, names: Names<'_>) -> Option<Catalog> {
 
 /// A function that runs text which it makes may be defined; from then on it reaches everything.
 fn defined(create: &nodes::CreateFunctionStmt, names: Names<'_>) -> Option<Catalog> {
-    let mut runs_text = false;
+    let (mut runs_text, mut volatile) = (false, true);
     for option in create.options() {
+        if option.defname() == Some("volatility") {
+            volatile = option.arg().as_str() == Some("volatile");
+        }
         children::walk(Node::from(option), |node| {
             runs_text |= node.as_str().is_some_and(|text| text.to_lowercase().contains(EXECUTE));
             Ok::<(), children::NotFromParser>(())
@@ -241,7 +249,8 @@ fn defined(create: &nodes::CreateFunctionStmt, names: Names<'_>) -> Option<Catal
         .ok()?;
     }
     let name = create.funcname().iter().next_back().and_then(Node::as_str)?;
-    runs_text.then(|| names.catalog.with_reaching_function(name))
+    let defined = names.catalog.with_own_function(name, volatile);
+    Some(if runs_text { defined.with_reaching_function(name) } else { defined })
 }
 
 fn moved(alter: &nodes::AlterObjectSchemaStmt, names: Names<'_>) -> Option<Catalog> {

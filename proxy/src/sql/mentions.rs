@@ -12,8 +12,6 @@ use pg_raw_parse::{Node, list, nodes};
 pub(super) struct Mentions {
     /// Whether a protected table, or something that reaches one, is named.
     pub(super) touched: bool,
-    /// Whether it writes.
-    pub(super) writes: bool,
     /// Where names stand that the search path decides, each with its schema.
     pub(super) by_path: Vec<(i32, String)>,
 }
@@ -26,7 +24,7 @@ impl From<children::NotFromParser> for Refusal {
 
 /// Walks a statement.
 pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, Refusal> {
-    let mut found = Mentions { writes: !reads_only(statement), ..Mentions::default() };
+    let mut found = Mentions::default();
     if names.policy.is_empty() {
         return Ok(found);
     }
@@ -68,11 +66,9 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
             }
             Node::CommonTableExpr(cte) => ctes.extend(cte.ctename()),
             Node::LockingClause(locking) => {
-                found.writes = true;
                 not_relations.extend(locations(locking.locked_rels()));
             }
             Node::IntoClause(into) => {
-                found.writes = true;
                 if let Some(range) = into.rel()
                     && matches!(
                         names.meaning(range.schemaname(), range.relname().unwrap_or_default()),
@@ -87,13 +83,7 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
             {
                 return Err(refusal::carrier("an UPDATE of pg_settings").into());
             }
-            Node::InsertStmt(_) | Node::UpdateStmt(_) | Node::DeleteStmt(_) | Node::MergeStmt(_) => {
-                found.writes = true;
-            }
-            Node::FuncCall(call) => {
-                function(call, names)?;
-                found.writes |= function_writes(call);
-            }
+            Node::FuncCall(call) => function(call, names)?,
             Node::TypeName(type_name) => {
                 let name =
                     type_name.names().iter().next_back().and_then(nodes::String::sval).unwrap_or_default();
@@ -155,7 +145,7 @@ fn makes(statement: Node<'_>) -> Option<&nodes::RangeVar> {
     made.filter(|range| range.relpersistence != b't'.cast_signed())
 }
 
-fn locations(ranges: &list::NodeList) -> impl Iterator<Item = i32> {
+pub(super) fn locations(ranges: &list::NodeList) -> impl Iterator<Item = i32> {
     ranges
         .iter()
         .filter_map(|node| if let Node::RangeVar(range) = node { Some(range.location) } else { None })
@@ -167,12 +157,6 @@ fn function(call: &nodes::FuncCall, names: Names<'_>) -> Result<(), ClientError>
         return Err(refusal::function(name).at(offset(call.location)));
     }
     Ok(())
-}
-
-/// Functions of PostgreSQL that change data.
-fn function_writes(call: &nodes::FuncCall) -> bool {
-    let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
-    matches!(name, "nextval" | "setval") || name.starts_with("lo_")
 }
 
 /// Refuses a DO block or function definition whose text names, as a word, anything protected, or
@@ -227,32 +211,6 @@ fn is_sensitive(word: &str, names: Names<'_>) -> bool {
     !names.policy.schemas_with_table(word).is_empty()
         || names.catalog.named(word).any(|relation| relation.reach != Reach::None)
         || names.catalog.function_reaches(word)
-}
-
-/// Statements that change nothing by themselves; writing WITH queries and locks count on top, and so
-/// does what a prepared statement or a cursor does.
-fn reads_only(statement: Node<'_>) -> bool {
-    if let Node::CopyStmt(copy) = statement {
-        return !copy.is_from && !copy.is_program && copy.filename().is_none();
-    }
-    matches!(
-        statement,
-        Node::SelectStmt(_)
-            | Node::VariableShowStmt(_)
-            | Node::VariableSetStmt(_)
-            | Node::TransactionStmt(_)
-            | Node::ExplainStmt(_)
-            | Node::DeclareCursorStmt(_)
-            | Node::FetchStmt(_)
-            | Node::ClosePortalStmt(_)
-            | Node::PrepareStmt(_)
-            | Node::ExecuteStmt(_)
-            | Node::DeallocateStmt(_)
-            | Node::DiscardStmt(_)
-            | Node::ConstraintsSetStmt(_)
-            | Node::ListenStmt(_)
-            | Node::UnlistenStmt(_)
-    )
 }
 
 /// Statements that the server would refuse, too, if a relation they name did not exist. One that

@@ -7,6 +7,7 @@ mod analyzer;
 mod children;
 mod class;
 mod effect;
+mod extent;
 mod forbidden;
 mod form;
 mod location;
@@ -26,7 +27,9 @@ mod uses;
 mod views;
 
 pub use path::SearchPath;
-pub use plan::{CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan, Twin};
+pub use plan::{
+    Beyond, CopyPlan, Edit, Naming, Parameter, Plan, ResultColumn, SettingChange, StatementPlan, Tables, Twin,
+};
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
 pub use views::follow as follow_views;
@@ -163,6 +166,7 @@ fn analyze_statement(
 ) -> Result<(), Refusal> {
     let statement = raw.stmt();
     let mentions = mentions::of(statement, names)?;
+    let mut extent = extent::of(statement, names)?;
     plan.seen.add(statement, names)?;
     forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
@@ -190,13 +194,19 @@ fn analyze_statement(
     };
     let executes = |what: fn(&Plan) -> bool| executed.as_deref().is_some_and(what);
     let touched = mentions.touched || executes(|plan| plan.protected);
-    let writes = mentions.writes || executes(|plan| plan.writes);
+    let writes = extent.writes || executes(|plan| plan.writes);
+    if let Some(executed) = &executed {
+        extent.tables.join(&executed.tables);
+    }
     let changes_form = setting::changes_form(statement) || executes(|plan| plan.changes_form);
     plan.writes |= writes && naming::runs(statement);
+    // Those of what is explained or prepared, too: estimates speak of rows, and values become cells now.
+    plan.tables.join(&extent.tables);
     let (mut results, mut copy) = (None, None);
     let mut made = None;
     // What PREPARE or DECLARE gives a name.
-    let mut inner = Plan { protected: touched, writes, changes_form, ..Plan::default() };
+    let tables = extent.tables;
+    let mut inner = Plan { protected: touched, writes, tables, changes_form, ..Plan::default() };
     let mut declared = Arc::default();
     if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
         plan.protected = true;

@@ -5,7 +5,7 @@ use super::Context;
 use super::path::SearchPath;
 use super::seen::Seen;
 use crate::copy::Layout;
-use crate::policy::{ProtectedColumn, Purpose, catalog::Catalog};
+use crate::policy::{ProtectedColumn, Purpose, QualifiedName, catalog::Catalog};
 use std::ops::Range;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -31,6 +31,8 @@ pub struct Plan {
     pub writes: bool,
     /// Protected columns that it writes, with whatever value: cells that it moves, NULL, a default.
     pub written: Vec<Arc<ProtectedColumn>>,
+    /// The tables that it touches, for an envelope that is for some tables only.
+    pub tables: Tables,
     /// Prepared statements of the session that it runs by SQL `EXECUTE`, with what they stood for when
     /// it was analysed: it holds only as long as they do.
     pub executes: Vec<(String, Arc<Plan>)>,
@@ -66,6 +68,57 @@ pub struct StatementPlan {
     pub fetches: Option<String>,
     /// The data that it moves, where it is a COPY of something protected.
     pub copy: Option<Arc<CopyPlan>>,
+}
+
+/// The tables that a text touches: those that it names, and those of the policy that it reaches through
+/// them. What is left to a cursor that it fetches from is not among them.
+#[derive(Default)]
+pub struct Tables {
+    /// Sorted, each once.
+    named: Vec<QualifiedName>,
+    /// It may touch others.
+    open: bool,
+}
+
+/// What is not within the tables that an envelope is for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Beyond<'a> {
+    /// This table.
+    Table(&'a QualifiedName),
+    /// What cannot be told.
+    Unknown,
+}
+
+impl Tables {
+    /// Adds a table.
+    pub(super) fn add(&mut self, table: &QualifiedName) {
+        if let Err(place) = self.named.binary_search(table) {
+            self.named.insert(place, table.clone());
+        }
+    }
+
+    /// Notes that it may touch tables that nothing tells.
+    pub(super) fn leave_open(&mut self) {
+        self.open = true;
+    }
+
+    /// Adds what another text touches.
+    pub(super) fn join(&mut self, other: &Self) {
+        other.named.iter().for_each(|table| self.add(table));
+        self.open |= other.open;
+    }
+
+    #[cfg(test)]
+    pub(super) fn shown(&self) -> String {
+        let named = self.named.iter().map(ToString::to_string);
+        named.chain(self.open.then(|| "?".to_owned())).collect::<Vec<_>>().join(" ")
+    }
+
+    /// What lies beyond `allowed`, which is sorted; `None` if nothing does.
+    pub fn beyond(&self, allowed: &[QualifiedName]) -> Option<Beyond<'_>> {
+        let other = self.named.iter().find(|table| allowed.binary_search(table).is_err());
+        other.map(Beyond::Table).or(self.open.then_some(Beyond::Unknown))
+    }
 }
 
 /// A COPY of a protected table, or of a query over one.
@@ -266,6 +319,7 @@ impl Plan {
             + self.statements.iter().map(statement).sum::<usize>()
             + self.parameters.len() * size_of::<Parameter>()
             + self.twins.len() * size_of::<Twin>()
+            + self.tables.named.iter().map(|t| size_of_val(t) + t.schema.len() + t.name.len()).sum::<usize>()
     }
 
     /// Whether the text may be kept with its plan: not if it holds a protected literal or a share.

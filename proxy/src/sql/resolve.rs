@@ -79,7 +79,7 @@ impl<'c> Names<'c> {
     }
 
     /// What an unqualified name can mean.
-    fn candidates(self, name: &str) -> Vec<QualifiedName> {
+    pub(super) fn candidates(self, name: &str) -> Vec<QualifiedName> {
         let mut candidates: Vec<QualifiedName> = self.catalog.named(name).map(|r| r.name.clone()).collect();
         for schema in self.policy.schemas_with_table(name) {
             let protected = QualifiedName::new(schema.as_str(), name);

@@ -4,6 +4,7 @@
 use super::path::Path;
 use super::resolve::{Meaning, Names};
 use super::{Context, Refusal, children};
+use crate::policy::QualifiedName;
 use crate::policy::catalog::{Relation, TEXT_RUNNERS};
 use pg_raw_parse::Node;
 use std::sync::Arc;
@@ -15,7 +16,8 @@ pub(crate) struct Seen {
     /// The version of the last catalog for which this was found to hold.
     holds_for: AtomicU64,
     relations: Vec<Name>,
-    functions: Vec<String>,
+    /// With what each was among those that are not PostgreSQL's own.
+    functions: Vec<(String, Option<bool>)>,
 }
 
 struct Name {
@@ -50,7 +52,7 @@ impl Seen {
                     let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
                     // The policy's own exceptions are not among the names that are looked up here.
                     if !names.catalog.function_reaches(name) && !TEXT_RUNNERS.contains(&name) {
-                        self.functions.push(name.to_owned());
+                        self.functions.push((name.to_owned(), names.catalog.own_function(name)));
                     }
                 }
                 _ => {}
@@ -79,11 +81,15 @@ impl Seen {
             if protected {
                 candidates(schema, &name.name, names) == name.candidates
             } else {
-                name.sensitive || !is_sensitive(schema, &name.name, names)
+                name.sensitive
+                    || (!is_sensitive(schema, &name.name, names)
+                        && over(&candidates(schema, &name.name, names)).eq(over(&name.candidates)))
             }
         };
         let holds = self.relations.iter().all(same)
-            && !self.functions.iter().any(|name| names.catalog.function_reaches(name));
+            && self.functions.iter().all(|(name, own)| {
+                !names.catalog.function_reaches(name) && names.catalog.own_function(name) == *own
+            });
         if holds {
             self.holds_for.store(version, Ordering::Relaxed);
         }
@@ -93,6 +99,11 @@ impl Seen {
 
 fn is_sensitive(schema: Option<&str>, name: &str, names: Names<'_>) -> bool {
     !matches!(names.meaning(schema, name), Meaning::Plain(_) | Meaning::Unknown)
+}
+
+/// The protected tables that are read through what a name may mean.
+fn over(candidates: &[Arc<Relation>]) -> impl Iterator<Item = &QualifiedName> {
+    candidates.iter().flat_map(|relation| &relation.over)
 }
 
 fn candidates(schema: Option<&str>, name: &str, names: Names<'_>) -> Vec<Arc<Relation>> {

@@ -41,7 +41,7 @@ pub(super) fn changes_path(statement: Node<'_>, catalog: &Catalog) -> bool {
                 if let Node::FuncCall(call) = node {
                     // A function of one's own may do anything.
                     let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
-                    sets |= name == "set_config" || catalog.is_own_function(name);
+                    sets |= name == "set_config" || catalog.own_function(name).is_some();
                 }
                 Ok::<(), children::NotFromParser>(())
             });

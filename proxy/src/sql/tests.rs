@@ -3,6 +3,7 @@
 
 mod copy;
 mod ddl;
+mod extent;
 mod naming;
 mod written;
 
@@ -42,7 +43,14 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)], reach: 
             holds: Holds::Own,
         })
         .collect();
-    Relation { name: QualifiedName::new(schema, name), oid, columns: Some(columns), reach, kind: Kind::Table }
+    Relation {
+        name: QualifiedName::new(schema, name),
+        oid,
+        columns: Some(columns),
+        reach,
+        kind: Kind::Table,
+        over: Vec::new(),
+    }
 }
 
 fn catalog() -> Arc<Catalog> {

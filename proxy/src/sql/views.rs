@@ -4,11 +4,11 @@
 
 use super::analyzer::Analyzer;
 use super::path::Path;
-use super::resolve::Names;
+use super::resolve::{Meaning, Names};
 use super::uses::Uses;
-use super::{Refusal, mentions, refusal};
-use crate::policy::Policy;
+use super::{Refusal, children, mentions, refusal};
 use crate::policy::catalog::{Catalog, Column, Holds, Kind, Reach, Relation};
+use crate::policy::{Policy, QualifiedName};
 use pg_raw_parse::Node;
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -55,16 +55,33 @@ fn followed(view: &Relation, definition: &str, names: Names<'_>) -> Result<Relat
         return Err(not_understood());
     }
     let columns = known.iter().zip(held).map(|(column, holds)| Column { holds, ..column.clone() });
-    Ok(with_columns(view.clone(), columns.collect()))
+    Ok(with_columns(view.clone(), columns.collect(), over(query, names)?))
 }
 
-/// The relation as a view with these columns.
-pub(super) fn with_columns(view: Relation, columns: Vec<Column>) -> Relation {
+/// The tables of the policy that a view's definition, or the statement that makes it, reads.
+pub(super) fn over(statement: Node<'_>, names: Names<'_>) -> Result<Vec<QualifiedName>, Refusal> {
+    let mut found = Vec::new();
+    children::walk(statement, |node| {
+        if let Node::RangeVar(range) = node
+            && let Meaning::Plain(relation) | Meaning::Protected(relation) =
+                names.meaning(range.schemaname(), range.relname().unwrap_or_default())
+        {
+            found.extend(relation.protected_tables(names.policy).cloned());
+        }
+        Ok::<(), Refusal>(())
+    })?;
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// The relation as a view with these columns, over these tables.
+pub(super) fn with_columns(view: Relation, columns: Vec<Column>, over: Vec<QualifiedName>) -> Relation {
     let plain = columns.iter().all(|column| column.holds == Holds::Own);
     // What its rules do with a value is not for its columns to say.
     let reach =
         if plain && view.kind != (Kind::View { rules: true }) { Reach::None } else { Reach::Followed };
-    Relation { columns: Some(columns), reach, ..view }
+    Relation { columns: Some(columns), reach, over, ..view }
 }
 
 /// Whether a statement makes a view.

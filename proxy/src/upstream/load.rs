@@ -62,7 +62,8 @@ const DEFINITIONS: &str = "
 const FUNCTIONS: &str = "
     SELECT p.oid, n.nspname::text, p.proname::text,
       CASE WHEN p.prokind <> 'a' AND l.lanname NOT IN ('c', 'internal')
-        THEN pg_catalog.pg_get_functiondef(p.oid) END
+        THEN pg_catalog.pg_get_functiondef(p.oid) END,
+      p.provolatile = 'v'
     FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -143,7 +144,7 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
     }
     transaction.commit().await?;
     let catalog = Catalog::new(relations.into_values(), reaching.functions)
-        .with_own_functions(functions.into_iter().map(|function| function.name).collect())
+        .with_own_functions(reach::volatile(functions, &dependencies))
         .with_policy(own.clone());
     Ok(sql::follow_views(policy, catalog, definitions))
 }
@@ -207,7 +208,8 @@ async fn relations(transaction: &Transaction<'_>) -> Result<HashMap<u32, Relatio
             _ => Kind::Table,
         };
         let columns = Some(Vec::new());
-        relations.insert(oid, Relation { name, oid, columns, reach: Reach::None, kind });
+        let over = Vec::new();
+        relations.insert(oid, Relation { name, oid, columns, reach: Reach::None, kind, over });
     }
     for row in transaction.query(COLUMNS, &[]).await? {
         let oid: u32 = row.try_get(0)?;
@@ -231,7 +233,7 @@ async fn functions(transaction: &Transaction<'_>, policy: &Policy) -> Result<Vec
             let name = QualifiedName { schema: row.try_get(1)?, name: row.try_get(2)? };
             let definition: Option<String> = row.try_get(3)?;
             let definition = definition.filter(|_| !policy.allows_function(&name)).unwrap_or_default();
-            Ok(Function { oid: row.try_get(0)?, name: name.name, definition })
+            Ok(Function { oid: row.try_get(0)?, name: name.name, definition, volatile: row.try_get(4)? })
         })
         .collect()
 }

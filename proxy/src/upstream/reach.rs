@@ -25,6 +25,8 @@ pub(super) struct Function {
     pub(super) name: String,
     /// Its definition as SQL; empty where it has none (aggregates).
     pub(super) definition: String,
+    /// Whether it may change data; an aggregate's parts say so.
+    pub(super) volatile: bool,
 }
 
 /// What reaches a protected table.
@@ -88,6 +90,17 @@ pub(super) fn compute(
     Reaching { relations, by_function, functions }
 }
 
+/// The functions by bare name, with whether one of that name may change data by itself or by its parts.
+pub(super) fn volatile(functions: Vec<Function>, dependencies: &Dependencies) -> HashMap<String, bool> {
+    let mut volatile = functions.iter().filter(|f| f.volatile).map(|f| f.oid).collect();
+    while spread(&mut volatile, dependencies.function_parts.iter().map(|(whole, part)| (*whole, part))) {}
+    let mut by_name = HashMap::new();
+    for function in functions {
+        *by_name.entry(function.name).or_default() |= volatile.contains(&function.oid);
+    }
+    by_name
+}
+
 /// Adds each dependent whose dependency is in the set; whether there was any new one.
 fn spread<'a>(set: &mut HashSet<u32>, pairs: impl Iterator<Item = (u32, &'a u32)>) -> bool {
     let before = set.len();
@@ -133,7 +146,7 @@ mod tests {
     const PATIENTS: u32 = 1;
 
     fn function(oid: u32, name: &str, definition: &str) -> Function {
-        Function { oid, name: name.to_owned(), definition: definition.to_owned() }
+        Function { oid, name: name.to_owned(), definition: definition.to_owned(), volatile: false }
     }
 
     fn reaching(functions: &[Function], dependencies: &Dependencies) -> (Vec<u32>, Vec<String>) {
@@ -170,6 +183,20 @@ mod tests {
         };
         let names = reaching(&functions, &dependencies).1;
         assert_eq!(names, ["direct", "indirect", "odd", "quoted", "sum_all"]);
+    }
+
+    #[test]
+    fn an_aggregate_is_as_volatile_as_its_parts() {
+        let changing = Function { volatile: true, ..function(20, "f", "") };
+        let functions =
+            vec![changing, function(21, "f", ""), function(22, "g", ""), function(23, "sum_all", "")];
+        let dependencies =
+            Dependencies { function_parts: vec![(23, 24), (24, 20)], ..Dependencies::default() };
+        let found = volatile(functions, &dependencies);
+        assert_eq!(
+            found,
+            [("f", true), ("g", false), ("sum_all", true)].map(|(n, v)| (n.to_owned(), v)).into()
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod keys_page;
 mod keyspaces;
 mod leaks;
 mod life;
+mod limits;
 mod pipeline;
 mod python;
 mod replacement;

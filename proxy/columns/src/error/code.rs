@@ -146,6 +146,9 @@ codes! {
     /// The check value of a database that had one is gone.
     CheckValueMissing = "TF611", state::INVALID_AUTHORIZATION;
 
+    /// A table that the user's envelope is not for.
+    TableLimit = "TF620", state::INSUFFICIENT_PRIVILEGE;
+
     /// A setting that decides how values are read changed, and is not reported yet.
     FormChanged = "TF701", state::FEATURE_NOT_SUPPORTED;
     /// `client_encoding` or `standard_conforming_strings` do not suit protected columns.

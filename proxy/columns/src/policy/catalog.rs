@@ -109,9 +109,20 @@ pub struct Relation {
     pub reach: Reach,
     /// What it is.
     pub kind: Kind,
+    /// Tables of the policy whose rows are read or written through it although none of its columns
+    /// need say so: of a view, those that its definition names, through other views too.
+    pub over: Vec<QualifiedName>,
 }
 
 impl Relation {
+    /// The tables of the policy that a statement touches through it, itself among them; a table may come
+    /// more than once.
+    pub fn protected_tables<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = &'a QualifiedName> {
+        let own = policy.table(&self.name).map(|_| &self.name);
+        let cells = self.columns.iter().flatten().filter_map(|column| self.cell(column, policy));
+        own.into_iter().chain(&self.over).chain(cells.map(|cell| &cell.table))
+    }
+
     /// The protected column whose cells a column of this relation holds.
     pub fn cell<'a>(&'a self, column: &'a Column, policy: &'a Policy) -> Option<&'a Arc<ProtectedColumn>> {
         match (policy.table(&self.name), &column.holds) {
@@ -143,7 +154,7 @@ pub struct Catalog {
     schemas_of: HashMap<String, Vec<String>>,
     by_oid: HashMap<u32, Arc<Relation>>,
     reaching_functions: HashSet<String>,
-    own_functions: Arc<HashSet<String>>,
+    own_functions: Arc<HashMap<String, bool>>,
     policy: Option<Arc<Policy>>,
     provisional: bool,
 }
@@ -183,15 +194,24 @@ impl Catalog {
         Self { policy, ..self }
     }
 
-    /// The same snapshot with the bare names of all functions that are not PostgreSQL's own.
+    /// The same snapshot with the bare names of all functions that are not PostgreSQL's own, and whether
+    /// one of that name is volatile: only such a one can change data.
     #[must_use]
-    pub fn with_own_functions(self, names: HashSet<String>) -> Self {
-        Self { own_functions: Arc::new(names), ..self }
+    pub fn with_own_functions(self, functions: HashMap<String, bool>) -> Self {
+        Self { own_functions: Arc::new(functions), ..self }
     }
 
-    /// Whether a function of that bare name is not PostgreSQL's own.
-    pub fn is_own_function(&self, bare: &str) -> bool {
-        self.own_functions.contains(bare)
+    /// A new snapshot with one more function that is not PostgreSQL's own.
+    #[must_use]
+    pub fn with_own_function(&self, bare: &str, volatile: bool) -> Self {
+        let mut next = self.copy();
+        *Arc::make_mut(&mut next.own_functions).entry(bare.to_owned()).or_default() |= volatile;
+        next
+    }
+
+    /// Whether a function of that bare name is not PostgreSQL's own, and then whether one is volatile.
+    pub fn own_function(&self, bare: &str) -> Option<bool> {
+        self.own_functions.get(bare).copied()
     }
 
     /// The same snapshot as what DDL makes of it that may yet be rolled back.
@@ -245,7 +265,7 @@ impl Catalog {
     /// A new snapshot in which a function of that bare name reaches a protected table.
     #[must_use]
     pub fn with_reaching_function(&self, bare: &str) -> Self {
-        let mut next = self.without(&QualifiedName::new("", ""));
+        let mut next = self.copy();
         next.reaching_functions.insert(bare.to_owned());
         next
     }
@@ -266,7 +286,19 @@ impl Catalog {
     /// A new snapshot without the relation.
     #[must_use]
     pub fn without(&self, name: &QualifiedName) -> Self {
-        let mut next = Self {
+        let mut next = self.copy();
+        if let Some(gone) = next.relations.remove(name) {
+            next.by_oid.remove(&gone.oid);
+            if let Some(schemas) = next.schemas_of.get_mut(&name.name) {
+                schemas.retain(|schema| *schema != name.schema);
+            }
+        }
+        next
+    }
+
+    /// The same under another version.
+    fn copy(&self) -> Self {
+        Self {
             version: next_version(),
             relations: self.relations.clone(),
             schemas_of: self.schemas_of.clone(),
@@ -275,14 +307,7 @@ impl Catalog {
             own_functions: Arc::clone(&self.own_functions),
             policy: self.policy.clone(),
             provisional: self.provisional,
-        };
-        if let Some(gone) = next.relations.remove(name) {
-            next.by_oid.remove(&gone.oid);
-            if let Some(schemas) = next.schemas_of.get_mut(&name.name) {
-                schemas.retain(|schema| *schema != name.schema);
-            }
         }
-        next
     }
 
     /// A new snapshot with the temporary relations of `other`, which only its session knows; `None` if
@@ -306,6 +331,7 @@ impl Catalog {
         let columns = |catalog: &Self| catalog.policy.as_ref().map(|policy| policy.columns().to_vec());
         self.relations == other.relations
             && self.reaching_functions == other.reaching_functions
+            && self.own_functions == other.own_functions
             && columns(self) == columns(other)
     }
 
@@ -342,6 +368,7 @@ mod tests {
             columns: Some(Vec::new()),
             reach: Reach::None,
             kind: Kind::Table,
+            over: Vec::new(),
         }
     }
 

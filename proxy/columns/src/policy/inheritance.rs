@@ -114,7 +114,14 @@ mod tests {
         };
         let columns = [("id", 1), ("ssn", 2)].map(column).to_vec();
         let name = QualifiedName::new("public", name);
-        Relation { name, oid: 0, columns: Some(columns), reach: Reach::None, kind: Kind::Table }
+        Relation {
+            name,
+            oid: 0,
+            columns: Some(columns),
+            reach: Reach::None,
+            kind: Kind::Table,
+            over: Vec::new(),
+        }
     }
 
     fn followed(names: &[&str], pairs: &[(u32, u32)]) -> Vec<String> {

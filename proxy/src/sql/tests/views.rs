@@ -15,7 +15,7 @@ fn view(oid: u32, name: &str, columns: &[(&str, u32)], rules: bool) -> Relation 
 type Definition<'a> = (&'a str, &'a [(&'a str, u32)], &'a str, bool);
 
 /// The catalog with these views, as (name, columns, definition, whether it has rules).
-fn with_views(views: &[Definition<'_>]) -> Arc<Catalog> {
+pub(super) fn with_views(views: &[Definition<'_>]) -> Arc<Catalog> {
     let mut whole = (*catalog()).with_relation(relation(90, "other", "none", &[], Reach::None));
     let mut definitions = Vec::new();
     // The last first: their order must not matter.
