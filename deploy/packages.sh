@@ -29,6 +29,7 @@ python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-ven
 if [ "${1:-}" = test ]; then
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
     have javac || missing+=(default-jdk-headless)
     have curl || missing+=(curl)
     have dbus-run-session || missing+=(dbus)

@@ -150,4 +150,5 @@ def add_invoice(number):
 
 
 if __name__ == "__main__":
+    print("serving on port", os.environ["PORT"], flush=True)
     waitress.serve(app, listen=f"127.0.0.1:{os.environ['PORT']}", threads=8)

@@ -1,7 +1,16 @@
 // A person at a browser: logs in at URL as LOGIN with PASSWORD, finds a patient by number, adds another
 // with a visit, and prints as JSON what the pages showed. SHOT, if set, takes a picture of the last one.
 'use strict';
+const fs = require('node:fs');
+const path = require('node:path');
 const { chromium } = require('playwright-core');
+
+// Playwright would fetch a browser of its own; this is the system's.
+function installed() {
+  const places = process.env.PATH.split(path.delimiter);
+  const named = (name) => places.map((place) => path.join(place, name)).find(fs.existsSync);
+  return named('chromium') || named('chromium-browser') || named('google-chrome');
+}
 
 const QUIET = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
@@ -10,7 +19,7 @@ const QUIET = [
 
 async function main() {
   const { URL: url, LOGIN, PASSWORD, FIND, SHOT } = process.env;
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: QUIET });
+  const browser = await chromium.launch({ executablePath: installed(), args: QUIET });
   const page = await browser.newPage();
   const seen = {};
   await page.goto(url);

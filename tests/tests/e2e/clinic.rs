@@ -11,7 +11,7 @@ use trefoil_tests::cluster::free_port;
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::leak::{Marker, Search};
 use trefoil_tests::leash::Leash;
-use trefoil_tests::programs::{program, source};
+use trefoil_tests::programs::program;
 use trefoil_tests::recorder::Recorder;
 use trefoil_tests::stack::{Ordered, Part, ProxyOptions};
 use trefoil_tests::tenant::Tenant;
@@ -78,7 +78,7 @@ impl Clinic {
         words.push(command.get_program().to_str().unwrap().to_owned());
         words.extend(command.get_args().map(|word| word.to_str().unwrap().to_owned()));
         let mut app = Leash::start("clinic", &words, "TERM", &dir.join("clinic.log"), None).unwrap();
-        app.wait_for("Serving on", READY).unwrap();
+        app.wait_for("serving on", READY).unwrap();
 
         let mut processes = vec![app];
         let mut agents = Vec::new();
@@ -169,7 +169,6 @@ fn a_browser_works_through_the_agent() {
         ("LOGIN", "alice"),
         ("PASSWORD", "clinic"),
         ("FIND", "no such number"),
-        ("CHROMIUM", "/usr/bin/chromium"),
     ];
     let seen = output(&mut node("tests/clinic/browse.js"), &environment);
     assert!(seen.contains(r#""found":[]"#), "{seen}");
