@@ -292,6 +292,9 @@ fn describe(event: &Event) -> String {
         Event::UserExported { user, again: true } => format!("share of user {user} exported again"),
         Event::UserFound { user } => format!("user {user} found at the application"),
         Event::WithdrawalFound { user } => format!("user {user} found withdrawn at the proxy"),
+        Event::NumbersTaken { last, users } => format!(
+            "commands up to {last} of a newer vault met at the proxy: the shares of {users} users are unknown"
+        ),
         Event::SharesRenewed { seq, first, last, count } => {
             format!("command {seq}: shares renewed of {count} users, {first} to {last}")
         }

@@ -10,7 +10,7 @@ use trefoil_keys::tls::Fingerprint;
 
 /// Version of the vault's format.
 pub(crate) const VERSION: u64 = 3;
-/// The version before there were grants: read, and written no more.
+/// The version before there were grants and marks of unknown shares: read, and written no more.
 pub(crate) const WITHOUT_GRANTS: u64 = 2;
 
 /// The whole content of a vault.

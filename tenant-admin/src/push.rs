@@ -222,7 +222,10 @@ fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Found,
     if status.seq.saturating_add(1) < seq {
         return Err(PushError::ProxyBehind { applied: status.seq, ours: seq.saturating_sub(1) }.into());
     }
-    tenant.renumber(status.seq.saturating_add(1), now()?)?;
+    match status.seq >= seq {
+        true => tenant.take_numbers_over(status.seq, now()?)?,
+        false => tenant.renumber(seq, now()?)?,
+    };
     Ok(Found::Numbers)
 }
 

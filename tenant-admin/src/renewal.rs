@@ -5,6 +5,7 @@ use crate::application;
 use crate::commands::{CommandError, Session, now};
 use crate::outbox::{Receipts, RefusalView};
 use crate::push::{Sending, send_all};
+use crate::tenant::Tenant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
     outcome.users = opened.tenant()?.pending().map(|pending| pending.work.renewed()).sum();
     outcome.resumed = !arguments.anew && opened.tenant()?.renewal().is_some();
     // What stands before: a batch of the interrupted run, perhaps, or a user's new key.
-    if !outcome.add(push(&mut opened)?) {
+    if !outcome.add(push(&mut opened)?) || is_given_up(opened.tenant()?) {
         outcome.users = 0;
     }
     match arguments.anew {
@@ -65,7 +66,7 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         kill_point("renewal.stored");
         let accepted = outcome.add(push(&mut opened)?);
         kill_point("renewal.pushed");
-        if !accepted {
+        if !accepted || is_given_up(opened.tenant()?) {
             bar.set_length(u64::try_from(opened.tenant()?.left_to_renew()).unwrap_or(u64::MAX));
             continue;
         }
@@ -78,8 +79,13 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
     outcome.left = tenant.renewal().map_or(0, |_| tenant.left_to_renew());
     outcome.unconfirmed = tenant.pending().count();
     outcome.without_share = tenant.without_share().map(str::to_owned).collect();
-    let unconfirmed = outcome.unconfirmed > 0 || !outcome.is_smooth();
-    Ok(Answer::new(&outcome).unconfirmed(unconfirmed))
+    let is_whole = outcome.unconfirmed == 0 && outcome.without_share.is_empty();
+    Ok(Answer::new(&outcome).unconfirmed(!is_whole || !outcome.is_smooth()))
+}
+
+/// Whether the push has met commands of a newer vault: of what was under way nothing was sent.
+fn is_given_up(tenant: &Tenant) -> bool {
+    tenant.renewal().is_some_and(|renewal| renewal.done == 0)
 }
 
 /// On standard error, and only if that is a terminal.
@@ -142,7 +148,7 @@ impl fmt::Display for Renewed {
             writeln!(f, "{} users are left: run trefoil-admin renew-shares again.", self.left)?;
         }
         for uid in &self.without_share {
-            writeln!(f, "Not renewed, as the vault has no share of it: user rekey {uid}")?;
+            writeln!(f, "Not renewed, as its share is unknown to the vault: user rekey {uid}")?;
         }
         Ok(())
     }

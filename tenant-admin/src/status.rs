@@ -83,7 +83,7 @@ impl Compared {
         let (confirmed, last) = (tenant.confirmed_seq(), tenant.next_seq().saturating_sub(1));
         expect(
             status.seq <= last,
-            "the proxy has applied commands that this vault does not know: an older copy of it, or a recovered one? The next push takes the proxy's numbers over; see user sync",
+            "the proxy has applied commands that this vault does not know: an older copy of it, or a recovered one? The next push takes the proxy's numbers over, and then no user's share is certain; better restore the newest backup. See user sync",
         );
         expect(
             status.seq >= confirmed,
@@ -102,6 +102,12 @@ impl Compared {
             tenant.renewal().is_none() || tenant.left_to_renew() == 0,
             "a renewal has not come to all users: renew-shares",
         );
+        let unknown = tenant.without_share().count();
+        if unknown > 0 {
+            let remedy = "user show names them; give each a new one: user rekey";
+            differences
+                .push(format!("the shares of {} are unknown: {remedy}", answer::count(unknown, "user")));
+        }
         Self {
             tenant: status.tenant.clone(),
             application: status.application.clone(),

@@ -297,6 +297,7 @@ fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
             keyspaces: user.keyspaces(),
             roles: user.grants.roles.iter().cloned().collect(),
             by_role: tenant.by_role(user),
+            share_unknown: user.state == State::Active && !user.has_share(),
             unconfirmed: unconfirmed.get(own).copied(),
             // Of all users it would be long, and take long.
             history: uid.map(|uid| tenant.history_of(uid).map(HistoryView::from).collect()),

@@ -69,6 +69,9 @@ pub(crate) enum Event {
     UserFound { user: String },
     /// The proxy has said that the user was withdrawn, by a newer copy of this vault.
     WithdrawalFound { user: String },
+    /// The proxy had applied commands up to `last` that this vault did not know: the shares of `users` more
+    /// users are not certain since.
+    NumbersTaken { last: u64, users: usize },
     /// New TKa's and TKp's for the users from `first` to `last` by UId, `count` in number.
     SharesRenewed { seq: u64, first: String, last: String, count: usize },
     /// An appointment was written for a proxy that is to take the place of the one that there is.

@@ -52,7 +52,7 @@ pub(crate) enum TenantError {
     #[error("user {0} is withdrawn already")]
     AlreadyWithdrawn(String),
     #[error(
-        "the share of user {0} is not in this vault, which was recovered; give it a new one with: trefoil-admin user rekey {0}"
+        "the share of user {0} is unknown to this vault, which was recovered, or is an older copy of one that may have given out another; give it a new one with: trefoil-admin user rekey {0}"
     )]
     ShareUnknown(String),
     #[error(

@@ -10,10 +10,10 @@ pub(crate) use receipts::{Received, Refusal, WITHDRAWN};
 
 use super::grants::Grants;
 use super::history::{Digest, Event, UserOp};
-use super::users::duplicate;
+use super::users::{User, duplicate};
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use trefoil_keys::announcement::Announcement;
 use trefoil_keys::bundle::{Shares, Version};
 use trefoil_keys::command::{self, Command, Delivery, Operation};
@@ -92,6 +92,8 @@ pub(crate) struct Former {
     pub(super) exports: u32,
     #[serde(default)]
     pub(super) grants: Grants,
+    #[serde(default)]
+    pub(super) outdated: bool,
 }
 
 /// TKa's and TKp's of one user.
@@ -372,6 +374,32 @@ impl Tenant {
             self.sign_again(now, |pending, place| Some(number(place)).filter(|seq| *seq != pending.seq()))?;
         self.outbox.next_seq = number(self.outbox.pending.len());
         Ok(count)
+    }
+
+    /// The proxy has applied commands up to `last` that this vault does not know: a newer copy of it has
+    /// sent them, and perhaps given any user another share. A renewal beside an older one would make that
+    /// valid again, so those under way are given up. Numbers go on behind `last`; how many commands were
+    /// signed anew for that.
+    pub(crate) fn take_numbers_over(&mut self, last: u64, now: u64) -> Result<usize, TenantError> {
+        let before = self.outbox.pending.len();
+        self.outbox.pending.retain(|pending| !matches!(pending.work, Work::Renew { .. }));
+        if self.outbox.pending.len() < before {
+            self.begin_renewal_again(now);
+        }
+        for pending in &mut self.outbox.pending {
+            if let Work::User { former: Some(former), .. } = &mut pending.work {
+                former.outdated = true;
+            }
+        }
+        let issues = |pending: &Pending| !matches!(pending.work, Work::User { op: UserOp::Withdraw, .. });
+        let fresh: BTreeSet<String> = self
+            .pending()
+            .filter(|pending| issues(pending))
+            .flat_map(|pending| pending.users().map(str::to_owned))
+            .collect();
+        let users = self.doubt_shares(|uid| fresh.contains(uid));
+        self.record(now, Event::NumbersTaken { last, users });
+        self.renumber(last.saturating_add(1), now)
     }
 
     /// For a proxy that takes another's place: what the former one was sent counts no more. Withdrawals

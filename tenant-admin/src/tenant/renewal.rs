@@ -49,7 +49,8 @@ impl Tenant {
         self.active_after(after).filter(|(_, user)| user.has_share()).count()
     }
 
-    /// Active users whose TKu a recovered vault does not have: only a new triple renews them.
+    /// Active users whose TKu a recovered vault does not have, or an older copy not for certain: only a new
+    /// triple renews them.
     pub(crate) fn without_share(&self) -> impl Iterator<Item = &str> {
         self.active_after(None).filter(|(_, user)| !user.has_share()).map(|(uid, _)| uid)
     }

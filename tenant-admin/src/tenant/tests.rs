@@ -2,6 +2,7 @@
 
 use super::grants::Grants;
 use super::history::Event;
+use super::outbox::Pending;
 use super::*;
 use std::collections::BTreeMap;
 use trefoil_keys::bundle::{Shares, Version};
@@ -552,4 +553,54 @@ fn only_a_proxy_of_this_tenant_key_that_is_not_behind_is_taken() {
     assert!(tenant.renewal().is_none());
     assert!(matches!(tenant.take_proxy(good, URL, pin(), NOW).unwrap(), Taken::Replaced { given_up: 0 }));
     assert_eq!(tenant.announce(NOW).unwrap().0.current(), Some(&other_envelope_key()));
+}
+
+/// Of each user, whether the share is certain.
+fn certain(tenant: &Tenant) -> Vec<bool> {
+    tenant.users().map(|(_, user)| user.has_share()).collect()
+}
+
+#[test]
+fn numbers_of_a_newer_vault_leave_no_share_certain_but_those_on_their_way() {
+    let (mut tenant, proxy) = tenant();
+    for uid in ["alice", "bob", "carol"] {
+        tenant.add_user(uid, NOW).unwrap();
+    }
+    confirm_all(&mut tenant, &proxy);
+    tenant.rekey_user("bob", NOW).unwrap();
+    tenant.add_user("dora", NOW).unwrap();
+    tenant.begin_renewal(NOW);
+    tenant.renew_next(10, NOW).unwrap();
+    // The newer one has sent commands 4 to 9.
+    tenant.take_numbers_over(9, NOW).unwrap();
+    let mut tenant = again(&tenant);
+    assert_eq!(certain(&tenant), [false, true, false, true]);
+    assert_eq!(tenant.pending().map(Pending::seq).collect::<Vec<_>>(), [10, 11]);
+    assert!(tenant.renewal().is_some_and(|renewal| renewal.done == 0), "the renewal under way is given up");
+    assert!(matches!(tenant.export_user("alice", false, NOW), Err(TenantError::ShareUnknown(_))));
+    assert_eq!(tenant.without_share().collect::<Vec<_>>(), ["alice", "carol"]);
+
+    // Refused, the new share of bob gives way to one that is not certain either.
+    let refusal = proxy.refuses(&tenant, &first(&tenant), "subject");
+    assert!(matches!(tenant.receive(&refusal, NOW).unwrap(), Received::Refused(_)));
+    assert_eq!(certain(&tenant), [false, false, false, true]);
+    tenant.rekey_user("bob", NOW).unwrap();
+    tenant.rekey_user("alice", NOW).unwrap();
+    confirm_all(&mut tenant, &proxy);
+    let mut tenant = again(&tenant);
+    assert_eq!(certain(&tenant), [true, true, false, true]);
+    tenant.export_user("alice", false, NOW).unwrap();
+    assert_eq!(tenant.renew_next(10, NOW).unwrap(), Some(3), "all but carol");
+}
+
+#[test]
+fn a_vault_of_the_former_version_is_read() {
+    let (mut tenant, _) = tenant();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.rekey_user("alice", NOW).unwrap();
+    let json =
+        String::from_utf8(trefoil_keys::private_file::to_compact_json(&tenant).unwrap().to_vec()).unwrap();
+    assert_eq!(json.matches(",\"outdated\":false").count(), 2);
+    let former: Tenant = serde_json::from_str(&json.replace(",\"outdated\":false", "")).unwrap();
+    assert_eq!(certain(&former), [true]);
 }

@@ -23,6 +23,9 @@ pub(crate) struct User {
     pub(crate) grants: Grants,
     /// How often this share was written to a file.
     pub(crate) exports: u32,
+    /// Whether the user may have got another share since, by a newer copy of this vault.
+    #[serde(default)]
+    pub(crate) outdated: bool,
 }
 
 /// Whether a user has access.
@@ -39,18 +42,28 @@ impl User {
         self.shares.iter().map(|(keyspace, share)| (keyspace.clone(), share.epoch)).collect()
     }
 
+    /// A user with these shares, which are the newest, and the grants that they are of.
+    fn active(shares: Shares, grants: Grants) -> Self {
+        Self { state: State::Active, shares, grants, exports: 0, outdated: false }
+    }
+
     fn without_share(state: State) -> Self {
-        Self { state, shares: Shares::new(), grants: Grants::default(), exports: 0 }
+        Self { state, ..Self::active(Shares::new(), Grants::default()) }
     }
 
     /// What it goes back to if the next command is refused.
     pub(super) fn before(&self) -> Former {
-        Former { shares: duplicate(&self.shares), exports: self.exports, grants: self.grants.clone() }
+        Former {
+            shares: duplicate(&self.shares),
+            exports: self.exports,
+            grants: self.grants.clone(),
+            outdated: self.outdated,
+        }
     }
 
-    /// Whether the vault has the user's share.
+    /// Whether the vault has the share that counts, for certain.
     pub(crate) fn has_share(&self) -> bool {
-        !self.shares.is_empty()
+        !self.shares.is_empty() && !self.outdated
     }
 }
 
@@ -76,7 +89,7 @@ impl Tenant {
     pub(crate) fn add_user(&mut self, uid: &str, grants: &Grants, now: u64) -> Result<(), TenantError> {
         self.require_new(uid)?;
         let (shares, halves) = self.fresh_triples(grants);
-        let user = User { state: State::Active, shares, grants: grants.clone(), exports: 0 };
+        let user = User::active(shares, grants.clone());
         self.user_command(UserOp::Add, uid, user.keyspaces(), None, Some(halves), now)?;
         self.users.insert(uid.to_owned(), user);
         Ok(())
@@ -104,7 +117,7 @@ impl Tenant {
             }
             room = room.saturating_sub(size);
             let (shares, halves) = self.fresh_triples(grants);
-            let user = User { state: State::Active, shares, grants: grants.clone(), exports: 0 };
+            let user = User::active(shares, grants.clone());
             self.users.insert(uid.clone(), user);
             batch.insert(uid.clone(), halves);
         }
@@ -141,7 +154,7 @@ impl Tenant {
         let former = user.before();
         let grants = self.grants_for_rekey(uid)?;
         let (shares, halves) = self.fresh_triples(&grants);
-        let user = User { state: State::Active, shares, grants, exports: 0 };
+        let user = User::active(shares, grants);
         self.user_command(UserOp::Change, uid, user.keyspaces(), Some(former), Some(halves), now)?;
         self.users.insert(uid.to_owned(), user);
         Ok(())
@@ -221,8 +234,8 @@ impl Tenant {
     pub(super) fn revert_user(&mut self, op: UserOp, uid: &str, former: Option<Former>) {
         match (op, former) {
             (UserOp::Add, _) => drop(self.users.remove(uid)),
-            (UserOp::Change | UserOp::Withdraw, Some(Former { shares, exports, grants })) => {
-                let user = User { state: State::Active, shares, grants, exports };
+            (UserOp::Change | UserOp::Withdraw, Some(Former { shares, exports, grants, outdated })) => {
+                let user = User { state: State::Active, shares, grants, exports, outdated };
                 self.users.insert(uid.to_owned(), user);
             }
             (UserOp::Change | UserOp::Withdraw, None) => {}
@@ -237,6 +250,12 @@ impl Tenant {
         *user = User::without_share(State::Withdrawn);
         self.record(now, Event::WithdrawalFound { user: uid.to_owned() });
         true
+    }
+
+    /// From here on no share is certain but those that the outbox has for the proxy; how many are not.
+    pub(super) fn doubt_shares(&mut self, but: impl Fn(&str) -> bool) -> usize {
+        let users = self.users.iter_mut().filter(|(uid, user)| user.has_share() && !but(uid));
+        users.map(|(_, user)| user.outdated = true).count()
     }
 
     pub(super) fn active(&self, uid: &str) -> Result<&User, TenantError> {

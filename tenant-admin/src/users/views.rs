@@ -111,6 +111,9 @@ pub(super) struct UserView {
     /// Keyspaces that are not the user's own grants, with the roles that bring them.
     #[serde(skip)]
     pub(super) by_role: BTreeMap<String, Vec<String>>,
+    /// The share that counts is not in this vault, or not for certain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) share_unknown: bool,
     /// Number of the user's last command, if the proxy has not confirmed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unconfirmed: Option<u64>,
@@ -162,8 +165,9 @@ impl fmt::Display for UserView {
             self.user,
             Keyspaces { of: &self.keyspaces, by_role: Some(&self.by_role) }
         )?;
-        if self.state == State::Active && self.keyspaces.is_empty() {
-            write!(f, "share unknown: user rekey {}", self.user)?;
+        if self.share_unknown {
+            let gap = if self.keyspaces.is_empty() { "" } else { "  " };
+            write!(f, "{gap}share unknown: user rekey {}", self.user)?;
         }
         if let Some(seq) = self.unconfirmed {
             write!(f, "  (command {seq} not confirmed)")?;

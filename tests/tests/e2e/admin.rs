@@ -259,6 +259,12 @@ fn a_bootstrap_killed_anywhere_is_finished_by_the_next_run() {
         admin.assert_agreement(&["--proxy"]);
         assert!(admin.refused("", &["bootstrap"]).contains("finished"));
     }
+    let dir = directory();
+    let proxy = Proxy::new(dir.path());
+    let admin = Admin::new(dir.path());
+    admin.killed("admin.ready", &proxy.password, &bootstrap(&proxy.url(), &proxy.fingerprint));
+    assert!(admin.refused("", &["bootstrap"]).contains("finished"));
+    admin.assert_agreement(&["--proxy"]);
     for point in ["bootstrap.claiming", "bootstrap.claimed", "bootstrap.confirmed"] {
         let dir = directory();
         let mut proxy = Proxy::new(dir.path());
@@ -515,26 +521,48 @@ fn an_older_vault_takes_over_the_proxys_numbers() {
     admin.assert_agreement(&[]);
 }
 
+/// What `renew-shares` did, whatever it left undone.
+fn renewed(admin: &Admin<'_>) -> (Option<i32>, Value) {
+    let output = admin.run("", "", &["renew-shares"]);
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
 #[test]
-fn an_older_vault_learns_of_withdrawals_and_renews_the_others() {
+fn an_older_vault_renews_no_share_that_a_newer_one_may_have_replaced() {
     let dir = directory();
     let (_proxy, _sidecar, admin) = everything(dir.path());
     admin.ok(&["user", "add", "alice", "bob", "carol", "dora", "--push"]);
     let old = fs::read(admin.vault()).unwrap();
     admin.ok(&["user", "withdraw", "bob", "dora", "--push"]);
+    admin.ok(&["user", "rekey", "alice", "--push"]);
     fs::write(admin.vault(), old).unwrap();
-    let output = admin.run("", "", &["user", "withdraw", "dora", "--push"]);
-    assert_eq!(output.status.code(), Some(3));
-    let renewed = admin.ok(&["renew-shares"]);
-    assert_eq!((&renewed["users"], &renewed["left"]), (&2.into(), &0.into()), "{renewed}");
+    // The very first command would make the stolen share of alice valid again.
+    let (code, answer) = renewed(&admin);
+    assert_eq!((code, &answer["users"], &answer["confirmed"]), (Some(3), &0.into(), &0.into()), "{answer}");
+    assert_eq!(answer["without_share"], serde_json::json!(["alice", "bob", "carol", "dora"]));
     assert!(
-        renewed["refused"][0]["message"].as_str().unwrap().contains("user bob was withdrawn"),
-        "{renewed}"
+        admin.ok(&["user", "show"])["users"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|user| user["share_unknown"] == true)
     );
-    let users = admin.ok(&["user", "show"]);
-    let states: Vec<_> = users["users"].as_array().unwrap().iter().map(|user| text(user, "state")).collect();
-    assert_eq!(states, ["active", "withdrawn", "active", "withdrawn"]);
+    let status = admin.run("", "", &["status"]);
+    assert_eq!(status.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&status.stdout).contains("the shares of 4 users are unknown"));
+    assert!(admin.refused("", &["user", "export", "alice", "--out", "a.json"]).contains("user rekey alice"));
+
+    // A new share for each; who was withdrawn shows.
+    for uid in ["bob", "dora"] {
+        let output = admin.run("", "", &["user", "rekey", uid, "--push"]);
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(user_state(&admin, uid), "withdrawn");
+    }
+    admin.ok(&["user", "rekey", "alice", "carol", "--push"]);
     admin.assert_agreement(&[]);
+    let (code, answer) = renewed(&admin);
+    assert_eq!((code, &answer["users"], &answer["left"]), (Some(0), &2.into(), &0.into()), "{answer}");
+    admin.ok(&["user", "export", "alice", "--out", "alice.json"]);
 }
 
 #[test]
