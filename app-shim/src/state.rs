@@ -21,6 +21,8 @@ const KEPT: u64 = 1000;
 const USERS: &str = "users";
 /// By the command's number.
 const RECEIPTS: &str = "receipts";
+/// Users that were withdrawn: an older command does not bring them back.
+const WITHDRAWN: &str = "withdrawn";
 /// What there is one of.
 const ABOUT: &str = "about";
 
@@ -233,7 +235,7 @@ impl State {
                 tx.put_json(USERS, uid, shares)?;
             }
             if let Operation::Withdraw { sub } = &command.op {
-                tx.remove(USERS, sub)?;
+                withdraw(tx, sub)?;
             }
             tx.put_json(RECEIPTS, &command.seq.to_string(), receipt)?;
             if let Some(old) = command.seq.checked_sub(KEPT) {
@@ -242,6 +244,25 @@ impl State {
             tx.put_json(ABOUT, LAST, &command.seq)?;
             tx.remove(ABOUT, PREPARED)?;
             Ok(())
+        })
+    }
+
+    /// Takes what is missing here of a command that the proxy has applied and whose number is passed: of two
+    /// commands about one user the later holds, so no share takes the place of another. The users that got
+    /// shares.
+    pub(crate) fn catch_up(&self, command: &Command, delivery: &Delivery) -> Result<Vec<String>, StateError> {
+        self.write(|tx| {
+            if let Operation::Withdraw { sub } = &command.op {
+                withdraw(tx, sub)?;
+            }
+            let mut taken = Vec::new();
+            for (uid, shares) in &delivery.tka {
+                if tx.get(USERS, uid)?.is_none() && tx.get(WITHDRAWN, uid)?.is_none() {
+                    tx.put_json(USERS, uid, shares)?;
+                    taken.push(uid.clone());
+                }
+            }
+            Ok(taken)
         })
     }
 
@@ -275,7 +296,15 @@ impl State {
 /// Logs what happened; the peer learns only that something did.
 pub(crate) fn internal(error: StateError) -> Problem {
     tracing::error!("{error}");
-    Problem::INTERNAL
+    match error {
+        StateError::Store(error) if error.is_of_disk() => Problem::STORE,
+        _ => Problem::INTERNAL,
+    }
+}
+
+fn withdraw(tx: &mut Transaction<'_>, uid: &str) -> Result<(), StoreError> {
+    tx.remove(USERS, uid)?;
+    tx.put(WITHDRAWN, uid, &[])
 }
 
 fn whole<T>(found: Result<Option<T>, StoreError>) -> Result<T, StateError> {

@@ -120,7 +120,7 @@ impl Worker {
         }
         match check::turn(&self.state, &self.known, &command, &delivery.command)? {
             Turn::Settled(receipt) => return Ok(Outcome::Applied(receipt)),
-            Turn::Passed => return self.ask(&command, &delivery.command).await,
+            Turn::Passed => return self.ask(&command, &delivery).await,
             Turn::Next => {}
         }
         if let Err(problem) = check::in_time(&command)
@@ -144,9 +144,10 @@ impl Worker {
         Ok(command.seq <= last)
     }
 
-    /// The proxy's receipt for a command whose number is passed. Nothing of it is applied: of two
-    /// commands about one user the later holds.
-    async fn ask(&self, command: &Command, jws: &str) -> Result<Outcome, Problem> {
+    /// The proxy's receipt for a command whose number is passed: it came to the proxy on another way, or
+    /// before this state began. If it was applied, what is missing here of it is taken.
+    async fn ask(&self, command: &Command, delivery: &Delivery) -> Result<Outcome, Problem> {
+        let jws = &delivery.command;
         // Or else the proxy would apply it now, and the sidecar not.
         if !self.is_passed(command).await? {
             return Err(check::proxy_behind(command));
@@ -158,15 +159,24 @@ impl Worker {
         let (seq, op) = (command.seq, command.op.name());
         match opened.outcome {
             receipt::Outcome::Applied => {
-                tracing::warn!(
-                    seq,
-                    op,
-                    "command applied before this state began: what it brings is not taken"
-                );
+                let taken = self.catch_up(command, delivery).map_err(internal)?;
+                tracing::warn!(seq, op, users = taken, "command applied by the proxy before: taken up late");
                 Ok(Outcome::Applied(receipt))
             }
             receipt::Outcome::Refused { .. } => Ok(Outcome::Refused(receipt)),
         }
+    }
+
+    /// How many users got the shares that they lacked here.
+    fn catch_up(&self, command: &Command, delivery: &Delivery) -> Result<usize, StateError> {
+        let taken = block_in_place(|| self.state.catch_up(command, delivery))?;
+        let shares = taken.iter().filter_map(|uid| Some((uid, delivery.tka.get(uid)?)));
+        let shares = shares.map(|(uid, shares)| Ok((uid.clone(), tka::text(shares)?)));
+        self.shares.application.put(shares.collect::<Result<Vec<_>, StateError>>()?);
+        if let Operation::Withdraw { sub } = &command.op {
+            self.shares.application.remove(sub);
+        }
+        Ok(taken.len())
     }
 
     /// Asks the proxy about what is prepared, if anything is, and does as it says. `None` if it stays

@@ -31,8 +31,19 @@ pub(crate) enum NetworkError {
     Tls(#[from] TlsError),
     #[error("cannot start the client: {0}")]
     Runtime(io::Error),
-    #[error("{peer} refuses: {message}; {hint}")]
-    Refused { peer: String, status: StatusCode, code: String, message: String, hint: String },
+    #[error(
+        "{peer} refuses: {message}; {hint}{}",
+        retry_after.map(|seconds| format!(" (Retry-After: {seconds} s)")).unwrap_or_default()
+    )]
+    Refused {
+        peer: String,
+        status: StatusCode,
+        code: String,
+        message: String,
+        hint: String,
+        /// Seconds.
+        retry_after: Option<u64>,
+    },
     #[error(
         "{peer} answers with status {status}, as no program of Trefoil does; is {peer} the right address?"
     )]
@@ -185,6 +196,7 @@ impl Peer {
                 code: printable(problem.code),
                 message: printable(problem.message),
                 hint: printable(problem.hint),
+                retry_after: answer.retry_after,
             },
             None => NetworkError::Stranger { peer, status },
         })

@@ -80,7 +80,6 @@ fn set(session: &Session, arguments: Set) -> Result<Answer, CommandError> {
         let (announcement, jws) = tenant.announce(now)?;
         let (serial, users) = (announcement.serial, tenant.left_to_renew());
         opened.store()?;
-        trefoil_keys::kill_point("proxy.stored");
         let unannounced = show(opened.tenant()?, sending, jws).err().map(|error| error.to_string());
         outcome.replaced = Some(Replaced { given_up, users, announcement: serial, unannounced });
     } else {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -399,4 +400,33 @@ fn usage_errors_have_their_own_exit_code() {
     for arguments in cases {
         assert_eq!(place.run(arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+fn killed(place: &Place, point: &str, arguments: &[&str]) {
+    let mut command = place.command();
+    command.env("TREFOIL_PASSPHRASE", PASSPHRASE).env("TREFOIL_KILL_AT", point);
+    let output = command.args(arguments).output().unwrap();
+    assert_eq!(output.status.signal(), Some(9), "{point} was not passed: {}", stderr(&output));
+}
+
+#[test]
+fn a_hand_over_killed_before_its_key_is_written_is_prepared_again() {
+    let place = Place::empty();
+    killed(&place, "handover.prepared", &["handover", "prepare", "--out", "admin.jwk"]);
+    assert!(place.vault().exists() && !place.path("admin.jwk").exists());
+    ok(place.run(&["handover", "prepare", "--out", "admin.jwk"]));
+    place.write_handover();
+    ok(place.run(&["handover", "accept", "handover.jwe"]));
+}
+
+#[test]
+fn an_export_killed_before_its_file_is_written_counts_as_one() {
+    let place = Place::with_vault();
+    ok(place.run(&["user", "add", "alice"]));
+    let export = ["user", "export", "alice", "--out", "alice.json"];
+    killed(&place, "export.stored", &export);
+    assert!(!place.path("alice.json").exists());
+    assert!(refused(place.run(&export)).contains("--confirm alice"), "perhaps somebody has it");
+    ok(place.run(&[&export[..], &["--confirm", "alice"]].concat()));
+    assert!(place.path("alice.json").exists());
 }

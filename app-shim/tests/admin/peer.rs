@@ -172,7 +172,7 @@ async fn command(State(inside): State<Arc<Mutex<Inside>>>, body: Body) -> Respon
             return sign(refused, command.seq, &SigningKey::generate().unwrap()).into_response();
         }
     }
-    if inside.applied.last().is_none_or(|last| last != jws) {
+    if !inside.applied.iter().any(|applied| applied == jws) {
         if command.seq != inside.receipts.last_key_value().map_or(0, |(seq, _)| *seq) + 1 {
             let receipt = sign(refused, command.seq, &inside.receipt_key);
             return (StatusCode::UNPROCESSABLE_ENTITY, receipt).into_response();

@@ -232,3 +232,60 @@ fn a_wrong_lock_or_a_damaged_state_is_refused() {
     parties.run(&[]);
     assert_eq!(parties.shares(), [Some(1), Some(2)]);
 }
+
+#[test]
+fn a_full_disk_shows_in_health_and_the_command_is_completed_afterwards() {
+    let parties = parties();
+    let health = || parties.client.get("/health");
+    assert_eq!(health().status, 200);
+    parties.sidecar.leave_room(Some(0));
+    let third = parties.tenant.delivery(3, withdraw("alice"), 0);
+    parties.client.deliver(&third, &withdraw("alice")).is(503, "store");
+    let told = health();
+    assert_eq!((told.status, &told.json()["status"]), (503, &"unavailable".into()));
+    assert!(told.json()["reasons"][0].as_str().unwrap().contains("File too large"));
+    // What it has, it goes on giving to requests.
+    assert_eq!(parties.shares(), [Some(1), Some(2)]);
+    parties.sidecar.leave_room(None);
+    let end = Instant::now() + Duration::from_secs(20);
+    while health().status != 200 {
+        assert!(Instant::now() < end, "{}", parties.sidecar.output());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(parties.client.deliver(&third, &withdraw("alice")).status, 200);
+    assert_eq!(parties.shares(), [None, Some(2)]);
+}
+
+#[test]
+fn commands_that_are_passed_bring_what_is_missing_and_nothing_else() {
+    let mut parties = parties();
+    let [first, second] = [(1, "alice", 1), (2, "bob", 2)].map(|(seq, user, byte)| {
+        let mut delivery = parties.tenant.delivery(seq, add(user), byte);
+        delivery.command = parties.proxy.inside().applied[usize::try_from(seq - 1).unwrap()].clone();
+        delivery
+    });
+    let third = parties.tenant.delivery(3, change("alice"), 3);
+    assert_eq!(parties.client.deliver(&third, &change("alice")).status, 200);
+    let fourth = parties.tenant.delivery(4, withdraw("bob"), 0);
+    assert_eq!(parties.client.deliver(&fourth, &withdraw("bob")).status, 200);
+    let fifth = parties.tenant.delivery(5, add("carol"), 5);
+    assert_eq!(parties.client.deliver(&fifth, &add("carol")).status, 200);
+    parties.sidecar.kill();
+    let made = json(&parties.sidecar.init(&["--anew", "--json"]));
+    parties.sidecar.password = made["password"].as_str().unwrap().to_owned();
+    parties.sidecar.fingerprint = made["fingerprint"].as_str().unwrap().parse().unwrap();
+    parties.run(&[]);
+    assert_eq!(parties.shares(), [None, None]);
+    // The later share stays, whichever comes first; who was withdrawn does not come back.
+    assert_eq!(parties.client.deliver(&third, &change("alice")).status, 200);
+    assert_eq!(parties.client.deliver(&first, &add("alice")).status, 200);
+    assert_eq!(parties.shares(), [Some(3), None]);
+    assert_eq!(parties.client.deliver(&fourth, &withdraw("bob")).status, 200);
+    assert_eq!(parties.client.deliver(&second, &add("bob")).status, 200);
+    assert_eq!(parties.shares(), [Some(3), None]);
+    let users = parties.client.get("/v1/users").json()["users"].clone();
+    assert_eq!(users.as_object().unwrap().keys().collect::<Vec<_>>(), ["alice"]);
+    parties.sidecar.kill();
+    parties.run(&[]);
+    assert_eq!(parties.shares(), [Some(3), None]);
+}

@@ -1,6 +1,7 @@
 //! The real sidecar: `init`, the process, its end and its restart; and what it attaches to requests.
 
 use crate::peer::Proxy;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -109,8 +110,9 @@ impl Sidecar {
 
     /// Starts the process, whatever becomes of it.
     pub(crate) fn spawn(&mut self, environment: &[(&str, &str)]) {
-        let process = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"))
-            .args(["sidecar", "--config"])
+        // A file that is too large ends the program by a signal, where a full disk is an error alone.
+        let process = Command::new("env")
+            .args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_trefoil-shim"), "sidecar", "--config"])
             .arg(self.directory.path().join("shim.toml"))
             .env_remove("TREFOIL_KILL_AT")
             .envs(environment.iter().copied())
@@ -126,6 +128,14 @@ impl Sidecar {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// From now on no file of the sidecar may get larger than this, as if its disk were full.
+    pub(crate) fn leave_room(&self, bytes: Option<u64>) {
+        let id = self.process.as_ref().unwrap().id();
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -2,6 +2,7 @@
 //! proxies of the environment, no answer without a limit.
 
 use crate::problem::ProblemBody;
+use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use std::error::Error;
@@ -69,6 +70,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// Its body.
     pub body: Zeroizing<Vec<u8>>,
+    /// For how many seconds the peer asks not to be asked again (`Retry-After`).
+    pub retry_after: Option<u64>,
 }
 
 impl Answer {
@@ -90,6 +93,8 @@ impl Answer {
 pub async fn send(request: reqwest::RequestBuilder, limit: usize) -> Result<Answer, ClientError> {
     let mut response = request.send().await.map_err(unreachable)?;
     let status = response.status();
+    let retry_after =
+        response.headers().get(RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok());
     // Of fixed size: a buffer that grew would leave copies behind.
     let mut body = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(limit).min(limit)));
@@ -99,7 +104,7 @@ pub async fn send(request: reqwest::RequestBuilder, limit: usize) -> Result<Answ
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, body })
+    Ok(Answer { status, body, retry_after })
 }
 
 fn host(response: &Response) -> String {

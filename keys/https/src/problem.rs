@@ -80,6 +80,13 @@ impl Problem {
         "the body did not arrive in time",
         "send it again over a faster connection",
     );
+    /// The disk fails.
+    pub const STORE: Self = Self::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "store",
+        "the program's store cannot be read or written",
+        "make room on its disk: /health says what is wrong, and when it is over; then send it again",
+    );
     /// Something failed that is not the peer's doing.
     pub const INTERNAL: Self = Self::new(
         StatusCode::INTERNAL_SERVER_ERROR,

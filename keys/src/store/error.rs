@@ -174,6 +174,11 @@ pub enum Tampering {
 }
 
 impl StoreError {
+    /// Whether it passes when the disk is in order again.
+    pub fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Database { .. } | Self::Closed(_) | Self::Undecided(_) | Self::Io { .. })
+    }
+
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |reason| Self::Io { action, path: path.to_owned(), reason }
     }

@@ -339,5 +339,8 @@ fn log(command: &Command, outcome: &str) {
 
 fn internal(error: StateError) -> Problem {
     tracing::error!(%error, "command not carried out");
-    Problem::INTERNAL
+    match error {
+        StateError::Store(error) if error.is_of_disk() => Problem::STORE,
+        _ => Problem::INTERNAL,
+    }
 }

@@ -188,6 +188,9 @@ struct Report<'a> {
     password_expires: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     handover: Option<&'a Path>,
+    /// Key id of whom the hand-over is sealed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_to: Option<&'a str>,
     /// Of whom signed the appointment.
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_key: Option<String>,
@@ -268,6 +271,7 @@ pub fn run(
         password: password.as_deref().map(String::as_str),
         password_expires: is_open.then_some(expires),
         handover: arguments.out.as_deref(),
+        sealed_to: recipient.as_ref().map(EnvelopePublicKey::kid),
         tenant_key,
         csr: arguments.csr.as_deref(),
         lock_created: lock_file,
@@ -343,6 +347,13 @@ fn describe(report: &Report<'_>, out: &mut Vec<u8>) -> std::io::Result<()> {
     match report.handover {
         Some(handover) => {
             writeln!(out, "hand-over:    {}", handover.display())?;
+            if let Some(kid) = report.sealed_to {
+                writeln!(out, "sealed to:    {kid}")?;
+                writeln!(
+                    out,
+                    "              compare it with what trefoil-admin handover prepare has printed"
+                )?;
+            }
             writeln!(out, "next:         trefoil-admin handover accept {}", handover.display())
         }
         None => {

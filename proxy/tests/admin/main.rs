@@ -5,5 +5,6 @@ mod appointment;
 mod bootstrap;
 mod commands;
 mod crash;
+mod full_disk;
 mod process;
 mod tenant;

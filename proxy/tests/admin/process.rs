@@ -1,6 +1,7 @@
 //! A proxy in a directory of its own, started and killed as a test likes, and a client that pins it.
 
 use memchr::memmem;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde::Deserialize;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -97,7 +98,9 @@ impl Place {
     }
 
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-proxy"));
+        // A file that is too large ends the program by a signal, where a full disk is an error alone.
+        let mut command = Command::new("env");
+        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_trefoil-proxy")]);
         command.current_dir(self.dir.path()).env_remove("TREFOIL_CONFIG");
         command
     }
@@ -193,6 +196,13 @@ impl Drop for Proxy<'_> {
 impl Proxy<'_> {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// From now on no file of the proxy may get larger than this, as if its disk were full.
+    pub(crate) fn leave_room(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).unwrap();
     }
 
     /// Waits until it has ended by itself; whether by SIGKILL.

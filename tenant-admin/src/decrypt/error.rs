@@ -14,6 +14,10 @@ pub(crate) enum DecryptError {
     Policy { path: PathBuf, problem: PolicyError },
     #[error("cannot read the input: {0}")]
     Read(io::Error),
+    #[error(
+        "the input is a dump in pg_dump's custom format; the plain format is needed: dump without -Fc, or turn it into plain text with pg_restore -f - FILE"
+    )]
+    CustomFormat,
     #[error("cannot write the output: {0}")]
     Write(io::Error),
     #[error("{0} exists already; choose another --output, or move it away")]

@@ -5,6 +5,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{BufRead, Read};
 use zeroize::Zeroizing;
 
+/// With what a dump of `pg_dump -Fc` begins.
+const CUSTOM_FORMAT: &[u8] = b"PGDMP";
+
 /// The longest line: PostgreSQL makes no longer row.
 pub(super) const MAX_LINE: u64 = 1 << 30;
 
@@ -50,6 +53,9 @@ impl Reader {
             .map_err(DecryptError::Read)?;
         if read == 0 {
             return Ok(None);
+        }
+        if self.number == 0 && self.line.starts_with(CUSTOM_FORMAT) {
+            return Err(DecryptError::CustomFormat);
         }
         self.number += 1;
         self.bytes += u64::try_from(read).unwrap_or_default();

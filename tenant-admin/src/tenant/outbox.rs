@@ -10,7 +10,7 @@ pub(crate) use receipts::{Received, Refusal, WITHDRAWN};
 
 use super::grants::Grants;
 use super::history::{Digest, Event, UserOp};
-use super::users::{User, duplicate};
+use super::users::duplicate;
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
