@@ -199,12 +199,15 @@ impl Tenant {
                 continue;
             }
             let former = user.before();
+            // A share that may have been replaced since must not come to life again.
+            let certain = user.has_share();
             let triples = wanted.iter().filter_map(|name| {
                 let keyspace = self.keyspaces.get(name)?;
-                let triple = match user.shares.get(name).filter(|share| share.epoch == keyspace.epoch) {
-                    Some(kept) => keyspace.split_beside(&kept.share),
-                    None => keyspace.split(),
-                };
+                let triple =
+                    match user.shares.get(name).filter(|share| certain && share.epoch == keyspace.epoch) {
+                        Some(kept) => keyspace.split_beside(&kept.share),
+                        None => keyspace.split(),
+                    };
                 Some((name.clone(), triple))
             });
             let (shares, halves) = separate(triples);
@@ -215,13 +218,14 @@ impl Tenant {
             }
             room = room.saturating_sub(size);
             batch.insert(uid.clone(), (former, halves));
+            let lost = held.difference(&wanted).cloned().collect();
+            let held = if certain { held } else { BTreeSet::new() };
             let gained: BTreeSet<String> = wanted.difference(&held).cloned().collect();
             if let Some(user) = self.users.get_mut(&uid) {
                 // What is new was in no file yet.
                 let exports = if gained.is_empty() { user.exports } else { 0 };
-                (user.shares, user.grants, user.exports) = (shares, grants, exports);
+                *user = User { exports, ..User::active(shares, grants) };
             }
-            let lost = held.difference(&wanted).cloned().collect();
             changed.push(Regranted { user: uid, keyspaces: wanted, gained, lost });
         }
         self.grants_command(batch, now)?;

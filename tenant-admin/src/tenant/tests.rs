@@ -564,11 +564,11 @@ fn certain(tenant: &Tenant) -> Vec<bool> {
 fn numbers_of_a_newer_vault_leave_no_share_certain_but_those_on_their_way() {
     let (mut tenant, proxy) = tenant();
     for uid in ["alice", "bob", "carol"] {
-        tenant.add_user(uid, NOW).unwrap();
+        tenant.add_user(uid, &everything(), NOW).unwrap();
     }
     confirm_all(&mut tenant, &proxy);
     tenant.rekey_user("bob", NOW).unwrap();
-    tenant.add_user("dora", NOW).unwrap();
+    tenant.add_user("dora", &everything(), NOW).unwrap();
     tenant.begin_renewal(NOW);
     tenant.renew_next(10, NOW).unwrap();
     // The newer one has sent commands 4 to 9.
@@ -596,7 +596,7 @@ fn numbers_of_a_newer_vault_leave_no_share_certain_but_those_on_their_way() {
 #[test]
 fn a_vault_of_the_former_version_is_read() {
     let (mut tenant, _) = tenant();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     tenant.rekey_user("alice", NOW).unwrap();
     let json =
         String::from_utf8(trefoil_keys::private_file::to_compact_json(&tenant).unwrap().to_vec()).unwrap();

@@ -43,7 +43,7 @@ impl User {
     }
 
     /// A user with these shares, which are the newest, and the grants that they are of.
-    fn active(shares: Shares, grants: Grants) -> Self {
+    pub(super) fn active(shares: Shares, grants: Grants) -> Self {
         Self { state: State::Active, shares, grants, exports: 0, outdated: false }
     }
 

@@ -237,3 +237,16 @@ fn a_vault_from_before_there_were_grants_grants_what_users_have() {
     assert!(read.user("bob").unwrap().grants == everything());
     assert!(read.user("alice").unwrap().shares["main"].share == bundle["main"].share);
 }
+
+#[test]
+fn a_grant_brings_no_share_back_to_life_that_may_have_been_replaced() {
+    let (mut tenant, proxy, old) = with_alice(&keyspaces(&["main"]));
+    // A newer copy of the vault has sent commands since, perhaps a rekey of alice.
+    tenant.take_numbers_over(5, NOW).unwrap();
+    let changed = tenant.grant("alice", &keyspaces(&["billing"]), NOW).unwrap();
+    assert_eq!(changed[0].gained, names(&["billing", "main"]));
+    assert!(!fit_for(&tenant, &["billing", "main"], &old, &halves(&tenant, &proxy, "alice")));
+    let bundle = tenant.export_user("alice", false, NOW).unwrap();
+    assert!(fit_for(&tenant, &["billing", "main"], &bundle.shares, &halves(&tenant, &proxy, "alice")));
+    assert_ne!(bundle.shares["main"].share.to_base64url(), old["main"].share.to_base64url());
+}
