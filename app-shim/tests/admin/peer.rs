@@ -9,10 +9,11 @@ use axum::routing::{get, post};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::runtime::Runtime;
-use trefoil_https::{body, server};
+use trefoil_https::{Problem, body, server};
 use trefoil_keys::command::{Command, hash};
-use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey};
+use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, UserEnvelope};
 use trefoil_keys::receipt::{Outcome, Receipt};
 use trefoil_keys::signing::{SigningKey, VerifyingKey};
 use trefoil_keys::status::{self, Status};
@@ -55,9 +56,12 @@ pub(crate) struct Inside {
     receipts: BTreeMap<u64, String>,
 }
 
+pub(crate) fn private_key() -> EnvelopePrivateKey {
+    EnvelopePrivateKey::from_pkcs8_pem(include_str!("../../../keys/tests/vectors/key-2048.pem")).unwrap()
+}
+
 pub(crate) fn envelope_key() -> EnvelopePublicKey {
-    let pem = include_str!("../../../keys/tests/vectors/key-2048.pem");
-    EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap().public_key().clone()
+    private_key().public_key().clone()
 }
 
 impl Proxy {
@@ -114,6 +118,7 @@ impl Proxy {
         let app = Router::new()
             .route("/v1/status", get(status))
             .route("/v1/commands", post(command))
+            .route("/v1/envelopes/check", post(envelope))
             .with_state(self.inside.clone());
         runtime.spawn(server::serve(socket, Arc::new(tls), app, server::Bounds::default()));
         self.running = Some(runtime);
@@ -185,4 +190,29 @@ async fn command(State(inside): State<Arc<Mutex<Inside>>>, body: Body) -> Respon
         return (StatusCode::BAD_GATEWAY, "lost").into_response();
     }
     inside.receipts[&command.seq].clone().into_response()
+}
+
+/// Opens it, as the proxy does before it knows a session.
+async fn envelope(body: Body) -> Response {
+    let question = body::read(body, 64 * 1024).await.unwrap();
+    let question: serde_json::Value = serde_json::from_slice(&question).unwrap();
+    let text = |name: &str| question[name].as_str().unwrap();
+    let problem = |code| Problem::new(StatusCode::UNAUTHORIZED, code, "played", "here").into_response();
+    let opened = private_key().open::<UserEnvelope>(text("envelope"));
+    let Some(envelope) = opened.ok().filter(|envelope| envelope.sub == text("user")) else {
+        return problem("share-rejected");
+    };
+    assert!(text("app_share").starts_with("main:"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    if envelope.iat > now + 5 {
+        return problem("share-rejected");
+    }
+    let Some(expires_in) = envelope.exp.checked_sub(now).filter(|left| *left > 0) else {
+        return problem("share-expired");
+    };
+    let limited = envelope.max_uses.is_some() || envelope.tables.is_some();
+    let found = serde_json::json!({
+        "scope": envelope.scope, "issued": envelope.iat, "expires_in": expires_in, "limited": limited
+    });
+    found.to_string().into_response()
 }

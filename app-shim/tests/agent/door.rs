@@ -1,17 +1,18 @@
 //! The application's second door: takes user and envelope off, whatever they look like.
 
-use crate::agent::{Agent, LIMIT};
+use crate::agent::{Agent, LIMIT, issue};
 use crate::curl::curl;
 use crate::origin::Origin;
 use crate::peer::Proxy;
 use crate::sidecar::Sidecar;
+use crate::tenant::{Client, Tenant, add};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use trefoil_keys::tls::SelfSigned;
 
 pub(crate) struct Door {
     sidecar: Sidecar,
-    _proxy: Proxy,
+    proxy: Proxy,
     pub(crate) url: String,
 }
 
@@ -21,9 +22,12 @@ impl Door {
     }
 
     fn open_with(origin: &Origin, scheme: &str, more: &str) -> Self {
-        let proxy = Proxy::start(None);
+        let tenant = Tenant::new();
+        let proxy = Proxy::start(Some(tenant.key.verifying_key().clone()));
         let http = format!("[http]\nlisten = '127.0.0.1:0'\napplication = '{}'\n{more}", origin.url());
         let sidecar = Sidecar::start_with(&proxy, &http);
+        let delivered = Client::new(&sidecar).deliver(&tenant.delivery(1, add("alice"), 7), &add("alice"));
+        assert_eq!(delivered.status, 200);
         let end = Instant::now() + LIMIT;
         let url = loop {
             let log = sidecar.output();
@@ -35,7 +39,7 @@ impl Door {
             assert!(Instant::now() < end, "{log}");
             std::thread::sleep(std::time::Duration::from_millis(10));
         };
-        Self { sidecar, _proxy: proxy, url }
+        Self { sidecar, proxy, url }
     }
 
     fn at(&self, path: &str) -> String {
@@ -44,18 +48,30 @@ impl Door {
 }
 
 const USER: &str = "-HTrefoil-User: alice";
-const ENVELOPE: &str = "-HTrefoil-Envelope: eyJhIjoxfQ.b.c.d.e";
+
+/// An envelope of alice's as a field.
+fn envelope(options: &[&str]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = directory.path().join("alice.json");
+    issue(&bundle);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"));
+    let output = command.args(["envelope", "--bundle"]).arg(bundle).args(options).output().unwrap();
+    format!("-HTrefoil-Envelope: {}", String::from_utf8(output.stdout).unwrap().trim())
+}
 
 #[test]
 fn the_application_never_sees_an_envelope() {
+    let envelope = envelope(&[]);
     for scheme in ["http", "h2c"] {
         let origin = Origin::start_as(scheme);
         let door = Door::open(&origin);
         for version in ["--http1.1", "--http2-prior-knowledge"] {
             let spellings = ["-Htrefoil_user: alice", "-HTREFOIL_ENVELOPE: x", "-HConnection: trefoil-user"];
-            for arguments in
-                [&[USER, ENVELOPE][..], &[USER, ENVELOPE, spellings[0], spellings[1], spellings[2]], &[]]
-            {
+            for arguments in [
+                &[USER, envelope.as_str()][..],
+                &[USER, envelope.as_str(), spellings[0], spellings[1], spellings[2]],
+                &[],
+            ] {
                 let answer =
                     curl(&[&[version, "-XPOST", "-dabc", &door.at("/path?query")], arguments].concat());
                 assert_eq!((answer.status, answer.body.as_str()), (200, "here"));
@@ -89,14 +105,15 @@ fn the_host_that_was_asked_for_is_the_applications_to_know() {
 fn a_user_without_an_envelope_and_two_of_either_are_refused() {
     let origin = Origin::start();
     let door = Door::open(&origin);
+    let envelope = envelope(&[]);
     for version in ["--http1.1", "--http2-prior-knowledge"] {
         for arguments in [
             &[USER][..],
-            &[ENVELOPE],
-            &[USER, USER, ENVELOPE],
-            &[USER, "-Htrefoil-USER: bob", ENVELOPE],
-            &[USER, ENVELOPE, ENVELOPE],
-            &["-HTrefoil-User;", ENVELOPE],
+            &[envelope.as_str()],
+            &[USER, USER, envelope.as_str()],
+            &[USER, "-Htrefoil-USER: bob", envelope.as_str()],
+            &[USER, envelope.as_str(), envelope.as_str()],
+            &["-HTrefoil-User;", envelope.as_str()],
             &[USER, "-HTrefoil-Envelope;"],
             &["-HTrefoil-User: \u{ff}\u{ff}", "-HTrefoil_Envelope: x"],
         ] {
@@ -104,15 +121,51 @@ fn a_user_without_an_envelope_and_two_of_either_are_refused() {
             answer.is_problem(400, "share-headers");
             assert!(!answer.body.contains("alice") && !answer.body.contains("eyJ"));
         }
-        let answer = curl(&[version, &door.at("/"), USER, "-HTrefoil-Envelope: a b"]);
-        answer.is_problem(401, "share-rejected");
-        assert_eq!(answer.field("www-authenticate"), Some("Trefoil error=\"share-rejected\""));
-        let page = curl(&[version, &door.at("/"), USER, "-HTrefoil-Envelope: a b", "-HAccept: text/html"]);
-        assert!(page.status == 401 && page.body.contains("<html"), "{page:?}");
     }
     assert!(origin.seen().is_empty());
     curl(&["-XCONNECT", "--request-target", "a:1", &door.at("/")]).is_problem(403, "connect");
     curl(&[&door.at("/.well-known/trefoil/announcement")]).is_problem(404, "no-announcement");
+}
+
+#[test]
+fn an_envelope_that_does_not_hold_is_refused_and_says_why() {
+    let origin = Origin::start();
+    let door = Door::open(&origin);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let issued = |at: u64| envelope(&["--issued-at", &at.to_string()]);
+    for (user, envelope, code) in [
+        (USER, issued(now - 100), "share-expired"),
+        (USER, issued(now + 100), "share-rejected"),
+        ("-HTrefoil-User: bob", issued(now), "share-rejected"),
+        ("-HTrefoil-User: Zo\u{eb}", issued(now), "share-rejected"),
+        (USER, "-HTrefoil-Envelope: eyJ.made.up".to_owned(), "share-rejected"),
+        (USER, "-HTrefoil-Envelope: a b".to_owned(), "share-rejected"),
+    ] {
+        for version in ["--http1.1", "--http2-prior-knowledge"] {
+            let answer = curl(&[version, &door.at("/"), user, &envelope]);
+            answer.is_problem(401, code);
+            assert_eq!(answer.field("www-authenticate"), Some(format!("Trefoil error=\"{code}\"").as_str()));
+            assert!(!answer.body.contains("alice") && !answer.body.contains("eyJ"));
+            let page = curl(&[version, &door.at("/"), user, &envelope, "-HAccept: text/html"]);
+            assert!(page.status == 401 && page.body.contains("<html"), "{page:?}");
+        }
+    }
+    assert!(origin.seen().is_empty());
+    assert_eq!(curl(&[&door.at("/"), USER, &issued(now)]).status, 200);
+    assert!(!door.sidecar.output().contains("eyJ"), "no envelope is logged");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_asked_is_no_refusal() {
+    let origin = Origin::start();
+    let mut door = Door::open(&origin);
+    door.proxy.pause();
+    let answer = curl(&[&door.at("/"), USER, &envelope(&[])]);
+    answer.is_problem(503, "proxy-unavailable");
+    assert_eq!(answer.field("www-authenticate"), None);
+    assert_eq!(curl(&[&door.at("/")]).status, 200);
+    door.proxy.resume();
+    assert_eq!(curl(&[&door.at("/"), USER, &envelope(&[])]).status, 200);
 }
 
 #[test]
@@ -142,8 +195,9 @@ fn over_a_network_it_speaks_tls() {
     let files = format!("certificate = '{}'\nkey = '{}'", path("ca.pem"), path("key.pem"));
     let door = Door::open_with(&origin, "https", &files);
     let url = door.at("/").replace("127.0.0.1", "localhost");
+    let envelope = envelope(&[]);
     for (version, http2) in [("--http1.1", false), ("--http2", true)] {
-        let answer = curl(&["--cacert", &path("ca.pem"), version, USER, ENVELOPE, &url]);
+        let answer = curl(&["--cacert", &path("ca.pem"), version, USER, envelope.as_str(), &url]);
         assert_eq!((answer.body.as_str(), answer.http2), ("here", http2));
         assert_eq!(origin.last().field("x-forwarded-proto"), Some("https"));
     }

@@ -23,4 +23,7 @@ mod peer;
 #[allow(dead_code, reason = "the tests of the interface use more of it")]
 mod sidecar;
 mod streams;
+#[path = "../admin/tenant.rs"]
+#[allow(dead_code, reason = "the tests of the interface use more of it")]
+mod tenant;
 mod websocket;
