@@ -27,7 +27,7 @@ pub(crate) struct AgentArguments {
     /// Loopback address to listen on, such as 127.0.0.1:8480; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// The application, such as https://app.example
+    /// The address of the application: https, host and port
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
     /// The user's bundle, locked by `agent import` or as trefoil-admin issued it

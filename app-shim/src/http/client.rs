@@ -6,8 +6,8 @@ use super::body::{Awaited, Passing, Progress};
 use super::fields::{lists, remove_carriers, remove_hop_by_hop};
 use super::server::Place;
 use super::{MAX_HEAD, Origin};
-use axum::body::Body;
-use axum::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use axum::body::{Body, HttpBody as _};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use axum::http::{Method, Request, StatusCode, Version};
 use axum::response::Response;
 use hyper::upgrade::{OnUpgrade, on};
@@ -35,7 +35,7 @@ const UNREADABLE: Problem = Problem::new(
     StatusCode::BAD_REQUEST,
     "request",
     "the request names no resource of the application",
-    "send a path, and a host",
+    "send a path, and one host",
 );
 const SLOW_ORIGIN: Problem = Problem::new(
     StatusCode::GATEWAY_TIMEOUT,
@@ -74,7 +74,12 @@ impl Onward {
     pub(crate) fn new(mut request: Request<Body>) -> Self {
         let upgrade = is_websocket(&request).then(|| (on(&mut request), request.extensions_mut().remove()));
         let named = request.uri().authority().and_then(|named| named.as_str().parse().ok());
+        let chunked = request.body().size_hint().exact().is_none();
         let headers = request.headers_mut();
+        // Of two ways to say how long a body is, the one in use is said anew.
+        if chunked {
+            headers.remove(CONTENT_LENGTH);
+        }
         // HTTP/2 names the host beside the fields, and so does the absolute form (RFC 9112, section 3.2.2).
         if let Some(named) = named {
             headers.insert(HOST, named);
@@ -130,6 +135,9 @@ impl Client {
     pub(crate) async fn send(&self, onward: Onward) -> Result<Response, Problem> {
         let Onward { mut request, upgrade, progress } = onward;
         let path = request.uri().path_and_query().cloned().ok_or(UNREADABLE)?;
+        if request.headers().get_all(HOST).iter().count() > 1 {
+            return Err(UNREADABLE);
+        }
         *request.uri_mut() = self.origin.at(path).ok_or(UNREADABLE)?;
         *request.version_mut() = Version::HTTP_11;
         if self.origin.has_prior_knowledge() && upgrade.is_none() {

@@ -1,5 +1,5 @@
 //! Answers of our own in the place of the origin's: a page for people, JSON like every
-//! [`Problem`](trefoil_https::Problem) for programs. Neither repeats anything of the request.
+//! [`Problem`] for programs. Neither repeats anything of the request.
 
 use axum::body::Body;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, WWW_AUTHENTICATE};

@@ -39,7 +39,8 @@ pub(crate) fn next_key() -> EnvelopePrivateKey {
 /// What the proxy would read.
 #[track_caller]
 pub(crate) fn open(envelope: &str) -> UserEnvelope {
-    key().open(envelope).ok().expect("an envelope for the proxy")
+    let Ok(envelope) = key().open(envelope) else { panic!("no envelope for the proxy") };
+    envelope
 }
 
 /// A bundle of alice's, and who announces keys to her.

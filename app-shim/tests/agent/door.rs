@@ -6,6 +6,8 @@ use crate::origin::Origin;
 use crate::peer::Proxy;
 use crate::sidecar::Sidecar;
 use crate::tenant::{Client, Tenant, add};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use trefoil_keys::tls::SelfSigned;
@@ -99,6 +101,39 @@ fn the_host_that_was_asked_for_is_the_applications_to_know() {
         assert_eq!(seen.field("host"), Some("app.example"));
         assert_eq!(seen.field("x-forwarded-for"), Some("192.0.2.1, 127.0.0.1"));
     }
+    let seen = origin.seen().len();
+    let two = raw(&door.url, "GET / HTTP/1.1\r\nHost: app.example\r\nHost: other.example\r\n\r\n");
+    assert!(two.starts_with("HTTP/1.1 400 "), "{two}");
+    assert_eq!(origin.seen().len(), seen);
+}
+
+/// What a request as it stands is answered with.
+fn raw(url: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = [0; 4096];
+    let length = stream.read(&mut answer).unwrap();
+    String::from_utf8(answer[..length].to_vec()).unwrap()
+}
+
+#[test]
+fn a_body_has_one_length() {
+    let origin = Origin::start();
+    let door = Door::open(&origin);
+    for [first, second] in [
+        ["Content-Length: 3", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 3"],
+    ] {
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\n{first}\r\n{second}\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let answer = raw(&door.url, &request);
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("here"), "{answer}");
+        let seen = origin.last();
+        assert_eq!((seen.body, seen.field("content-length")), (5, None), "{first}");
+    }
+    let two = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nhello";
+    assert!(raw(&door.url, two).starts_with("HTTP/1.1 400 "));
 }
 
 #[test]
