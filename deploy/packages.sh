@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that building and running Trefoil needs and that are
 # missing, saying which. Does nothing, quickly, when all is there. With the argument `test` also what
-# only the tests need: Node.js, Java and its PostgreSQL driver, curl, a keyring and its bus.
+# only the tests need: Node.js, Java and its PostgreSQL driver, PgBouncer, curl, a keyring and its bus.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -35,6 +35,7 @@ if [ "${1:-}" = test ]; then
     have dbus-run-session || missing+=(dbus)
     have gnome-keyring-daemon || missing+=(gnome-keyring)
     [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
+    have pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 fi
 
 if [ "${#missing[@]}" -gt 0 ]; then

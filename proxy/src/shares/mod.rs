@@ -93,7 +93,6 @@ impl Shares {
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
         self.checked(user, envelope, application, keyring::seconds(now))
-            .and_then(|live| live.use_once().map(|()| live))
             .map_err(|rejection| rejection.logged(user))
     }
 
@@ -106,7 +105,7 @@ impl Shares {
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
-        self.checked(user, envelope, application, keyring::seconds(now))
+        self.found(user, envelope, application, keyring::seconds(now))
             .and_then(|live| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
             .map_err(|rejection| rejection.logged(user))
     }
@@ -124,6 +123,18 @@ impl Shares {
     }
 
     fn checked(
+        &self,
+        user: &str,
+        envelope: &str,
+        application: &ApplicationShare,
+        now: u64,
+    ) -> Result<Arc<LiveEnvelope>, Rejection> {
+        let live = self.found(user, envelope, application, now)?;
+        live.use_once()?;
+        Ok(live)
+    }
+
+    fn found(
         &self,
         user: &str,
         envelope: &str,

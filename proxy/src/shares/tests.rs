@@ -121,6 +121,24 @@ fn columns() -> Vec<Arc<ProtectedColumn>> {
 }
 
 #[test]
+fn a_check_is_no_use() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&UserEnvelope { max_uses: Some(1), ..tenant.claims() });
+    let check = || shares.check("alice", &envelope, &application, at(NOW));
+    assert!(check().unwrap().is_limited());
+    let live = check().unwrap();
+    assert_eq!(live.issued(), tenant.claims().iat);
+    let used = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    assert!(Arc::ptr_eq(&live, &used));
+    // Spent, it is no good.
+    assert_eq!(check().err().unwrap().code, Some(Code::ShareRejected));
+    let unlimited = seal(&tenant.claims());
+    assert!(!shares.check("alice", &unlimited, &application, at(NOW)).unwrap().is_limited());
+    assert!(shares.check("bob", &unlimited, &application, at(NOW)).is_err());
+}
+
+#[test]
 fn one_envelope_serves_until_it_expires() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());

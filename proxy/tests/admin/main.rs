@@ -5,6 +5,7 @@ mod appointment;
 mod bootstrap;
 mod commands;
 mod crash;
+mod envelopes;
 mod full_disk;
 mod process;
 mod tenant;

@@ -20,3 +20,4 @@ mod scripts;
 mod shared;
 mod shares;
 mod transparency;
+mod users;
