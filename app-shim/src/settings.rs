@@ -135,7 +135,7 @@ impl Settings {
             Name::Setting => &mut self.setting,
             Name::Role => &mut self.role,
             Name::Authorization => &mut self.authorization,
-            Name::ApplicationName => &mut self.application_name,
+            Name::Application => &mut self.application_name,
             // The shim has it.
             Name::AppShare => return None,
         })
@@ -237,7 +237,7 @@ impl Settings {
 
     fn reset_all(&mut self) {
         // Role and session_authorization are none of them.
-        for name in [Name::User, Name::Envelope, Name::Claims, Name::Setting, Name::ApplicationName] {
+        for name in [Name::User, Name::Envelope, Name::Claims, Name::Setting, Name::Application] {
             self.set(name, None, false);
         }
     }

@@ -19,7 +19,7 @@ pub(crate) enum Name {
     /// `session_authorization`
     Authorization,
     /// `application_name`
-    ApplicationName,
+    Application,
 }
 
 /// The ways to name a user.
@@ -51,7 +51,7 @@ impl UserFrom {
             () if self.setting.as_deref().is_some_and(of) => Some(Name::Setting),
             () if self.role && of("role") => Some(Name::Role),
             () if self.role && of("session_authorization") => Some(Name::Authorization),
-            () if self.application_name && of("application_name") => Some(Name::ApplicationName),
+            () if self.application_name && of("application_name") => Some(Name::Application),
             () => None,
         }
     }

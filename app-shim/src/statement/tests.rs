@@ -30,7 +30,7 @@ fn text(value: &str) -> New {
 
 #[test]
 fn forms_of_set() {
-    use Name::{ApplicationName, Authorization, Envelope, Role, Setting, User};
+    use Name::{Application, Authorization, Envelope, Role, Setting, User};
     for (statement, name, value, local) in [
         ("SET app.current_user = 'bob'", Setting, text("bob"), false),
         ("set local App . \"current_user\" to 'o''neill' ;;", Setting, text("o'neill"), true),
@@ -48,7 +48,7 @@ fn forms_of_set() {
         ("SET app.current_user = 'a', 'b'", Setting, New::Unclear, false),
         ("SET app.current_user = -1", Setting, New::Unclear, false),
         ("SET app.current_user 'a'", Setting, New::Unclear, false),
-        ("SET application_name='x'", ApplicationName, text("x"), false),
+        ("SET application_name='x'", Application, text("x"), false),
         ("SET ROLE Bob", Role, text("bob"), false),
         ("SET LOCAL ROLE \"Bob\"", Role, text("Bob"), true),
         ("SET SESSION ROLE 'Bob'", Role, text("Bob"), false),
