@@ -52,7 +52,7 @@ pub(crate) struct GrantCommand {
 
 pub(crate) fn grant(session: &Session, command: GrantCommand) -> Result<Answer, CommandError> {
     let GrantCommand { uid, keyspaces, roles, at_once } = command;
-    carry_out(session, at_once, |tenant, now| {
+    carry_out(session, at_once, None, |tenant, now| {
         let more = tenant.known_grants(&keyspaces, &roles)?;
         tenant.grant(&uid, &more, now)
     })
@@ -60,16 +60,17 @@ pub(crate) fn grant(session: &Session, command: GrantCommand) -> Result<Answer, 
 
 pub(crate) fn revoke(session: &Session, command: GrantCommand) -> Result<Answer, CommandError> {
     let GrantCommand { uid, keyspaces, roles, at_once } = command;
-    carry_out(session, at_once, |tenant, now| {
+    carry_out(session, at_once, None, |tenant, now| {
         let less = tenant.known_grants(&keyspaces, &roles)?;
         tenant.revoke(&uid, &less, now)
     })
 }
 
-/// Changes what users are granted and, if it is asked for, sends the commands.
+/// Changes what users are granted and, if it is asked for, sends the commands. `role` is one that is set.
 pub(crate) fn carry_out(
     session: &Session,
     at_once: AtOnce,
+    role: Option<String>,
     change: impl FnOnce(&mut Tenant, u64) -> Result<Vec<Regranted>, TenantError>,
 ) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
@@ -90,12 +91,15 @@ pub(crate) fn carry_out(
         }
     };
     let unconfirmed = receipts.as_ref().is_some_and(Receipts::is_incomplete);
-    Ok(Answer::new(&Changed { users, receipts }).unconfirmed(unconfirmed))
+    Ok(Answer::new(&Changed { role, users, receipts }).unconfirmed(unconfirmed))
 }
 
 #[derive(Serialize)]
 #[serde(tag = "result", rename = "grants_changed")]
 struct Changed {
+    /// The role that was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
     users: Vec<Regranted>,
     /// What the proxy said, if it was asked at once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,8 +112,11 @@ fn list(names: &BTreeSet<String>) -> String {
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(role) = &self.role {
+            writeln!(f, "Role {role} set.")?;
+        }
         if self.users.is_empty() {
-            return writeln!(f, "No user's keyspaces change.");
+            return if self.role.is_some() { Ok(()) } else { writeln!(f, "No user's keyspaces change.") };
         }
         for Regranted { user, keyspaces, gained, lost } in &self.users {
             writeln!(f, "User {user} has {}.", list(keyspaces))?;

@@ -39,7 +39,8 @@ pub(crate) struct Set {
 pub(crate) fn run(session: &Session, command: RoleCommand) -> Result<Answer, CommandError> {
     match command {
         RoleCommand::Set(Set { role, keyspaces, at_once }) => {
-            carry_out(session, at_once, |tenant, now| tenant.set_role(&role, &keyspaces, now))
+            let set = role.clone();
+            carry_out(session, at_once, Some(set), |tenant, now| tenant.set_role(&role, &keyspaces, now))
         }
         RoleCommand::List => list(session),
         RoleCommand::Remove { role } => {

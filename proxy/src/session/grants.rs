@@ -9,13 +9,15 @@ use crate::error::ClientError;
 use crate::policy::{Denied, ProtectedColumn};
 use crate::shares::{LiveEnvelope, not_granted};
 use crate::sql::{Naming, Plan, ResultColumn};
+use std::iter;
 use std::sync::Arc;
 
-/// Refuses what the user's shares do not reach. `fetched` are the columns of cursors that the plan runs;
-/// `writes` says that the statement is not one that only reads.
+/// Refuses what the user's shares do not reach. `cursors` are those that the plan fetches from, and
+/// `fetched` their columns. `writes` says that it is not one that only reads.
 pub(super) fn check(
     live: &LiveEnvelope,
     plan: &Plan,
+    cursors: &[&Plan],
     fetched: &[Arc<[ResultColumn]>],
     writes: bool,
 ) -> Result<(), ClientError> {
@@ -23,21 +25,25 @@ pub(super) fn check(
         true => Ok(()),
         false => Err(not_granted(column, keyspace)),
     };
-    for column in plan.sealed().chain(&plan.written) {
+    // A cursor that is declared and fetched in one text is not among the session's yet.
+    let declared = plan.statements.iter().filter_map(|statement| match &statement.naming {
+        Some(Naming::Declare { plan, .. }) => Some(plan.as_ref()),
+        _ => None,
+    });
+    let run = iter::once(plan).chain(declared);
+    for column in
+        run.clone().chain(cursors.iter().copied()).flat_map(|plan| plan.sealed().chain(&plan.written))
+    {
         need(column, &column.keyspace)?;
         if let Some(last) = column.denied.stored() {
             need(column, &last.keyspace)?;
         }
     }
-    for column in plan.copy().iter().flat_map(|copy| copy.cells.iter().flatten()) {
+    let copies = plan.statements.iter().filter_map(|statement| statement.copy.as_ref());
+    for column in copies.flat_map(|copy| copy.cells.iter().flatten()) {
         need(column, &column.keyspace)?;
     }
-    // A cursor that is declared and fetched in one text is not among the session's yet.
-    let declared = plan.statements.iter().filter_map(|statement| match &statement.naming {
-        Some(Naming::Declare { plan, .. }) => plan.statements.first(),
-        _ => None,
-    });
-    let results = plan.statements.iter().chain(declared).filter_map(|statement| statement.results.as_ref());
+    let results = run.flat_map(|plan| &plan.statements).filter_map(|statement| statement.results.as_ref());
     for result in results.chain(fetched).flat_map(|columns| columns.iter()) {
         let ResultColumn::Cell(column) = result else { continue };
         if live.grants(&column.keyspace)? {

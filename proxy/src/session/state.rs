@@ -136,22 +136,24 @@ impl State {
     /// The keys that a plan needs, if it does.
     pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
         let demand = Demand::with(plan, &self.portals);
-        let mut fetched = Vec::new();
+        let (mut cursors, mut fetched) = (Vec::new(), Vec::new());
         for portal in plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())) {
+            cursors.push(portal.plan.as_ref());
             fetched
                 .extend(portal.shape.as_ref().filter(|shape| shape.has_cells()).map(Shape::columns).cloned());
         }
-        let cells = !fetched.is_empty();
+        let cells = !fetched.is_empty()
+            || cursors.iter().any(|cursor: &&Plan| cursor.keyed() || !cursor.written.is_empty());
         if !plan.protected && !cells {
             return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.environment.shares.check_open()?;
-        if !(demand.writes() || cells || plan.keyed()) {
+        if !(demand.writes() || cells || plan.keyed() || !plan.written.is_empty()) {
             return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.schema.check_keys()?;
         let keys = self.presented.keys(&self.environment.shares, &demand)?;
-        grants::check(&keys.live, plan, &fetched, demand.writes())?;
+        grants::check(&keys.live, plan, &cursors, &fetched, demand.writes())?;
         Ok(Some(keys))
     }
 

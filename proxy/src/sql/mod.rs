@@ -217,13 +217,16 @@ fn analyze_statement(
         let mut analyzer = Analyzer::new(text, names, tokens, before, executed);
         results = analyzer.statement(statement)?;
         copy = analyzer.copy.take().map(Arc::new);
+        if prepares || matches!(statement, Node::DeclareCursorStmt(_)) {
+            inner.written = analyzer.needed();
+        } else {
+            plan.written.append(&mut analyzer.written);
+        }
         plan.edits.append(&mut analyzer.edits);
         if prepares {
             (inner.parameters, _) = analyzer.uses.finish();
-            inner.written = analyzer.written;
         } else {
             *uses = analyzer.uses;
-            plan.written.append(&mut analyzer.written);
         }
         declared = analyzer.declared;
         made = analyzer.made;

@@ -29,7 +29,9 @@ pub struct Plan {
     pub protected: bool,
     /// Whether any statement writes or changes anything (a `read` envelope must not run it).
     pub writes: bool,
-    /// Protected columns that it writes, with whatever value: cells that it moves, NULL, a default.
+    /// Protected columns that it writes, with whatever value: cells that it moves, NULL, a default. Of what
+    /// SQL prepares or declares, those of its literals and parameters as well: whoever runs it needs their
+    /// keyspaces, too.
     pub written: Vec<Arc<ProtectedColumn>>,
     /// The tables that it touches, for an envelope that is for some tables only.
     pub tables: Tables,
@@ -288,7 +290,25 @@ fn hex_digit(nibble: u8) -> u8 {
     if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
+impl Parameter {
+    /// The column whose cell, or cells, it becomes.
+    pub fn sealed(&self) -> Option<&Arc<ProtectedColumn>> {
+        match self {
+            Self::Cell(column, _) | Self::Cells(column, _) => Some(column),
+            Self::Plain | Self::Tested { .. } | Self::Carrier { .. } | Self::SettingName => None,
+        }
+    }
+}
+
 impl Edit {
+    /// The column whose cell, or cells, a literal becomes.
+    pub fn sealed(&self) -> Option<&Arc<ProtectedColumn>> {
+        match self {
+            Self::Cell { column, .. } => Some(column),
+            Self::Text { .. } | Self::Shown { .. } => None,
+        }
+    }
+
     /// The bytes of the original text that it replaces.
     pub fn range(&self) -> Range<usize> {
         match self {
@@ -396,15 +416,8 @@ impl Plan {
 
     /// The columns whose cells it makes of literals and parameters.
     pub fn sealed(&self) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
-        let literals = self.edits.iter().filter_map(|edit| match edit {
-            Edit::Cell { column, .. } => Some(column),
-            Edit::Text { .. } | Edit::Shown { .. } => None,
-        });
         let usages = self.parameters.iter().chain(self.twins.iter().map(|copy| &copy.usage));
-        literals.chain(usages.filter_map(|parameter| match parameter {
-            Parameter::Cell(column, _) | Parameter::Cells(column, _) => Some(column),
-            _ => None,
-        }))
+        self.edits.iter().filter_map(Edit::sealed).chain(usages.filter_map(Parameter::sealed))
     }
 
     /// Whether any of its parameters becomes a cell, or cells.
@@ -426,8 +439,7 @@ impl Plan {
     /// Whether running it needs keys at all: a protected value goes up or comes back. What comes from
     /// cursors that it does not declare itself is left out.
     pub fn keyed(&self) -> bool {
-        self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
-            || self.seals_parameters()
+        self.sealed().next().is_some()
             || self.statements.iter().any(StatementPlan::has_cells)
             || self
                 .statements

@@ -6,6 +6,7 @@ use super::refusal;
 use crate::error::ClientError;
 use crate::policy::{ProtectedColumn, Purpose};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The protocol counts parameters in 16 bits.
 pub(super) const MAX_PARAMETERS: usize = 65_535;
@@ -94,6 +95,12 @@ impl Uses {
     /// What the parameter with this index is.
     pub(super) fn of(&self, index: usize) -> Option<&Parameter> {
         self.parameters.get(index).and_then(Option::as_ref)
+    }
+
+    /// The columns whose cells they become.
+    pub(super) fn sealed(&self) -> impl Iterator<Item = &Arc<ProtectedColumn>> {
+        let usages = self.parameters.iter().flatten().chain(self.twins.iter().map(|copy| &copy.usage));
+        usages.filter_map(Parameter::sealed)
     }
 
     /// Whether each is one value: no arrays of cells, none in two classes.

@@ -76,7 +76,7 @@ pub(crate) enum TenantError {
     )]
     NotGranted { user: String, what: String },
     #[error(
-        "user {user} has keyspace {keyspace} by role {role}, too; take that away as well: trefoil-admin revoke {user} --role {role}"
+        "user {user} has keyspace {keyspace} by role {role}; take that away: trefoil-admin revoke {user} --role {role}"
     )]
     GrantedByRole { user: String, keyspace: String, role: String },
     #[error(

@@ -129,7 +129,7 @@ codes! {
     NoShare = "TF602", state::INVALID_AUTHORIZATION;
     /// A statement that writes under an envelope made to read.
     ReadScope = "TF603", state::INSUFFICIENT_PRIVILEGE;
-    /// A keyspace that the user's envelope does not grant.
+    /// A keyspace that the user does not have.
     KeyspaceNotGranted = "TF604", state::INSUFFICIENT_PRIVILEGE;
     /// A database that was encrypted under another tenant key.
     ForeignKeys = "TF605", state::INVALID_AUTHORIZATION;

@@ -240,6 +240,12 @@ impl<'a> Analyzer<'a> {
         }
     }
 
+    /// All columns that are written or made cells of.
+    pub(super) fn needed(&self) -> Vec<Arc<ProtectedColumn>> {
+        let sealed = self.edits.iter().filter_map(Edit::sealed).chain(self.uses.sealed());
+        self.written.iter().chain(sealed).cloned().collect()
+    }
+
     fn tokens(&self) -> &'a Tokens {
         self.tokens.get_or_init(|| Tokens::of(self.text))
     }

@@ -1,5 +1,6 @@
 //! Which protected columns a text writes, and which become cells in it: whose keyspaces its user needs.
 
+use super::super::Naming;
 use super::plan;
 
 #[test]
@@ -50,6 +51,22 @@ fn what_is_prepared_by_sql_is_written_when_it_is_executed() {
     let found: Vec<&str> = plan.written.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(found, ["ssn"]);
     assert!(self::plan("PREPARE p AS UPDATE patients SET ssn = NULL").unwrap().written.is_empty());
+}
+
+#[test]
+fn what_is_compared_in_it_is_needed_by_whoever_runs_it() {
+    for text in [
+        "PREPARE p AS SELECT id FROM patients WHERE ssn = 'x' AND age = $1; EXECUTE p (NULL)",
+        "PREPARE p (text, int) AS SELECT id FROM patients WHERE ssn = $1 AND age = $2; EXECUTE p ('x', 1)",
+    ] {
+        let plan = plan(text).unwrap();
+        let mut found: Vec<&str> = plan.written.iter().map(|column| column.name.as_str()).collect();
+        found.sort_unstable();
+        assert_eq!(found, ["age", "ssn"], "{text}");
+    }
+    let plan = plan("DECLARE c CURSOR FOR SELECT id FROM patients WHERE ssn = 'x'").unwrap();
+    let Some(Naming::Declare { plan: declared, .. }) = &plan.statements[0].naming else { panic!() };
+    assert_eq!((plan.written.len(), declared.written[0].name.as_str()), (0, "ssn"));
 }
 
 #[test]
