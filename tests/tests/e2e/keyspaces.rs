@@ -119,7 +119,7 @@ impl Hospital {
 /// The hospital of the tests that change no grants.
 fn hospital() -> &'static Hospital {
     static HOSPITAL: OnceLock<Hospital> = OnceLock::new();
-    HOSPITAL.get_or_init(|| Hospital::new("hospital"))
+    HOSPITAL.get_or_init(|| Hospital::new("granted"))
 }
 
 #[track_caller]
@@ -275,16 +275,31 @@ fn no_column_of_a_lacking_keyspace_is_written() {
         "COPY archive (ssn) FROM STDIN",
         "COPY patients (id, ward) TO STDOUT",
         "COPY (SELECT ssn FROM patients) TO STDOUT",
+        "COPY patients (ward) TO STDOUT",
     ] {
         hospital.lacks("porter", statement, "clinical");
     }
     // A writer of a masked column needs the mask's keyspace, too.
     hospital.lacks("auditor", "UPDATE patients SET iban = NULL WHERE id = 3", "main");
+    let second = hospital.as_user("porter", "SELECT 1; COPY patients (ward) TO STDOUT");
+    assert_lacks(&hospital.client().query(&second).unwrap(), "clinical", "COPY behind another statement");
     // By SQL's PREPARE and by a cursor it is the same.
     let mut client = hospital.client();
     done(&client.query("PREPARE clear AS UPDATE patients SET ward = NULL").unwrap());
     let execute = hospital.as_user("porter", "EXECUTE clear");
     assert_lacks(&client.query(&execute).unwrap(), "clinical", "EXECUTE");
+    // Nor does a user run what another has prepared with a value that it could not compare itself.
+    let prepare = "PREPARE found AS SELECT id FROM patients WHERE ssn = '078-05-1120'";
+    done(&client.query(&hospital.as_user("doctor", prepare)).unwrap());
+    assert_eq!(
+        rows(&client.query(&hospital.as_user("doctor", "EXECUTE found")).unwrap()),
+        [row(&[Some("1")])]
+    );
+    assert_lacks(&client.query(&hospital.as_user("porter", "EXECUTE found")).unwrap(), "clinical", "EXECUTE");
+    let cursor = "BEGIN; DECLARE d CURSOR FOR SELECT id FROM patients WHERE ssn = '078-05-1120'";
+    done(&client.query(&hospital.as_user("doctor", cursor)).unwrap());
+    assert_lacks(&client.query(&hospital.as_user("porter", "FETCH d")).unwrap(), "clinical", "FETCH");
+    done(&client.query("ROLLBACK").unwrap());
     let cursor =
         hospital.as_user("porter", "BEGIN; DECLARE c CURSOR FOR SELECT balance FROM patients; FETCH c");
     assert_lacks(&client.query(&cursor).unwrap(), "finance", "FETCH in the same text");
@@ -306,7 +321,7 @@ fn no_column_of_a_lacking_keyspace_is_written() {
 
 #[test]
 fn the_operator_sees_neither_values_nor_equal_endings() {
-    let hospital = &Hospital::new("hospital_operator");
+    let hospital = &Hospital::new("granted_operator");
     hospital.recorder.clear();
     for user in ["porter", "clerk", "doctor"] {
         drop(hospital.ask(user, "SELECT id, ward, ssn, iban FROM patients"));
@@ -353,7 +368,7 @@ fn the_operator_sees_neither_values_nor_equal_endings() {
 
 #[test]
 fn a_revoke_is_felt_in_open_sessions_and_the_old_bundle_serves_the_rest() {
-    let hospital = Hospital::new("hospital_revoke");
+    let hospital = Hospital::new("granted_revoke");
     const QUERY: &str = "SELECT name, diagnosis, ssn FROM patients WHERE id = 1";
     let (all, masked) = (
         row(&[Some("Zoë Weber"), Some("asthma ZEBRAFINCH"), Some("078-05-1120")]),
@@ -398,7 +413,7 @@ fn a_revoke_is_felt_in_open_sessions_and_the_old_bundle_serves_the_rest() {
 
 #[test]
 fn a_grant_serves_with_the_new_bundle_and_the_old_one_goes_on() {
-    let hospital = Hospital::new("hospital_grant");
+    let hospital = Hospital::new("granted_grant");
     const QUERY: &str = "SELECT name, ward FROM patients WHERE id = 1";
     let (masked, all) = (row(&[Some("Zoë Weber"), Some("•••")]), row(&[Some("Zoë Weber"), Some("east")]));
     assert_eq!(hospital.rows("porter", QUERY), [masked.clone()]);
