@@ -7,6 +7,7 @@ use axum::Router;
 use clap::Parser;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustls::ServerConfig;
+use std::iter;
 use std::net::SocketAddr;
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
@@ -229,14 +230,17 @@ fn warn_of_unknown_variables() {
 
 /// A column whose keyspace has no tenant key could be neither written nor read.
 fn check_keyspaces(policy: &Policy, state: &State) -> anyhow::Result<()> {
-    let known = &state.identity().keyspaces;
-    match policy.columns().iter().find(|column| !known.contains_key(&column.keyspace)) {
+    let known = state.keyspaces();
+    let named = policy.columns().iter().flat_map(|column| {
+        let mask = column.denied.stored().map(|last| &last.keyspace);
+        iter::once(&column.keyspace).chain(mask).map(move |keyspace| (column, keyspace))
+    });
+    match named.into_iter().find(|(_, keyspace)| !known.contains_key(*keyspace)) {
         None => Ok(()),
-        Some(column) => anyhow::bail!(
-            "{}.{}: the proxy has no keyspace `{}`, only {}; name one of these in the policy",
+        Some((column, keyspace)) => anyhow::bail!(
+            "{}.{}: the proxy has no keyspace `{keyspace}`, only {}; name one of these in the policy, or add it: trefoil-admin keyspace add",
             column.table,
             column.name,
-            column.keyspace,
             known.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         ),
     }

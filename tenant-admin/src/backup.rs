@@ -283,6 +283,7 @@ fn describe(event: &Event) -> String {
             Some((user, _)) if users.len() == 1 => format!("command {seq}: user {user} other keyspaces"),
             _ => format!("command {seq}: {} users other keyspaces", users.len()),
         },
+        Event::KeyspaceAdded { seq, keyspace } => format!("command {seq}: keyspace {keyspace} added"),
         Event::RoleSet { role, .. } => format!("role {role} set"),
         Event::RoleRemoved { role } => format!("role {role} removed"),
         Event::ProxyAppointed { .. } => "appointment for a new proxy signed".to_owned(),

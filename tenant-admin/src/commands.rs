@@ -6,8 +6,8 @@ use crate::content::{Content, Stage};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, grant, handover, outbox,
-    password_hash, proxy, proxy_key, push, renewal, roles, status, users,
+    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, grant, handover, keyspace,
+    outbox, password_hash, proxy, proxy_key, push, renewal, roles, status, users,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 use trefoil_passphrase::{Passphrase, SecretError, SecretString, Use};
@@ -66,6 +66,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         Command::Handover(command) => handover::run(&session, command),
         Command::Application(command) => application::run(&session, command),
         Command::User(command) => users::run(&session, command),
+        Command::Keyspace(command) => keyspace::run(&session, command),
         Command::Grant(arguments) => grant::grant(&session, arguments),
         Command::Revoke(arguments) => grant::revoke(&session, arguments),
         Command::Role(command) => roles::run(&session, command),

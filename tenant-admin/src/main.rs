@@ -12,6 +12,7 @@ mod deliver;
 mod escrow;
 mod grant;
 mod handover;
+mod keyspace;
 mod network;
 mod outbox;
 mod password_hash;
@@ -74,6 +75,9 @@ enum Command {
     /// The tenant's users.
     #[command(subcommand)]
     User(users::UserCommand),
+    /// Keyspaces: each with a tenant key of its own.
+    #[command(subcommand)]
+    Keyspace(keyspace::KeyspaceCommand),
     /// Give a user more keyspaces, by themselves or by roles.
     Grant(grant::GrantCommand),
     /// Take keyspaces or roles from a user: at once, in open sessions too.

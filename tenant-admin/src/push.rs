@@ -288,6 +288,7 @@ fn route(operation: &Operation) -> &'static str {
         Operation::Change { .. } => "/v1/ChangeKey",
         Operation::Withdraw { .. } => "/v1/WithdrawUser",
         Operation::Renew => "/v1/RenewShares",
+        Operation::AddKeyspace { .. } => "/v1/AddKeyspace",
         Operation::RotateKey { .. } => "/v1/RotateKey",
     }
 }

@@ -14,12 +14,13 @@ use trefoil_https::{Problem, body};
 use trefoil_keys::command::Delivery;
 
 /// The paths, and the operations as commands call them.
-pub(super) const ROUTES: [(&str, &str); 6] = [
+pub(super) const ROUTES: [(&str, &str); 7] = [
     ("/v1/AddUser", "add"),
     ("/v1/AddUsers", "add-batch"),
     ("/v1/ChangeKey", "change"),
     ("/v1/WithdrawUser", "withdraw"),
     ("/v1/RenewShares", "renew"),
+    ("/v1/AddKeyspace", "add-keyspace"),
     ("/v1/RotateKey", "rotate-key"),
 ];
 

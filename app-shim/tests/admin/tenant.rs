@@ -115,6 +115,7 @@ pub(crate) fn path(op: &Operation) -> &'static str {
         Operation::Change { .. } => "/v1/ChangeKey",
         Operation::Withdraw { .. } => "/v1/WithdrawUser",
         Operation::Renew => "/v1/RenewShares",
+        Operation::AddKeyspace { .. } => "/v1/AddKeyspace",
         Operation::RotateKey { .. } => "/v1/RotateKey",
     }
 }

@@ -71,7 +71,9 @@ impl Delivery {
         let users = match &command.op {
             Operation::Add { sub } | Operation::Change { sub } => self.tka.keys().eq([sub]),
             Operation::AddBatch | Operation::Renew => (1..=MAX_BATCH).contains(&self.tka.len()),
-            Operation::Withdraw { .. } | Operation::RotateKey { .. } => self.tka.is_empty(),
+            Operation::Withdraw { .. } | Operation::AddKeyspace { .. } | Operation::RotateKey { .. } => {
+                self.tka.is_empty()
+            }
         };
         let named = self.tka.iter().all(|(uid, shares)| {
             !uid.is_empty() && !shares.is_empty() && shares.keys().all(|keyspace| !keyspace.is_empty())

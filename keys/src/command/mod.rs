@@ -6,7 +6,7 @@
 
 mod delivery;
 
-use crate::bundle::Shares;
+use crate::bundle::{CheckValue, Shares};
 use crate::envelope::Sealed;
 use crate::json::optional_digest;
 use crate::proxy_share::ProxyShares;
@@ -72,6 +72,13 @@ pub enum Operation {
     /// New TKa's and TKp's for several users, whose TKu's stay. They need not be known: a proxy or an
     /// application that has lost its users gets them so.
     Renew,
+    /// A new keyspace. Its TK is the tenant admin's, and goes to nobody.
+    AddKeyspace {
+        /// Its name, as [`is_keyspace_name`] says.
+        name: String,
+        /// By which the proxy knows its TK.
+        check: CheckValue,
+    },
     /// A new RSA pair of the proxy.
     RotateKey {
         /// How long the former one still opens envelopes, in seconds; at most [`MAX_OVERLAP`].
@@ -88,6 +95,7 @@ impl Operation {
             Self::Change { .. } => "change",
             Self::Withdraw { .. } => "withdraw",
             Self::Renew => "renew",
+            Self::AddKeyspace { .. } => "add-keyspace",
             Self::RotateKey { .. } => "rotate-key",
         }
     }
@@ -96,7 +104,7 @@ impl Operation {
     pub fn sub(&self) -> Option<&str> {
         match self {
             Self::Add { sub } | Self::Change { sub } | Self::Withdraw { sub } => Some(sub),
-            Self::AddBatch | Self::Renew | Self::RotateKey { .. } => None,
+            Self::AddBatch | Self::Renew | Self::AddKeyspace { .. } | Self::RotateKey { .. } => None,
         }
     }
 
@@ -104,7 +112,7 @@ impl Operation {
     pub fn carries_shares(&self) -> bool {
         match self {
             Self::Add { .. } | Self::AddBatch | Self::Change { .. } | Self::Renew => true,
-            Self::Withdraw { .. } | Self::RotateKey { .. } => false,
+            Self::Withdraw { .. } | Self::AddKeyspace { .. } | Self::RotateKey { .. } => false,
         }
     }
 
@@ -115,17 +123,57 @@ impl Operation {
         }
     }
 
-    fn from_parts(name: &str, sub: Option<String>, overlap: Option<u64>) -> Option<Self> {
-        Some(match (name, sub, overlap) {
-            ("add", Some(sub), None) => Self::Add { sub },
-            ("add-batch", None, None) => Self::AddBatch,
-            ("change", Some(sub), None) => Self::Change { sub },
-            ("withdraw", Some(sub), None) => Self::Withdraw { sub },
-            ("renew", None, None) => Self::Renew,
-            ("rotate-key", None, Some(overlap)) => Self::RotateKey { overlap },
+    fn keyspace(&self) -> Option<NewKeyspace> {
+        match self {
+            Self::AddKeyspace { name, check } => {
+                Some(NewKeyspace { name: name.clone(), check: check.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    fn from_parts(
+        name: &str,
+        sub: Option<String>,
+        overlap: Option<u64>,
+        keyspace: Option<NewKeyspace>,
+    ) -> Option<Self> {
+        Some(match (name, sub, overlap, keyspace) {
+            ("add", Some(sub), None, None) => Self::Add { sub },
+            ("add-batch", None, None, None) => Self::AddBatch,
+            ("change", Some(sub), None, None) => Self::Change { sub },
+            ("withdraw", Some(sub), None, None) => Self::Withdraw { sub },
+            ("renew", None, None, None) => Self::Renew,
+            ("add-keyspace", None, None, Some(NewKeyspace { name, check })) => {
+                Self::AddKeyspace { name, check }
+            }
+            ("rotate-key", None, Some(overlap), None) => Self::RotateKey { overlap },
             _ => return None,
         })
     }
+}
+
+/// A claim of [`Operation::AddKeyspace`].
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKeyspace {
+    name: String,
+    check: CheckValue,
+}
+
+impl NewKeyspace {
+    fn is_complete(&self) -> bool {
+        is_keyspace_name(&self.name) && (1..=MAX_CHECK).contains(&self.check.value.len())
+    }
+}
+
+/// Longest check value, in bytes.
+const MAX_CHECK: usize = 64;
+
+/// Whether a keyspace may be called so: 1 to 63 ASCII letters, digits, `_` and `-`, as policies have it.
+pub fn is_keyspace_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(fits)
 }
 
 impl Claims for Command {
@@ -140,6 +188,7 @@ impl Claims for Command {
             && self.exp.checked_sub(self.iat).is_some_and(|time| (1..=MAX_VALIDITY).contains(&time))
             && self.op.sub().is_none_or(|sub| !sub.is_empty())
             && self.op.overlap().is_none_or(|overlap| overlap <= MAX_OVERLAP)
+            && self.op.keyspace().is_none_or(|keyspace| keyspace.is_complete())
             && self.tka_sha256.is_some() == shares
             && self.tkp.is_some() == shares
             && self.tkp.as_deref().is_none_or(|tkp| !tkp.is_empty())
@@ -157,6 +206,8 @@ struct ClaimsOut<'a> {
     sub: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     overlap: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keyspace: Option<NewKeyspace>,
     #[serde(with = "optional_digest", skip_serializing_if = "Option::is_none")]
     tka_sha256: Option<[u8; 32]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -173,6 +224,7 @@ impl Serialize for Command {
             op: self.op.name(),
             sub: self.op.sub(),
             overlap: self.op.overlap(),
+            keyspace: self.op.keyspace(),
             tka_sha256: self.tka_sha256,
             tkp: self.tkp.as_deref(),
         };
@@ -190,6 +242,7 @@ struct ClaimsIn {
     op: String,
     sub: Option<String>,
     overlap: Option<u64>,
+    keyspace: Option<NewKeyspace>,
     #[serde(default, with = "optional_digest")]
     tka_sha256: Option<[u8; 32]>,
     tkp: Option<String>,
@@ -199,8 +252,8 @@ impl TryFrom<ClaimsIn> for Command {
     type Error = &'static str;
 
     fn try_from(claims: ClaimsIn) -> Result<Self, Self::Error> {
-        let ClaimsIn { tenant, seq, iat, exp, op, sub, overlap, tka_sha256, tkp } = claims;
-        let op = Operation::from_parts(&op, sub, overlap).ok_or("no known operation")?;
+        let ClaimsIn { tenant, seq, iat, exp, op, sub, overlap, keyspace, tka_sha256, tkp } = claims;
+        let op = Operation::from_parts(&op, sub, overlap, keyspace).ok_or("no known operation")?;
         Ok(Self { tenant, seq, iat, exp, op, tka_sha256, tkp })
     }
 }
@@ -230,7 +283,7 @@ pub fn tka_digest(tka: &BTreeMap<String, Shares>) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::{Command, DAY, MAX_OVERLAP, MAX_VALIDITY, Operation, Shares, tka_digest};
-    use crate::bundle::IssuedShare;
+    use crate::bundle::{CheckValue, IssuedShare};
     use crate::secret::Share;
     use crate::signing::{SigningError, SigningKey, compact};
     use proptest::prelude::{
@@ -256,6 +309,10 @@ mod tests {
         Operation::Add { sub: "alice".into() }
     }
 
+    fn new_keyspace(name: &str, value: &[u8]) -> Operation {
+        Operation::AddKeyspace { name: name.into(), check: CheckValue { epoch: 1, value: value.to_vec() } }
+    }
+
     const DIGEST: &str = "fPYPtDTu_IvUbAi33qkgahkSVuo_31yO7tHNbUM8ZvU";
 
     fn json() -> String {
@@ -270,6 +327,10 @@ mod tests {
         let others = [
             (Operation::Withdraw { sub: "alice".into() }, r#""op":"withdraw","sub":"alice"}"#),
             (Operation::RotateKey { overlap: 60 }, r#""op":"rotate-key","overlap":60}"#),
+            (
+                new_keyspace("finance", b"123"),
+                r#""op":"add-keyspace","keyspace":{"name":"finance","check":{"epoch":1,"value":"MTIz"}}}"#,
+            ),
         ];
         for (op, end) in others {
             let json = serde_json::to_string(&command(op)).unwrap();
@@ -333,6 +394,7 @@ mod tests {
         assert!(key.sign(&withdraw()).is_ok());
         assert!(key.sign(&rotate(0)).is_ok());
         assert!(key.sign(&rotate(MAX_OVERLAP)).is_ok());
+        assert!(key.sign(&command(new_keyspace("finance", &[0; 64]))).is_ok());
         for incomplete in [
             Command { tkp: None, ..command(add()) },
             Command { tka_sha256: None, ..command(Operation::Renew) },
@@ -340,6 +402,11 @@ mod tests {
             Command { tka_sha256: Some([1; 32]), ..rotate(60) },
             Command { exp: 1000, ..withdraw() },
             command(Operation::Withdraw { sub: String::new() }),
+            command(new_keyspace("", b"1")),
+            command(new_keyspace("a:b", b"1")),
+            command(new_keyspace(&"a".repeat(64), b"1")),
+            command(new_keyspace("finance", b"")),
+            command(new_keyspace("finance", &[0; 65])),
             rotate(MAX_OVERLAP + 1),
         ] {
             assert_eq!(key.sign(&incomplete), Err(SigningError::Unsignable));
@@ -384,6 +451,8 @@ mod tests {
             sub().prop_map(|sub| Operation::Withdraw { sub }),
             Just(Operation::AddBatch),
             Just(Operation::Renew),
+            ("[a-z_-]{1,63}", prop::collection::vec(any::<u8>(), 1..=64))
+                .prop_map(|(name, value)| new_keyspace(&name, &value)),
             (0..=MAX_OVERLAP).prop_map(|overlap| Operation::RotateKey { overlap }),
         ]
     }

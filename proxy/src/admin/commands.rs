@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use trefoil_https::Problem;
-use trefoil_keys::bundle::Shares;
+use trefoil_keys::bundle::{CheckValue, Shares};
 use trefoil_keys::command::{Command, Operation};
 use trefoil_keys::envelope::{self, EnvelopePrivateKey};
 use trefoil_keys::kill_point;
@@ -78,6 +78,8 @@ impl<E: Into<StateError>> From<E> for Decided {
 enum Step {
     /// Users get these shares, or are withdrawn.
     Users(BTreeMap<String, Option<Shares>>),
+    /// This keyspace is there, known by this.
+    Keyspace(String, CheckValue),
     /// These keys open envelopes.
     Keys(Vec<EnvelopeKey>),
 }
@@ -173,6 +175,12 @@ impl Commands {
                 Step::Users([(sub.clone(), None)].into())
             }
             Operation::Renew => Step::Users(self.batch(command, Expected::NotWithdrawn, now)?),
+            Operation::AddKeyspace { name, check } => {
+                if self.state.shares().check_values().contains_key(name) {
+                    return Err(refusal("exists", format!("the proxy has a keyspace {name} already")));
+                }
+                Step::Keyspace(name.clone(), check.clone())
+            }
             Operation::RotateKey { overlap } => Step::Keys(self.rotated(*overlap, now)?),
         }))
     }
@@ -216,7 +224,7 @@ impl Commands {
         if iat > now.saturating_add(SKEW) {
             return Err(refusal("future", "the sealed shares are from the future; compare the clocks"));
         }
-        let known = &self.state.identity().keyspaces;
+        let known = self.state.keyspaces();
         let fits =
             |shares: &Shares| shares.iter().all(|(name, issued)| known.get(name) == Some(&issued.epoch));
         let fit = match &recipients {
@@ -270,7 +278,7 @@ impl Commands {
         now: u64,
     ) -> Result<String, Decided> {
         let keys = match &step {
-            Step::Users(_) => None,
+            Step::Users(_) | Step::Keyspace(..) => None,
             Step::Keys(keys) => Some(keys.iter().map(|key| key.key.public_key().clone()).collect()),
         };
         let receipt = self.receipt(command, command_sha256, now, Outcome::Applied, keys)?;
@@ -282,6 +290,7 @@ impl Commands {
                         change.put_user(user, shares.as_ref())?;
                     }
                 }
+                Step::Keyspace(name, check) => change.put_check_value(name, check)?,
                 Step::Keys(keys) => change.put_envelope_keys(keys)?,
             }
             change.put_sequence(Sequence { seq: command.seq, command_sha256 }, &receipt)
@@ -293,7 +302,7 @@ impl Commands {
                     self.state.shares().set_user(&user, shares);
                 }
             }
-            Step::Keys(_) => self.state.refresh_keyring()?,
+            Step::Keyspace(..) | Step::Keys(_) => self.state.refresh_keyring()?,
         }
         kill_point("command.applied");
         Ok(receipt)

@@ -16,10 +16,11 @@ use record::{
     BOOTSTRAP, CERTIFICATE, CERTIFICATE_KEY, DATABASES, ENVELOPE_KEYS, IDENTITY, PROXY, RECEIPT_KEY,
     RECEIPTS, SEQUENCE, USERS,
 };
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
-use trefoil_keys::bundle::{self, PrivateKeyPem};
+use trefoil_keys::bundle::{self, CheckValue, PrivateKeyPem};
 use trefoil_keys::envelope::{EnvelopeError, EnvelopePrivateKey, EnvelopePublicKey};
 use trefoil_keys::lock::Lock;
 use trefoil_keys::signing::{Claims, SigningError, SigningKey};
@@ -225,8 +226,14 @@ impl State {
             envelope_keys: public_keys(&keys),
             receipt_key: self.receipt_key.verifying_key().clone(),
             tenant_key,
-            keyspaces: self.identity.keyspaces.clone(),
+            keyspaces: self.keyspaces(),
         })
+    }
+
+    /// Epoch of TK by keyspace: those that the proxy was made with, and those that were added.
+    pub fn keyspaces(&self) -> BTreeMap<String, u8> {
+        let added = self.shares.check_values().into_iter().map(|(name, check)| (name, check.epoch));
+        self.identity.keyspaces.clone().into_iter().chain(added).collect()
     }
 
     /// The public halves of the keys that count now, the current one first, and the key of receipts:
@@ -329,6 +336,15 @@ impl Change<'_, '_> {
     /// Puts a user's TKp's in place of those before; none withdraws the user.
     pub fn put_user(&mut self, user: &str, shares: Option<&bundle::Shares>) -> Result<(), StateError> {
         Ok(self.0.put_json(USERS, user, &shares)?)
+    }
+
+    /// Adds a keyspace to those of the tenant that the proxy trusts.
+    pub fn put_check_value(&mut self, name: &str, check: &CheckValue) -> Result<(), StateError> {
+        let mut bootstrap: Bootstrap = one(self.view(), BOOTSTRAP)?;
+        if let Bootstrap::Ready { trust, .. } = &mut bootstrap {
+            trust.check_values.insert(name.to_owned(), check.clone());
+        }
+        self.put(BOOTSTRAP, &bootstrap)
     }
 
     /// Makes this the last command that was applied.

@@ -34,7 +34,7 @@ pub struct Identity {
     pub tenant: String,
     /// Id of the application that the proxy serves.
     pub application: String,
-    /// Epoch of TK by keyspace.
+    /// Epoch of TK by keyspace. Those that were added since are in [`Trust`] alone.
     pub keyspaces: BTreeMap<String, u8>,
 }
 

@@ -10,7 +10,7 @@ pub use command::{WriteCheckValueArguments, run as write_check_value};
 use crate::policy::Policy;
 use crate::policy::catalog::Catalog;
 use crate::state::{SeenDatabase, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -51,7 +51,7 @@ pub(super) enum Absent<'c> {
     Leave,
     /// Written, whatever the tables hold: they were made through the proxy.
     Write,
-    /// Written if the protected tables of this catalog hold no cells.
+    /// Written if the protected tables of this catalog hold no cells of those keyspaces.
     WriteIfEmpty(&'c Catalog, &'c Policy),
 }
 
@@ -130,7 +130,7 @@ async fn compare(
     match absent {
         Absent::Leave => return Ok(Some(found)),
         Absent::WriteIfEmpty(catalog, policy)
-            if writable && cells::may_be(client, catalog, policy).await? =>
+            if writable && cells::may_be(client, catalog, policy, &names(&never_seen)).await? =>
         {
             return Ok(None);
         }
@@ -138,6 +138,11 @@ async fn compare(
     }
     put(client, WRITE, never_seen.into_iter()).await?;
     read(client).await.map(Some)
+}
+
+/// The keyspaces of check values.
+fn names<'c>(values: &[(&'c String, &'c CheckValue)]) -> BTreeSet<&'c str> {
+    values.iter().map(|(keyspace, _)| keyspace.as_str()).collect()
 }
 
 async fn read(client: &Client) -> Result<Found, Error> {

@@ -2,6 +2,7 @@
 
 use crate::process::{Place, Proxy, code};
 use crate::tenant::{Tenant, for_user, now, outcome, receipt, shares};
+use trefoil_keys::bundle::CheckValue;
 use trefoil_keys::command::{Command, Operation};
 use trefoil_keys::envelope::EnvelopePrivateKey;
 use trefoil_keys::proxy_share::Recipients;
@@ -172,6 +173,32 @@ fn what_is_not_in_order_is_refused_with_a_receipt() {
     assert_eq!(outcome(&proxy, &tenant, &tenant.sign(&good)), "applied");
     let log = place.log();
     assert!(log.contains("alice") && log.contains("subject") && !log.contains(&tkp[..20]));
+}
+
+#[test]
+fn a_keyspace_is_added_once_and_serves_from_then_on() {
+    let place = Place::ready();
+    let tenant = Tenant::of(&place);
+    let proxy = place.start();
+    let check = CheckValue { epoch: 1, value: vec![7; 17] };
+    let new = |seq, name: &str| {
+        let op = Operation::AddKeyspace { name: name.to_owned(), check: check.clone() };
+        tenant.sign(&tenant.command(seq, op))
+    };
+    let grant = |seq| {
+        let recipients = Recipients::Batch([("alice".to_owned(), shares("finance", 1))].into());
+        tenant.sign(&tenant.with_shares(seq, Operation::Renew, recipients))
+    };
+    assert_eq!(outcome(&proxy, &tenant, &grant(1)), "keyspace");
+    let before = place.store();
+    assert_eq!(outcome(&proxy, &tenant, &new(1, "main")), "exists");
+    assert!(place.store() == before);
+    assert_eq!(outcome(&proxy, &tenant, &new(1, "finance")), "applied");
+    assert_eq!(outcome(&proxy, &tenant, &new(2, "finance")), "exists");
+    drop(proxy);
+    let proxy = place.start();
+    assert_eq!(proxy.status().keyspaces["finance"], 1);
+    assert_eq!(outcome(&proxy, &tenant, &grant(2)), "applied");
 }
 
 #[test]

@@ -59,6 +59,8 @@ pub(crate) enum Event {
     UsersAdded { seq: u64, users: Vec<String>, keyspaces: BTreeMap<String, u8> },
     /// A command for other keyspaces of these users was made: all that each has now.
     GrantsChanged { seq: u64, users: BTreeMap<String, BTreeSet<String>> },
+    /// A command for a new keyspace was made.
+    KeyspaceAdded { seq: u64, keyspace: String },
     /// A role was made, or made another set of keyspaces.
     RoleSet { role: String, keyspaces: BTreeSet<String> },
     /// A role that nobody had is no more.

@@ -69,6 +69,10 @@ pub(crate) enum TenantError {
     GrantsNeeded,
     #[error("there is no keyspace {name}; the tenant has {known}")]
     KeyspaceUnknown { name: String, known: String },
+    #[error("{0} is no name for a keyspace: 1 to 63 ASCII letters, digits, _ and -")]
+    KeyspaceName(String),
+    #[error("there is a keyspace {0} already; all are shown by: trefoil-admin keyspace list")]
+    KeyspaceExists(String),
     #[error("there is no role {0}; all are shown by: trefoil-admin role list")]
     RoleUnknown(String),
     #[error(

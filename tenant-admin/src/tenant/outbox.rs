@@ -15,7 +15,7 @@ use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use trefoil_keys::announcement::Announcement;
-use trefoil_keys::bundle::{Shares, Version};
+use trefoil_keys::bundle::{CheckValue, Shares, Version};
 use trefoil_keys::command::{self, Command, Delivery, Operation};
 use trefoil_keys::envelope::{self, EnvelopePublicKey};
 use trefoil_keys::proxy_share::{ProxyShares, Recipients};
@@ -78,6 +78,10 @@ pub(crate) enum Work {
         /// What each had before.
         formers: BTreeMap<String, Former>,
     },
+    AddKeyspace {
+        name: String,
+        check: CheckValue,
+    },
     RotateKey {
         /// Seconds.
         overlap: u64,
@@ -136,6 +140,9 @@ impl Work {
             }
             Self::AddBatch { .. } => Operation::AddBatch,
             Self::Renew { .. } | Self::Grants { .. } => Operation::Renew,
+            Self::AddKeyspace { name, check } => {
+                Operation::AddKeyspace { name: name.clone(), check: check.clone() }
+            }
             Self::RotateKey { overlap } => Operation::RotateKey { overlap: *overlap },
         }
     }
@@ -172,6 +179,7 @@ impl Work {
                     format!("other keyspaces for {}", first.map_or("", |(first, _)| first.as_str()))
                 }
             },
+            Self::AddKeyspace { name, .. } => format!("keyspace add {name}"),
             Self::RotateKey { .. } => "proxy-key rotate".to_owned(),
         }
     }

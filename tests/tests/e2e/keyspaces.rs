@@ -444,3 +444,50 @@ fn a_grant_serves_with_the_new_bundle_and_the_old_one_goes_on() {
     assert!(shown.contains("clinical (epoch 1, by role clerk)"), "{shown}");
     assert!(hospital.tenant.admin(&["role", "remove", "clerk"]).is_err());
 }
+
+#[test]
+fn a_keyspace_is_added_to_a_tenant_in_use() {
+    let direct = cluster().create_database("granted_later").unwrap();
+    let dir = cluster().directory().join("granted_later");
+    let policy = "[tables.\"public.people\"]\nname = { type = \"text\", mode = \"randomized\" }\n";
+    let options = ProxyOptions {
+        policy,
+        tenant: "granted_later",
+        database: &direct,
+        recorder: None,
+        configuration: "",
+    };
+    let mut stack = Stack::start(&dir, &options, &["alice", "bob"], 0).unwrap();
+    let port = stack.application.port();
+    let ask = |stack: &Stack, user: &str, statement: &str| {
+        let envelope = stack.tenant.envelope(user, &[]).unwrap();
+        let text = format!("/*trefoil_user='{user}',trefoil_envelope='{envelope}'*/ {statement}");
+        Frontend::connect(&direct.through(port), &[]).unwrap().query(&text).unwrap()
+    };
+    done(&ask(&stack, "alice", "CREATE TABLE people (name text)"));
+    done(&ask(&stack, "alice", "INSERT INTO people VALUES ('Zoë')"));
+
+    let said = stack.tenant.admin(&["keyspace", "add", "finance", "--push"]).unwrap();
+    assert!(said.contains("Keyspace finance made.") && said.contains("1 command confirmed"), "{said}");
+    assert!(stack.tenant.admin(&["keyspace", "add", "finance"]).is_err());
+    stack.tenant.admin(&["grant", "alice", "finance", "--push"]).unwrap();
+    stack.tenant.export("alice", &[]).unwrap();
+    let listed = stack.tenant.admin(&["keyspace", "list"]).unwrap();
+    assert_eq!(listed, "finance  epoch 1  (1 user)\nmain  epoch 1  (2 users)\n");
+    let bills = "[tables.\"public.bills\"]\n\
+        amount = { type = \"int4\", mode = \"randomized\", keyspace = \"finance\", denied = \"null\" }\n";
+    std::fs::write(dir.join("policy.toml"), format!("{policy}{bills}")).unwrap();
+    stack.proxy.restart(&[]).unwrap();
+
+    // The database, which has cells of main, gets the check value of what is new.
+    done(&ask(&stack, "alice", "CREATE TABLE bills (id int, amount int)"));
+    done(&ask(&stack, "alice", "INSERT INTO bills VALUES (1, 120)"));
+    assert_eq!(rows(&ask(&stack, "alice", "SELECT amount FROM bills")), [row(&[Some("120")])]);
+    assert_eq!(rows(&ask(&stack, "bob", "SELECT amount FROM bills")), [row(&[None])]);
+    assert_eq!(rows(&ask(&stack, "bob", "SELECT name FROM people")), [row(&[Some("Zoë")])]);
+    assert_lacks(&ask(&stack, "bob", "UPDATE bills SET amount = 1"), "finance", "a write");
+    let checks = direct.run("SELECT keyspace FROM trefoil.key_check ORDER BY keyspace").unwrap();
+    assert_eq!(checks, [row(&[Some("finance")]), row(&[Some("main")])]);
+    let status = stack.tenant.admin(&["status"]).unwrap();
+    assert!(status.contains("last command  3"), "{status}");
+}

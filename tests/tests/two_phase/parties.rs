@@ -203,6 +203,7 @@ impl Parties {
             Operation::Change { .. } => "/v1/ChangeKey",
             Operation::Withdraw { .. } => "/v1/WithdrawUser",
             Operation::Renew => "/v1/RenewShares",
+            Operation::AddKeyspace { .. } => "/v1/AddKeyspace",
             Operation::RotateKey { .. } => "/v1/RotateKey",
         };
         let (status, text) = self.client.send(Method::POST, path, delivery.to_json().unwrap().to_vec())?;

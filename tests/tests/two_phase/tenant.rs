@@ -75,7 +75,9 @@ impl Tenant {
                 }
                 (tka, Some(Recipients::Batch(tkp)))
             }
-            Operation::Withdraw { .. } | Operation::RotateKey { .. } => (BTreeMap::new(), None),
+            Operation::Withdraw { .. } | Operation::AddKeyspace { .. } | Operation::RotateKey { .. } => {
+                (BTreeMap::new(), None)
+            }
         };
         self.sign(seq, op, tka, recipients)
     }

@@ -1,7 +1,8 @@
 //! Whether a database holds cells, of whatever tenant.
 
 use crate::policy::catalog::{Catalog, Kind, Relation};
-use crate::policy::{Policy, TablePolicy};
+use crate::policy::{Policy, ProtectedColumn, TablePolicy};
+use std::collections::BTreeSet;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
@@ -17,13 +18,18 @@ const NOT_EMPTY: &str = "
     SELECT oid FROM pg_catalog.pg_class
      WHERE oid = ANY ($1) AND (relkind = 'f' OR pg_catalog.pg_relation_size(oid) > 0)";
 
-/// Whether a protected column has values, or may have as it cannot be looked at.
-pub(super) async fn may_be(client: &Client, catalog: &Catalog, policy: &Policy) -> Result<bool, Error> {
+/// Whether a protected column of these keyspaces has values, or may have as it cannot be looked at.
+pub(super) async fn may_be(
+    client: &Client,
+    catalog: &Catalog,
+    policy: &Policy,
+    keyspaces: &BTreeSet<&str>,
+) -> Result<bool, Error> {
     let policy = catalog.policy(policy);
     let looks: Vec<_> = catalog
         .relations()
         .filter(|relation| relation.kind == Kind::Table)
-        .filter_map(|relation| Some((relation.oid, look(relation, &relation.cells(policy))?)))
+        .filter_map(|relation| Some((relation.oid, look(relation, &relation.cells(policy), keyspaces)?)))
         .collect();
     let oids: Vec<u32> = looks.iter().map(|(oid, _)| *oid).collect();
     let rows = client.query(NOT_EMPTY, &[&oids]).await?;
@@ -48,10 +54,11 @@ pub(super) async fn may_be(client: &Client, catalog: &Catalog, policy: &Policy) 
 }
 
 /// The query whether a table has a value where a cell would be: not where columns are still in clear.
-fn look(relation: &Relation, cells: &TablePolicy) -> Option<String> {
+fn look(relation: &Relation, cells: &TablePolicy, keyspaces: &BTreeSet<&str>) -> Option<String> {
+    let asked = |column: &ProtectedColumn| keyspaces.contains(column.keyspace.as_str());
     let columns = relation.columns.iter().flatten();
     let columns: Vec<_> = columns
-        .filter(|column| column.type_oid == BYTEA && cells.contains_key(&column.name))
+        .filter(|column| column.type_oid == BYTEA && cells.get(&column.name).is_some_and(|cell| asked(cell)))
         .map(|column| format!("{} IS NOT NULL", quoted(&column.name)))
         .collect();
     let (schema, name) = (quoted(&relation.name.schema), quoted(&relation.name.name));

@@ -13,6 +13,8 @@ const NOT_FINAL: [&str; 4] = ["seq", "expired", "future", "key"];
 
 /// The code of a refusal for a user who is there already, or is not.
 const USER: &str = "user";
+/// The code of a refusal for a keyspace that is there already.
+const EXISTS: &str = "exists";
 /// The code of a refusal for a user who was withdrawn by a newer copy of this vault, which has learned of it.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 
@@ -75,7 +77,8 @@ impl Tenant {
             }
             // Perhaps it is refused because an earlier form of it was applied.
             Outcome::Refused { code, .. }
-                if [USER, WITHDRAWN].contains(&code.as_str()) && self.may_be_applied_before(place, seq) =>
+                if [USER, WITHDRAWN, EXISTS].contains(&code.as_str())
+                    && self.may_be_applied_before(place, seq) =>
             {
                 Ok(Received::NotYet { seq, code })
             }
@@ -149,6 +152,8 @@ impl Tenant {
                 }
             }
             Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
+            // Another copy of this vault has made one of this name: this copy's key is nobody's.
+            Some(Work::AddKeyspace { name, .. }) => drop(self.keyspaces.remove(&name)),
             Some(Work::RotateKey { .. }) | None => {}
         }
         let refusal = Refusal { at: now, command, code, message };

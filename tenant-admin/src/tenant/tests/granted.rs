@@ -250,3 +250,39 @@ fn a_grant_brings_no_share_back_to_life_that_may_have_been_replaced() {
     assert!(fit_for(&tenant, &["billing", "main"], &bundle.shares, &halves(&tenant, &proxy, "alice")));
     assert_ne!(bundle.shares["main"].share.to_base64url(), old["main"].share.to_base64url());
 }
+
+#[test]
+fn a_new_keyspace_is_told_to_the_proxy_and_its_key_is_not() {
+    let (mut tenant, proxy, _) = with_alice(&keyspaces(&["main"]));
+    tenant.add_keyspace("finance", NOW).unwrap();
+    let tenant = &mut again(&tenant);
+    let delivery = first(tenant);
+    let command = opened(tenant, &delivery);
+    let Operation::AddKeyspace { name, check } = &command.op else { panic!() };
+    assert_eq!((name.as_str(), Some(check)), ("finance", tenant.check_values().get("finance")));
+    assert!(delivery.tka.is_empty() && command.tkp.is_none());
+    assert!(matches!(tenant.add_keyspace("finance", NOW), Err(TenantError::KeyspaceExists(_))));
+    for wrong in ["", "a b", "a:b", "ä", &"a".repeat(64)] {
+        assert!(matches!(tenant.add_keyspace(wrong, NOW), Err(TenantError::KeyspaceName(_))), "{wrong}");
+    }
+    tenant.grant("alice", &keyspaces(&["finance"]), NOW).unwrap();
+    confirm_all(tenant, &proxy);
+    let bundle = tenant.export_user("alice", false, NOW).unwrap();
+    assert!(bundle.shares.keys().eq(["finance", "main"]));
+}
+
+#[test]
+fn a_keyspace_that_the_proxy_has_of_another_copy_is_given_up_unless_it_may_be_this_one() {
+    let (mut tenant, proxy, _) = with_alice(&keyspaces(&["main"]));
+    tenant.add_keyspace("finance", NOW).unwrap();
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "exists");
+    assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Refused(_)));
+    assert!(!tenant.keyspaces.contains_key("finance"));
+
+    tenant.add_keyspace("finance", NOW).unwrap();
+    let before = tenant.check_values();
+    tenant.renumber(tenant.next_seq(), NOW).unwrap();
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "exists");
+    assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::NotYet { .. }));
+    assert_eq!(tenant.check_values(), before, "an earlier form of the command may have been applied");
+}
