@@ -20,7 +20,9 @@ fn only_the_tenant_with_its_password() {
     for path in ["/v1/users", "/v1/pending", "/v1/status?nonce=n"] {
         client.get(path).is(401, "login");
     }
-    for path in ["AddUser", "AddUsers", "ChangeKey", "WithdrawUser", "RenewShares", "RotateKey"] {
+    for path in
+        ["AddUser", "AddUsers", "ChangeKey", "WithdrawUser", "RenewShares", "AddKeyspace", "RotateKey"]
+    {
         client.send(Method::POST, &format!("/v1/{path}"), b"{}").is(401, "login");
     }
     client.send(Method::PUT, "/v1/announcement", b"").is(401, "login");
