@@ -61,7 +61,7 @@ impl Tenant {
 
     /// Grants of these keyspaces and roles, which must be there.
     pub(crate) fn known_grants(&self, keyspaces: &[String], roles: &[String]) -> Result<Grants, TenantError> {
-        for role in roles.iter().filter(|role| !self.roles.contains_key(*role)) {
+        if let Some(role) = roles.iter().find(|role| !self.roles.contains_key(*role)) {
             return Err(TenantError::RoleUnknown(role.clone()));
         }
         let keyspaces = self.known_keyspaces(keyspaces)?;

@@ -148,6 +148,13 @@ fn rows(frames: &[Frame]) -> Vec<Vec<Option<String>>> {
     rows.map(|row| row.columns().into_iter().map(|value| value.map(text)).collect()).collect()
 }
 
+/// The only row.
+#[track_caller]
+fn only(mut rows: Vec<Vec<Option<String>>>) -> Vec<Option<String>> {
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows.remove(0)
+}
+
 fn row(values: &[Option<&str>]) -> Vec<Option<String>> {
     values.iter().map(|value| value.map(str::to_owned)).collect()
 }
@@ -159,10 +166,10 @@ fn each_user_reads_what_its_keyspaces_and_the_policy_say() {
     let in_full = row(&[Some("asthma ZEBRAFINCH"), Some("east"), Some("078-05-1120"), Some("1961-02-03")]);
     let masked = row(&[None, Some("•••"), Some("****1120"), None]);
     for user in ["doctor", "chief"] {
-        assert_eq!(hospital.rows(user, CLINICAL), [in_full.clone()], "{user}");
+        assert_eq!(only(hospital.rows(user, CLINICAL)), in_full, "{user}");
     }
     for user in ["clerk", "porter"] {
-        assert_eq!(hospital.rows(user, CLINICAL), [masked.clone()], "{user}");
+        assert_eq!(only(hospital.rows(user, CLINICAL)), masked, "{user}");
     }
     // Whoever lacks the mask's keyspace as well sees neither; NULL and fixed texts need no key.
     hospital.lacks("auditor", CLINICAL, "main");
@@ -376,8 +383,8 @@ fn a_revoke_is_felt_in_open_sessions_and_the_old_bundle_serves_the_rest() {
     );
     let text = hospital.as_user("chief", QUERY);
     let (mut simple, mut extended) = (hospital.client(), hospital.client());
-    assert_eq!(rows(&simple.query(&text).unwrap()), [all.clone()]);
-    assert_eq!(rows(&extended.extended(&text, &[], false).unwrap()), [all.clone()]);
+    assert_eq!(only(rows(&simple.query(&text).unwrap())), all);
+    assert_eq!(only(rows(&extended.extended(&text, &[], false).unwrap())), all);
     let write = hospital.as_user("chief", "UPDATE patients SET ward = 'north' WHERE id = 3");
     done(&simple.query(&write).unwrap());
     let by_role = hospital.tenant.admin(&["revoke", "chief", "clinical"]).unwrap_err().to_string();
@@ -386,14 +393,14 @@ fn a_revoke_is_felt_in_open_sessions_and_the_old_bundle_serves_the_rest() {
     let said = hospital.tenant.admin(&["revoke", "chief", "--role", "doctor", "--push"]).unwrap();
     assert!(said.contains("taken away: clinical") && !said.contains("new:"), "{said}");
     // The same sessions, the same envelope, made before the revoke.
-    assert_eq!(rows(&simple.query(&text).unwrap()), [masked.clone()]);
-    assert_eq!(rows(&extended.extended(&text, &[], false).unwrap()), [masked.clone()]);
+    assert_eq!(only(rows(&simple.query(&text).unwrap())), masked);
+    assert_eq!(only(rows(&extended.extended(&text, &[], false).unwrap())), masked);
     assert_lacks(&simple.query(&write).unwrap(), "clinical", "the write");
     // A new envelope of the old bundle, which still carries the share.
-    assert_eq!(hospital.rows("chief", QUERY), [masked.clone()]);
+    assert_eq!(only(hospital.rows("chief", QUERY)), masked);
     assert_eq!(hospital.rows("chief", "SELECT balance FROM patients WHERE id = 1"), [row(&[Some("120")])]);
     // Others notice nothing.
-    assert_eq!(hospital.rows("doctor", QUERY), [all.clone()]);
+    assert_eq!(only(hospital.rows("doctor", QUERY)), all);
 
     // Granted again, the old bundle's share stays dead, and only statements that need it fail.
     let said = hospital.tenant.admin(&["grant", "chief", "clinical", "--push"]).unwrap();
@@ -405,7 +412,7 @@ fn a_revoke_is_felt_in_open_sessions_and_the_old_bundle_serves_the_rest() {
     assert_eq!(hospital.rows("chief", QUERY), [all]);
     // Renewed and rekeyed, users keep to what they are granted.
     hospital.tenant.admin(&["renew-shares"]).unwrap();
-    assert_eq!(hospital.rows("porter", QUERY), [masked.clone()]);
+    assert_eq!(only(hospital.rows("porter", QUERY)), masked);
     hospital.tenant.admin(&["user", "rekey", "porter", "--push"]).unwrap();
     hospital.tenant.export("porter", &[]).unwrap();
     assert_eq!(hospital.rows("porter", QUERY), [masked]);
@@ -416,15 +423,15 @@ fn a_grant_serves_with_the_new_bundle_and_the_old_one_goes_on() {
     let hospital = Hospital::new("granted_grant");
     const QUERY: &str = "SELECT name, ward FROM patients WHERE id = 1";
     let (masked, all) = (row(&[Some("Zoë Weber"), Some("•••")]), row(&[Some("Zoë Weber"), Some("east")]));
-    assert_eq!(hospital.rows("porter", QUERY), [masked.clone()]);
+    assert_eq!(only(hospital.rows("porter", QUERY)), masked);
     let text = hospital.as_user("porter", QUERY);
     let mut open = hospital.client();
-    assert_eq!(rows(&open.query(&text).unwrap()), [masked.clone()]);
+    assert_eq!(only(rows(&open.query(&text).unwrap())), masked);
     hospital.tenant.admin(&["grant", "porter", "clinical", "--push"]).unwrap();
-    assert_eq!(rows(&open.query(&text).unwrap()), [masked.clone()]);
-    assert_eq!(hospital.rows("porter", QUERY), [masked.clone()], "the bundle has no share for it yet");
+    assert_eq!(only(rows(&open.query(&text).unwrap())), masked);
+    assert_eq!(only(hospital.rows("porter", QUERY)), masked, "the bundle has no share for it yet");
     hospital.tenant.export("porter", &[]).unwrap();
-    assert_eq!(hospital.rows("porter", QUERY), [all.clone()]);
+    assert_eq!(only(hospital.rows("porter", QUERY)), all);
     let shown = hospital.tenant.admin(&["user", "show", "porter"]).unwrap();
     assert!(shown.contains("clinical (epoch 1), main (epoch 1)"), "{shown}");
 
