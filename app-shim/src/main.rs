@@ -38,9 +38,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use config::{AgentArguments, Arguments, Config, LogFormat, LogLevel};
 use issuer::Issuer;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
+use trefoil_keys::memory;
 
 #[derive(Parser)]
 #[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
@@ -93,9 +93,7 @@ fn main() -> ExitCode {
 
 /// No core dumps, and no other process of the same user may look into this one.
 fn keep_memory_private() -> anyhow::Result<()> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot become undumpable")?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).context("cannot switch core dumps off")
+    memory::keep_private().context("cannot keep other processes out of this one's memory")
 }
 
 fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {

@@ -8,12 +8,13 @@
 pub mod partial;
 
 use crate::kdf::{self, Purpose};
+use crate::memory::wipe;
 use crate::secret::{TenantKey, wipe_stack};
 use aes_siv::KeyInit;
 use aes_siv::siv::{Aes256Siv, IV_SIZE};
 use rand::Rng;
 use std::marker::PhantomData;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 2;
@@ -157,9 +158,11 @@ impl Drop for ColumnKey {
 
 /// AES-256-SIV under 64 bytes that TK derives. Boxed, so that moving it leaves no copy of its key.
 pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Box<Aes256Siv> {
-    let mut key = Zeroizing::new([0; 64]);
-    kdf::derive(tk.as_bytes(), keyspace, context, purpose, key.as_mut_slice());
-    siv(&key)
+    let mut key = [0; 64];
+    kdf::derive(tk.as_bytes(), keyspace, context, purpose, &mut key);
+    let siv = siv(&key);
+    wipe(key.as_mut_slice());
+    siv
 }
 
 /// AES-256-SIV under this key.

@@ -1,5 +1,6 @@
 //! The whole cryptography of Trefoil: no network and no async (but for the optional lock by AWS KMS), no
-//! `unsafe`. Beside it the tokens of SQL, by which carriers are found in texts.
+//! `unsafe`; the memory in which shares wait is of the crate `trefoil-arena`. Beside it the tokens of SQL, by
+//! which carriers are found in texts.
 
 pub mod announcement;
 pub mod appointment;
@@ -16,6 +17,7 @@ mod kdf;
 mod kill_point;
 pub mod lex;
 pub mod lock;
+pub mod memory;
 pub mod password;
 pub mod private_file;
 pub mod proxy_share;
@@ -28,3 +30,4 @@ pub mod store;
 pub mod tls;
 
 pub use kill_point::kill_point;
+pub use trefoil_arena::{NoRoom, Protection, protection};

@@ -1,11 +1,13 @@
 //! Fixed-size secrets: wiped on drop, compared in constant time, without `Debug`, `Display`, `Clone`
 //! and `Serialize`. Their bytes live on the heap, so that a move copies a pointer and no key.
 
+use crate::memory::{wipe, wipes};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use std::marker::PhantomData;
 use subtle::{Choice, ConstantTimeEq};
+use trefoil_arena::{NoRoom, Slot};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Bytes of every secret here.
@@ -17,8 +19,25 @@ pub const LENGTH: usize = 32;
 pub struct MalformedShare;
 
 /// One XOR share of a tenant key (TKu, TKa or TKp): 32 bytes.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Share(Box<[u8; LENGTH]>);
+pub struct Share(Place);
+
+/// Where a share's bytes are.
+enum Place {
+    Heap(Box<[u8; LENGTH]>),
+    /// In memory that nobody else can read: for shares that are kept while others work.
+    Guarded(Slot),
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // A slot wipes itself.
+        if let Place::Heap(bytes) = &mut self.0 {
+            wipe(bytes.as_mut_slice());
+        }
+    }
+}
+
+impl ZeroizeOnDrop for Share {}
 
 impl Share {
     /// A uniformly random share.
@@ -31,7 +50,7 @@ impl Share {
     /// The share of these bytes. Wipes its argument; copies that the caller keeps are the caller's.
     pub fn from_bytes(mut bytes: [u8; LENGTH]) -> Self {
         let mut share = Self::zero();
-        share.0.copy_from_slice(&bytes);
+        share.as_mut_bytes().copy_from_slice(&bytes);
         bytes.zeroize();
         share
     }
@@ -48,6 +67,18 @@ impl Share {
         }
     }
 
+    /// The same in guarded memory, where a share may wait.
+    ///
+    /// # Errors
+    /// [`MalformedShare`] inside for everything that is no share; [`NoRoom`].
+    pub fn guarded_from_base64url(text: &str) -> Result<Result<Self, MalformedShare>, NoRoom> {
+        let mut share = Self::guarded()?;
+        Ok(match Base64UrlUnpadded::decode(text, share.as_mut_bytes()) {
+            Ok(bytes) if bytes.len() == LENGTH => Ok(share),
+            _ => Err(MalformedShare),
+        })
+    }
+
     /// The share as base64url without padding: 43 characters.
     pub fn to_base64url(&self) -> Zeroizing<String> {
         Zeroizing::new(Base64UrlUnpadded::encode_string(self.as_bytes()))
@@ -55,26 +86,38 @@ impl Share {
 
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; LENGTH] {
-        &self.0
+        match &self.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Guarded(slot) => slot.as_bytes(),
+        }
     }
 
     /// A second copy of the secret; there is no `Clone`, so that each copy is visible in the code.
     pub fn duplicate(&self) -> Self {
-        Self(self.0.clone())
+        let mut copy = Self::zero();
+        copy.as_mut_bytes().copy_from_slice(self.as_bytes());
+        copy
     }
 
     pub(crate) fn zero() -> Self {
-        Self(Box::new([0; LENGTH]))
+        Self(Place::Heap(Box::new([0; LENGTH])))
+    }
+
+    pub(crate) fn guarded() -> Result<Self, NoRoom> {
+        Ok(Self(Place::Guarded(Slot::new()?)))
     }
 
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; LENGTH] {
-        &mut self.0
+        match &mut self.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Guarded(slot) => slot.as_mut_bytes(),
+        }
     }
 }
 
 impl ConstantTimeEq for Share {
     fn ct_eq(&self, other: &Self) -> Choice {
-        self.0.as_slice().ct_eq(other.0.as_slice())
+        self.as_bytes().as_slice().ct_eq(other.as_bytes().as_slice())
     }
 }
 
@@ -111,11 +154,18 @@ impl Eq for Share {}
 ///     pause().await;
 /// });
 /// ```
-#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct TenantKey {
     bytes: Box<[u8; LENGTH]>,
     not_send: PhantomData<*const ()>,
 }
+
+impl Drop for TenantKey {
+    fn drop(&mut self) {
+        wipe(self.bytes.as_mut_slice());
+    }
+}
+
+impl ZeroizeOnDrop for TenantKey {}
 
 impl TenantKey {
     /// A uniformly random tenant key.
@@ -169,10 +219,21 @@ pub(crate) fn fill_random(bytes: &mut [u8]) {
 }
 
 /// Overwrites 16 KiB of the stack below the caller: what functions that have returned left there.
-#[inline(never)]
 pub(crate) fn wipe_stack() {
-    let mut area = [0_u64; 2048];
-    area.zeroize();
+    wipe_stack_of::<{ 16 * 1024 }>();
+}
+
+/// Overwrites 64 KiB of the stack below the caller, after work with keys that went through many functions.
+pub fn wipe_deep_stack() {
+    wipe_stack_of::<{ 64 * 1024 }>();
+}
+
+#[inline(never)]
+fn wipe_stack_of<const SIZE: usize>() {
+    if wipes() {
+        // The area is there for its zeros alone, and the compiler must not know it.
+        std::hint::black_box(&mut [0_u8; SIZE]);
+    }
 }
 
 #[cfg(test)]

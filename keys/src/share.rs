@@ -3,7 +3,7 @@
 
 use crate::kdf::{self, Purpose};
 use crate::secret::{LENGTH, Share, TenantKey};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use trefoil_arena::NoRoom;
 
 /// The three shares of one tenant key for one user.
 pub struct Triple {
@@ -47,29 +47,43 @@ pub fn combine(user: &Share, application: &Share, proxy: &Share) -> TenantKey {
 }
 
 /// `TKu ⊕ HKDF(TKa, keyspace ‖ envelope hash)`: what a proxy keeps of a validated envelope. Without TKa,
-/// which comes anew with each request, it is as good as random.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct MaskedShare([u8; LENGTH]);
+/// which comes anew with each request, it is as good as random; it lies in guarded memory all the same.
+pub struct MaskedShare(Share);
 
 impl MaskedShare {
     /// Masks TKu of one keyspace. `envelope_hash` is [`crate::envelope::hash`] of the envelope.
-    pub fn mask(user: &Share, application: &Share, envelope_hash: &[u8; 32], keyspace: &str) -> Self {
-        let masked = with_mask(user.as_bytes(), application, envelope_hash, keyspace);
-        Self(*masked.as_bytes())
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn mask(
+        user: &Share,
+        application: &Share,
+        envelope_hash: &[u8; 32],
+        keyspace: &str,
+    ) -> Result<Self, NoRoom> {
+        let mut masked = Share::guarded()?;
+        with_mask(user.as_bytes(), application, envelope_hash, keyspace, &mut masked);
+        Ok(Self(masked))
     }
 
     /// TKu again, if `application`, hash and keyspace are those that it was masked with; else a wrong
     /// share, which the check value finds out.
     pub fn unmask(&self, application: &Share, envelope_hash: &[u8; 32], keyspace: &str) -> Share {
-        with_mask(&self.0, application, envelope_hash, keyspace)
+        let mut user = Share::zero();
+        with_mask(self.0.as_bytes(), application, envelope_hash, keyspace, &mut user);
+        user
     }
 }
 
-fn with_mask(input: &[u8; LENGTH], application: &Share, envelope_hash: &[u8; 32], keyspace: &str) -> Share {
-    let mut output = Share::zero();
+fn with_mask(
+    input: &[u8; LENGTH],
+    application: &Share,
+    envelope_hash: &[u8; 32],
+    keyspace: &str,
+    output: &mut Share,
+) {
     kdf::derive(application.as_bytes(), keyspace, envelope_hash, Purpose::ShareMask, output.as_mut_bytes());
     xor_into(output.as_mut_bytes(), input);
-    output
 }
 
 fn xor_into(target: &mut [u8; LENGTH], source: &[u8; LENGTH]) {
@@ -118,8 +132,8 @@ mod tests {
         fn only_the_same_application_share_and_envelope_unmask(user in any::<[u8; 32]>(), hash in any::<[u8; 32]>()) {
             let user = Share::from_bytes(user);
             let application = Share::random();
-            let masked = MaskedShare::mask(&user, &application, &hash, "main");
-            assert!(masked.0 != *user.as_bytes());
+            let masked = MaskedShare::mask(&user, &application, &hash, "main").unwrap();
+            assert!(masked.0 != user);
             assert!(masked.unmask(&application, &hash, "main") == user);
             assert!(masked.unmask(&Share::random(), &hash, "main") != user);
             assert!(masked.unmask(&application, &hash.map(|byte| !byte), "main") != user);

@@ -5,7 +5,6 @@
 use anyhow::Context;
 use axum::Router;
 use clap::Parser;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use rustls::ServerConfig;
 use std::iter;
 use std::net::SocketAddr;
@@ -23,6 +22,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use trefoil_https::server::Bounds;
 use trefoil_keys::tls::Fingerprint;
+use trefoil_keys::{Protection, memory};
 use trefoil_proxy::bootstrap::InitArguments;
 use trefoil_proxy::config::{
     Arguments, Command, Config, LogFormat, LogLevel, StoreConfig, is_known_variable,
@@ -103,6 +103,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("policy {}", config.policy.display()))?;
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
     keep_memory_private()?;
+    let protection = trefoil_keys::protection()?;
     let state = open(&config)?;
     let StoreConfig { certificate, key, .. } = &config.store;
     let (tls, fingerprint) = admin::server_config(&state, certificate.as_deref(), key.as_deref())?;
@@ -114,6 +115,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
     start_log(config.log_format, config.log_level);
     std::panic::set_hook(Box::new(log_panic));
+    match protection {
+        Protection::Secret => tracing::info!("shares of requests lie in secret memory"),
+        Protection::Locked => tracing::warn!("shares of requests lie in locked memory: no memfd_secret here"),
+    }
     warn_of_unknown_variables();
     tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(WORKER_STACK)
@@ -125,9 +130,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// No core dumps, and no other process of the same user may look into this one.
 fn keep_memory_private() -> anyhow::Result<()> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot become undumpable")?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none).context("cannot switch core dumps off")
+    memory::keep_private().context("cannot keep other processes out of this one's memory")
 }
 
 async fn serve(

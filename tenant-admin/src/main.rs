@@ -26,10 +26,11 @@ mod tenant;
 mod users;
 mod vault;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use trefoil_keys::memory;
 
 /// Keeps a tenant's keys and users, and issues their shares.
 ///
@@ -115,18 +116,11 @@ enum Command {
     Decrypt(decrypt::DecryptOptions),
 }
 
-/// No core file, and no other process of the same user, gets to see the memory.
-fn forbid_dumps() -> anyhow::Result<()> {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    setrlimit(Resource::Core, none)
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|error| anyhow::anyhow!("cannot forbid core dumps: {error}"))
-}
-
 fn main() -> ExitCode {
     let Arguments { options, command } = Arguments::parse();
     let json = options.json;
-    let result = forbid_dumps()
+    let result = memory::keep_private()
+        .context("cannot keep other processes out of this one's memory")
         .and_then(|()| Ok(commands::run(options, command)?))
         .and_then(|answer| Ok(answer.print(json)?));
     match result {

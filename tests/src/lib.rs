@@ -11,6 +11,7 @@ pub mod error;
 pub mod frontend;
 pub mod leak;
 pub mod leash;
+pub mod memory;
 pub mod page;
 pub mod programs;
 pub mod recorder;

@@ -9,7 +9,9 @@ use trefoil_tests::programs::source;
 
 /// Which of our crates a crate may use.
 const CRATES: &[(&str, &[&str])] = &[
-    ("keys", &[]),
+    ("keys", &["trefoil-arena"]),
+    // The only `unsafe` of ours.
+    ("keys/arena", &[]),
     // Who answers in the place of a pinned peer, keys knows.
     ("keys/https", &["trefoil-keys"]),
     ("keys/passphrase", &[]),

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// A share in base64url.
 const SHARE_LENGTH: usize = 43;
 
-/// Reads the text form: at least one share, each keyspace once.
+/// Reads the text form: at least one share, each keyspace once. The shares lie in guarded memory.
 pub fn parse(text: &str) -> Result<BTreeMap<String, Share>, MalformedCarrier> {
     if text.len() > MAX_VALUE {
         return Err(MalformedCarrier::TooLong);
@@ -20,7 +20,8 @@ pub fn parse(text: &str) -> Result<BTreeMap<String, Share>, MalformedCarrier> {
         if !is_keyspace(keyspace) {
             return Err(MalformedCarrier::AppShare);
         }
-        let share = Share::from_base64url(share).map_err(|_| MalformedCarrier::AppShare)?;
+        let share = Share::guarded_from_base64url(share).map_err(|_| MalformedCarrier::NoRoom)?;
+        let share = share.map_err(|_| MalformedCarrier::AppShare)?;
         if shares.insert(keyspace.to_owned(), share).is_some() {
             return Err(MalformedCarrier::Duplicate);
         }

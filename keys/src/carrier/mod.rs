@@ -81,6 +81,9 @@ pub enum MalformedCarrier {
     /// Shares that are not `keyspace:share,keyspace:share`.
     #[error("the application shares are not written as keyspace:share,keyspace:share")]
     AppShare,
+    /// No guarded memory is left for shares.
+    #[error("no protected memory is left for shares: RLIMIT_MEMLOCK may be too low")]
+    NoRoom,
     /// The message's lengths do not agree with its size.
     #[error("the trefoil message is cut short or too long")]
     Framing,

@@ -13,7 +13,25 @@ use zeroize::Zeroizing;
 /// What a request's cells are opened with. Dropped with the last of the request's replies.
 pub(super) struct Keys {
     pub(super) live: Arc<LiveEnvelope>,
-    pub(super) application: ApplicationShare,
+    pub(super) application: Arc<ApplicationShare>,
+}
+
+/// The application's shares as they were presented: in guarded memory from then on.
+type Application = Option<Result<Arc<ApplicationShare>, MalformedCarrier>>;
+
+/// What is presented.
+#[derive(Clone, Default)]
+struct Held {
+    user: Option<String>,
+    envelope: Option<String>,
+    application: Application,
+}
+
+/// What a setting is set to.
+enum Value {
+    User(Option<String>),
+    Envelope(Option<String>),
+    Application(Application),
 }
 
 /// What limits a statement without keys.
@@ -27,7 +45,7 @@ struct Limits {
 /// A setting changed in a transaction that has not ended.
 struct Change {
     name: &'static str,
-    value: Option<Zeroizing<String>>,
+    value: Value,
     local: bool,
     segment: u64,
 }
@@ -38,11 +56,11 @@ pub(super) struct Presented {
     /// Whether the client speaks the protocol extension: then only K messages count.
     pub(super) extension: bool,
     /// From the K message or the comments of this request.
-    request: Carriers,
+    request: Held,
     /// The envelope of the last K message that had one.
     last_envelope: Option<String>,
     /// Settings that outlive the transaction.
-    settings: Carriers,
+    settings: Held,
     changes: Vec<Change>,
     /// Whether the running transaction's changes will not stay.
     rolled_back: bool,
@@ -52,22 +70,57 @@ pub(super) struct Presented {
     limits: Option<Limits>,
 }
 
-fn set(carriers: &mut Carriers, name: &str, value: Option<&Zeroizing<String>>) {
-    match name {
-        "user" => carriers.user = value.map(|value| value.to_string()),
-        "envelope" => carriers.envelope = value.map(|value| value.to_string()),
-        _ => carriers.app_share = value.cloned(),
+impl Value {
+    fn of(name: &str, text: Option<Zeroizing<String>>) -> Self {
+        let text = text.filter(|text| !text.is_empty());
+        match name {
+            "user" => Self::User(text.map(|text| text.to_string())),
+            "envelope" => Self::Envelope(text.map(|text| text.to_string())),
+            _ => Self::Application(application(text.as_ref().map(|text| text.as_str()))),
+        }
     }
 }
 
+impl Held {
+    fn of(carriers: Carriers) -> Self {
+        let Carriers { user, envelope, app_share } = carriers;
+        Self { user, envelope, application: application(app_share.as_ref().map(|text| text.as_str())) }
+    }
+
+    fn set(&mut self, value: &Value) {
+        match value {
+            Value::User(user) => self.user.clone_from(user),
+            Value::Envelope(envelope) => self.envelope.clone_from(envelope),
+            Value::Application(application) => self.application.clone_from(application),
+        }
+    }
+
+    /// With what `other` has where this has nothing.
+    fn or(self, other: Self) -> Self {
+        Self {
+            user: self.user.or(other.user),
+            envelope: self.envelope.or(other.envelope),
+            application: self.application.or(other.application),
+        }
+    }
+}
+
+fn application(text: Option<&str>) -> Application {
+    let text = text.filter(|text| !text.is_empty())?;
+    Some(app_share::parse(text).map(|shares| Arc::new(ApplicationShare(shares))))
+}
+
 fn malformed(error: MalformedCarrier) -> ClientError {
-    ClientError::new(sqlstate::INVALID_AUTHORIZATION, error.to_string(), "")
+    match error {
+        MalformedCarrier::NoRoom => ClientError::new("53200", error.to_string(), "Try again later."),
+        _ => ClientError::new(sqlstate::INVALID_AUTHORIZATION, error.to_string(), ""),
+    }
 }
 
 impl Presented {
     /// The carriers of the startup message.
     pub(super) fn new(extension: bool, settings: Carriers) -> Self {
-        Self { extension, settings, ..Self::default() }
+        Self { extension, settings: Held::of(settings), ..Self::default() }
     }
 
     /// Takes over a K message for the next request.
@@ -79,10 +132,10 @@ impl Presented {
         }
         self.limits.take_if(|limits| anew || limits.user.as_deref().unwrap_or_default() != message.user);
         self.keys = None;
-        self.request = Carriers {
+        self.request = Held {
             user: Some(message.user.to_owned()).filter(|user| !user.is_empty()),
             envelope: None,
-            app_share: Some(Zeroizing::new(message.app_share.to_owned())).filter(|share| !share.is_empty()),
+            application: application(Some(message.app_share)),
         };
         Ok(())
     }
@@ -94,17 +147,12 @@ impl Presented {
         }
         self.presents_anew();
         let request = std::mem::take(&mut self.request);
-        self.request = Carriers {
-            user: carriers.user.or(request.user),
-            envelope: carriers.envelope.or(request.envelope),
-            app_share: carriers.app_share.or(request.app_share),
-        };
+        self.request = Held::of(carriers).or(request);
     }
 
     /// Takes over a change of a setting.
     pub(super) fn change(&mut self, change: &SettingChange, segment: u64) {
-        let value = change.value.clone().filter(|value| !value.is_empty());
-        self.bound(change.name, value, change.local, segment);
+        self.bound(change.name, change.value.clone(), change.local, segment);
     }
 
     /// Takes over a setting's value that arrived as a parameter.
@@ -121,7 +169,7 @@ impl Presented {
             // One transaction that sets again and again: what is overwritten does not count.
             self.changes.retain(|old| old.name != name || old.local != local);
         }
-        self.changes.push(Change { name, value, local, segment });
+        self.changes.push(Change { name, value: Value::of(name, value), local, segment });
     }
 
     /// A transaction, or a part of it, was rolled back in this segment: what was set in it is dropped,
@@ -143,7 +191,7 @@ impl Presented {
         self.presents_anew();
         for change in self.changes.extract_if(.., |change| change.segment <= segment) {
             if committed && !change.local {
-                set(&mut self.settings, change.name, change.value.as_ref());
+                self.settings.set(&change.value);
             }
         }
     }
@@ -153,7 +201,7 @@ impl Presented {
         if self.request.envelope.is_some() {
             self.limits = None;
         }
-        self.request = Carriers::default();
+        self.request = Held::default();
         self.keys = None;
     }
 
@@ -175,10 +223,9 @@ impl Presented {
     }
 
     fn look(&self, shares: &Shares) -> Limits {
-        let Carriers { user, envelope, app_share } = self.current();
-        let application = app_share.and_then(|shares| app_share::parse(&shares).ok()).map(ApplicationShare);
+        let Held { user, envelope, application } = self.current();
         let live = match (&user, envelope, application) {
-            (Some(user), Some(envelope), Some(application)) => {
+            (Some(user), Some(envelope), Some(Ok(application))) => {
                 shares.look(user, &envelope, &application, SystemTime::now())
             }
             _ => None,
@@ -207,38 +254,25 @@ impl Presented {
         match name {
             "user" => current.user.unwrap_or_default(),
             "envelope" => is_set(current.envelope.is_some()),
-            _ => is_set(current.app_share.is_some()),
+            _ => is_set(current.application.is_some()),
         }
     }
 
     /// What is presented now.
-    fn current(&self) -> Carriers {
+    fn current(&self) -> Held {
+        let request = self.request.clone();
         if self.extension {
-            return Carriers {
-                user: self.request.user.clone(),
-                envelope: self.last_envelope.clone(),
-                app_share: self.request.app_share.clone(),
-            };
+            return Held { envelope: self.last_envelope.clone(), ..request };
         }
-        let mut current = Carriers {
-            user: self.settings.user.clone(),
-            envelope: self.settings.envelope.clone(),
-            app_share: self.settings.app_share.clone(),
-        };
-        for change in &self.changes {
-            set(&mut current, change.name, change.value.as_ref());
-        }
-        Carriers {
-            user: self.request.user.clone().or(current.user),
-            envelope: self.request.envelope.clone().or(current.envelope),
-            app_share: self.request.app_share.clone().or(current.app_share),
-        }
+        let mut settings = self.settings.clone();
+        self.changes.iter().for_each(|change| settings.set(&change.value));
+        request.or(settings)
     }
 
     fn admit(&self, shares: &Shares) -> Result<Keys, ClientError> {
         let current = self.current();
-        let (Some(user), Some(envelope), Some(app_share)) =
-            (current.user, current.envelope, current.app_share)
+        let (Some(user), Some(envelope), Some(application)) =
+            (current.user, current.envelope, current.application)
         else {
             return Err(ClientError::refused(
                 Code::NoShare,
@@ -246,7 +280,7 @@ impl Presented {
                 "Connect through the shim, or present trefoil.user, trefoil.envelope and trefoil.app_share.",
             ));
         };
-        let application = ApplicationShare(app_share::parse(&app_share).map_err(malformed)?);
+        let application = application.map_err(malformed)?;
         let live = shares.admit(&user, &envelope, &application, SystemTime::now())?;
         Ok(Keys { live, application })
     }

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use zeroize::Zeroize;
+use trefoil_keys::memory::wipe;
 
 /// What is read at once while little comes.
 const SMALL: usize = 8 * 1024;
@@ -120,11 +120,11 @@ impl Side {
         self.outgoing.len() - self.sent
     }
 
-    /// Marks received bytes as treated; `wipe` when they held a share.
-    pub(super) fn consume(&mut self, count: usize, wipe: bool) {
+    /// Marks received bytes as treated; `wiped` when they held a share.
+    pub(super) fn consume(&mut self, count: usize, wiped: bool) {
         let end = self.received.len().min(self.done + count);
-        if wipe && let Some(treated) = self.received.get_mut(self.done..end) {
-            treated.zeroize();
+        if wiped && let Some(treated) = self.received.get_mut(self.done..end) {
+            wipe(treated);
         }
         self.done = end;
         if self.done == self.received.len() {
@@ -198,13 +198,13 @@ impl Side {
         if self.received.capacity() >= kept + self.read_size {
             self.received.copy_within(self.done.., 0);
             if let Some(moved) = self.received.get_mut(kept..) {
-                moved.zeroize();
+                wipe(moved);
             }
             self.received.truncate(kept);
         } else {
             let mut larger = Vec::with_capacity((2 * kept).max(kept + self.read_size));
             larger.extend_from_slice(self.received());
-            self.received.zeroize();
+            wipe(&mut self.received);
             self.received = larger;
         }
         self.done = 0;

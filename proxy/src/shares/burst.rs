@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use trefoil_keys::cell::partial::{Epochs, PartialKey};
 use trefoil_keys::cell::{CellError, ColumnKey};
-use trefoil_keys::secret::TenantKey;
+use trefoil_keys::secret::{TenantKey, wipe_deep_stack};
 use zeroize::Zeroizing;
 
 /// One synchronous stretch of work on cells. Rebuilds TK for a keyspace when the first cell under
@@ -41,6 +41,18 @@ pub enum Sight {
     Value,
     /// NULL.
     Null,
+}
+
+/// Keys are wiped where they were; this wipes what the work with them has left on the stack.
+impl Drop for Burst<'_> {
+    fn drop(&mut self) {
+        if !self.tenant_keys.is_empty() {
+            self.columns.clear();
+            self.partials.clear();
+            self.tenant_keys.clear();
+            wipe_deep_stack();
+        }
+    }
 }
 
 impl<'a> Burst<'a> {

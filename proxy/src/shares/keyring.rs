@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use trefoil_keys::bundle::CheckValue;
 use trefoil_keys::envelope::{EnvelopeError, EnvelopePrivateKey, Reason, UserEnvelope};
+use trefoil_keys::secret::wipe_deep_stack;
 
 /// One of the proxy's private keys.
 #[derive(Clone)]
@@ -74,7 +75,9 @@ impl Keyring {
     /// Size, header, unwrap, claims complete; with the `kid` to which it was sealed.
     pub(super) fn open(&self, envelope: &str, now: u64) -> Result<(UserEnvelope, Arc<str>), Rejection> {
         for EnvelopeKey { key, .. } in self.keys.iter().filter(|key| key.is_current(|| now)) {
-            match key.open(envelope) {
+            let opened = key.open(envelope);
+            wipe_deep_stack();
+            match opened {
                 Err(EnvelopeError::Rejected(Reason::Kid)) => {}
                 Err(error) => return Err(error.into()),
                 Ok(opened) => return Ok((opened, key.public_key().kid().into())),

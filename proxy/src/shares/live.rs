@@ -57,6 +57,13 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// Whether its uses are counted.
+    pub(super) fn is_counted(&self) -> bool {
+        self.max_uses.is_some()
+    }
+}
+
 /// A validated envelope, shared by all sessions that present it. Holds TKu masked under TKa.
 pub struct LiveEnvelope {
     pub(super) terms: Terms,
@@ -85,7 +92,7 @@ impl LiveEnvelope {
             let granted = shares.iter().filter(|(keyspace, _)| held.shares.contains_key(*keyspace));
             let masked = granted.map(|(keyspace, user)| {
                 let application = application.0.get(keyspace).ok_or(Rejection::ApplicationShare)?;
-                let masked = MaskedShare::mask(&user.share, application, &hash, keyspace);
+                let masked = MaskedShare::mask(&user.share, application, &hash, keyspace)?;
                 Ok((keyspace.clone(), (user.epoch, masked)))
             });
             (held.generation, masked.collect::<Result<_, Rejection>>()?)

@@ -45,12 +45,19 @@ pub struct Shares {
     users: Users,
     live: LiveEnvelopes,
     limits: Limits,
+    /// When this began to count uses, in seconds since 1970.
+    started: u64,
 }
 
 impl Shares {
     /// Without users.
     pub fn new(keyring: Keyring, limits: Limits) -> Self {
+        Self::started(keyring, limits, keyring::seconds(SystemTime::now()))
+    }
+
+    fn started(keyring: Keyring, limits: Limits, started: u64) -> Self {
         Self {
+            started,
             keyring: ArcSwap::from_pointee(keyring),
             users: Users::default(),
             live: LiveEnvelopes::new(CAPACITY),
@@ -164,6 +171,10 @@ impl Shares {
                 let (opened, kid) = keyring.open(envelope, now)?;
                 let terms = Terms::of(&opened, self.limits.max_validity, kid);
                 keyring.validate(&terms, user, now, self.limits.clock_skew)?;
+                // Its uses before the start are not known. The user's clock may be ahead of this one.
+                if terms.is_counted() && terms.issued <= self.started + self.limits.clock_skew.as_secs() {
+                    return Err(Rejection::Uncounted);
+                }
                 let holder = self.users.get(user)?;
                 let live = LiveEnvelope::mask(terms, holder, &opened.shares, hash, application)?;
                 live.check_keys(&keyring, application, || now)?;

@@ -1,6 +1,7 @@
 //! Why a share is not accepted: in full for the operator's log, uniform for the client.
 
 use crate::error::{ClientError, Code};
+use trefoil_keys::NoRoom;
 use trefoil_keys::envelope::{EnvelopeError, Reason};
 
 /// The reason, without any data of the envelope.
@@ -26,7 +27,9 @@ pub(super) enum Rejection {
     CheckValue,
     #[error("the envelope has been used as often as it may")]
     Used,
-    #[error("too many live envelopes")]
+    #[error("the envelope is of limited use and from before the proxy's start: its uses are not known")]
+    Uncounted,
+    #[error("too many live envelopes, or no memory for their shares")]
     Full,
 }
 
@@ -36,6 +39,12 @@ impl From<EnvelopeError> for Rejection {
             EnvelopeError::Rejected(reason) => Self::Envelope(reason),
             EnvelopeError::Unsealable | EnvelopeError::Key => Self::Envelope(Reason::Unwrap),
         }
+    }
+}
+
+impl From<NoRoom> for Rejection {
+    fn from(_: NoRoom) -> Self {
+        Self::Full
     }
 }
 

@@ -59,7 +59,7 @@ impl Tenant {
     }
 
     fn shares(&self) -> Shares {
-        let shares = Shares::new(self.keyring(), LIMITS);
+        let shares = Shares::started(self.keyring(), LIMITS, NOW - 6);
         shares.set_user("alice", Some(self.held()));
         shares.set_user("carol", None);
         shares
@@ -205,6 +205,7 @@ fn the_order_of_checks_tells_nothing_but_expiry() {
         Rejection::Keyspace,
         Rejection::CheckValue,
         Rejection::Used,
+        Rejection::Uncounted,
     ];
     assert!(all.iter().all(|r| ClientError::from(*r) == ClientError::from(Rejection::Subject)));
     assert_ne!(ClientError::from(Rejection::Expired), ClientError::from(Rejection::Subject));
@@ -286,8 +287,37 @@ fn uses_are_counted_over_all_requests() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&UserEnvelope { max_uses: Some(2), ..tenant.claims() });
-    let check = || shares.checked("alice", &envelope, &application, NOW).map(drop);
-    assert_eq!((check(), check(), check()), (Ok(()), Ok(()), Err(Rejection::Used)));
+    let use_it = || shares.checked("alice", &envelope, &application, NOW)?.use_once();
+    assert_eq!((use_it(), use_it(), use_it()), (Ok(()), Ok(()), Err(Rejection::Used)));
+    // What needs no keys uses nothing up, and is limited all the same.
+    assert!(shares.look("alice", &envelope, &application, at(NOW)).is_some());
+}
+
+#[test]
+fn an_envelope_of_limited_use_from_before_the_start_is_refused() {
+    let tenant = Tenant::new();
+    let once = |iat| UserEnvelope { max_uses: Some(1), iat, ..tenant.claims() };
+    let outcome = |claims: &UserEnvelope| {
+        let shares = Shares::started(tenant.keyring(), LIMITS, NOW - 6);
+        shares.set_user("alice", Some(tenant.held()));
+        shares.checked("alice", &seal(claims), &tenant.application(), NOW).map(drop)
+    };
+    // The skew counts: the user's clock may be ahead.
+    assert_eq!(outcome(&once(NOW)), Ok(()));
+    assert_eq!(outcome(&once(NOW - 1)), Err(Rejection::Uncounted));
+    assert_eq!(outcome(&once(NOW - 7)), Err(Rejection::Uncounted));
+    assert_eq!(outcome(&UserEnvelope { iat: NOW - 7, ..tenant.claims() }), Ok(()));
+}
+
+#[test]
+fn uses_are_remembered_beyond_a_change_of_the_proxys_key() {
+    let tenant = Tenant::new();
+    let (shares, application) = (tenant.shares(), tenant.application());
+    let envelope = seal(&UserEnvelope { max_uses: Some(1), ..tenant.claims() });
+    let use_it = || shares.checked("alice", &envelope, &application, NOW)?.use_once();
+    assert_eq!(use_it(), Ok(()));
+    shares.set_keyring(Keyring { keys: vec![key(1, None), key(0, Some(NOW + 60))], ..tenant.keyring() });
+    assert_eq!(use_it(), Err(Rejection::Used));
 }
 
 #[test]
@@ -338,7 +368,7 @@ fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
     }
     shares.set_user("alice", Some(tenant.held()));
     let after = tenant.application();
-    let check = |share: &ApplicationShare| shares.checked("alice", &envelope, share, NOW).map(drop);
+    let check = |share: &ApplicationShare| shares.checked("alice", &envelope, share, NOW)?.use_once();
     assert_eq!(check(&before), Err(Rejection::CheckValue));
     let error = shares.burst(&live, &before).seal(&columns()[0], b"x", &mut Vec::new()).err().unwrap();
     assert_eq!(error, ClientError::from(Rejection::CheckValue));

@@ -13,6 +13,7 @@ mod keyspaces;
 mod leaks;
 mod life;
 mod limits;
+mod memory;
 mod pipeline;
 mod python;
 mod replacement;

@@ -54,7 +54,8 @@ pub(crate) fn shared() -> &'static Shared {
             tenant: "tests",
             database: cluster.endpoint(),
             recorder: Some(recorder.port()),
-            configuration: "",
+            // An envelope of limited use counts from so many seconds after the start on.
+            configuration: "clock_skew = 1\n",
         };
         let stack = Stack::start(dir, &options, &["alice", "bob", "carol"], 2).unwrap();
         let Stack { acting, application, proxy, tenant } = stack;

@@ -26,6 +26,7 @@ fn catalog() -> Arc<Catalog> {
         ("b", "twice"),
         ("pg_catalog", "pg_stats"),
         ("pg_catalog", "pg_type"),
+        ("pg_catalog", "pg_largeobject"),
         ("information_schema", "tables"),
     ];
     Arc::new(more.iter().fold(catalog, |catalog, (schema, name)| {
