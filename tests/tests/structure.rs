@@ -209,3 +209,21 @@ fn keys_has_no_network_no_async_and_no_unsafe() {
         }
     }
 }
+
+/// Each test by which `docs/security.md` shows a guarantee, as `path::name`.
+#[test]
+fn every_test_that_shows_a_guarantee_exists() {
+    let page = fs::read_to_string(source().join("docs/security.md")).unwrap();
+    let named: Vec<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs::")).collect();
+    assert!(named.len() > 50, "{} tests are named", named.len());
+    for (path, name) in named {
+        let file = source().join(format!("{path}.rs"));
+        let code = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{path}.rs: {error}"));
+        let at = code.find(&format!("fn {name}(")).unwrap_or_else(|| panic!("no {name} in {path}.rs"));
+        // In `proptest!` too, and for asynchronous ones, the attribute stands before.
+        let before = &code[..at];
+        let attributes = &before[before.rfind(['}', ';', '{']).map_or(0, |end| end + 1)..];
+        assert!(attributes.contains("#[test]"), "{name} in {path}.rs is no test");
+    }
+}

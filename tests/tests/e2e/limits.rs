@@ -1,8 +1,10 @@
 //! The limits of an envelope: what a malicious application that holds it can do with it, and no more.
 //! Each refusal stands beside the same under an envelope that allows it.
 
-use crate::shared::{Database, clinic, shared};
+use crate::shared::{Database, POLICY, clinic, cluster, create_schema, shared};
+use std::time::{Duration, Instant};
 use trefoil_tests::frontend::{Frame, Frontend, sqlstate};
+use trefoil_tests::stack::{ProxyOptions, Stack};
 
 /// Whoever presents these things with each request, as an application does.
 struct Presenter {
@@ -259,4 +261,215 @@ fn an_envelope_that_cannot_be_used_limits_no_plain_statement() {
     let mut strangers = Presenter::new(&database, &["--tables", "public.patients"]);
     strangers.comment = strangers.comment.replace("'alice'", "'bob'");
     strangers.runs("SELECT name FROM wards");
+}
+
+fn sleep(seconds: u64) {
+    std::thread::sleep(Duration::from_secs(seconds));
+}
+
+fn said(frames: &[Frame]) -> String {
+    let error = frames.iter().find(|frame| frame.tag == b'E');
+    error.and_then(|error| error.field(b'M')).unwrap_or_else(|| panic!("not refused: {frames:?}"))
+}
+
+#[test]
+fn an_envelope_expires_between_two_statements_of_a_transaction() {
+    let database = clinic();
+    let mut short = Presenter::new(&database, &["--lifetime", "3"]);
+    assert_eq!(sqlstate(&short.client.query("BEGIN").unwrap()), None);
+    assert_eq!(sqlstate(&short.simple("UPDATE patients SET ward = 9 WHERE ssn = 'SEED-001'")), None);
+    sleep(4);
+    assert_eq!(said(&short.simple("UPDATE patients SET ward = 8 WHERE ssn = 'SEED-002'")), "share expired");
+    // As after any error: nothing of the transaction stays, and the session goes on under a new envelope.
+    assert_eq!(sqlstate(&short.client.query("COMMIT").unwrap()), None);
+    let wards = database.direct.run("SELECT count(*) FROM patients WHERE ward IN (8, 9)").unwrap();
+    assert_eq!(wards, [[Some("0".to_owned())]]);
+    short.comment = Presenter::new(&database, &[]).comment;
+    assert_eq!(sqlstate(&short.simple("SELECT ssn FROM patients")), None);
+}
+
+#[test]
+fn what_began_in_time_is_answered_to_its_end() {
+    let database = clinic();
+    let mut short = Presenter::new(&database, &["--lifetime", "3"]);
+    let slowly = "SELECT ssn, pg_sleep(1.5) FROM patients WHERE id <= 3";
+    let frames = short.simple(slowly);
+    let rows: Vec<_> = frames.iter().filter(|frame| frame.tag == b'D').map(Frame::columns).collect();
+    assert_eq!(rows.len(), 3, "{frames:?}");
+    assert_eq!(rows[2][0].as_deref(), Some(&b"SEED-003"[..]));
+    assert_eq!(said(&short.simple(slowly)), "share expired");
+}
+
+#[test]
+fn an_envelope_for_another_application_is_refused() {
+    let database = clinic();
+    let bundle = std::fs::read_to_string(shared().tenant.user_bundle("alice")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("other.json");
+    let others = bundle.replacen("\"clinic\"", "\"bank\"", 1);
+    assert_ne!(others, bundle);
+    trefoil_tests::tenant::write_private(&path, &others).unwrap();
+    let envelope = shared().tenant.envelope_from(&path, &[]).unwrap();
+    let mut others = Presenter::with(&database, "alice", &envelope);
+    assert_eq!(said(&others.simple("SELECT ssn FROM patients")), "share rejected");
+    assert_eq!(sqlstate(&Presenter::new(&database, &[]).simple("SELECT ssn FROM patients")), None);
+}
+
+#[test]
+fn users_that_one_side_does_not_know_are_refused() {
+    let database = clinic();
+    // TKa of a user whom the proxy knows goes only with that user's own name, which the sidecar looks up.
+    let envelope = shared().tenant.envelope("alice", &[]).unwrap();
+    let mut nobody = Presenter::with(&database, "nobody", &envelope);
+    let message = said(&nobody.simple("SELECT ssn FROM patients"));
+    assert!(message.starts_with("no user share") || message == "share rejected", "{message}");
+    // To the proxy with another's TKa: it does not know the name.
+    let share = shared().tenant.application_share("alice").unwrap().replace(':', "%3A");
+    let mut client = Frontend::connect(&database.proxy, &[]).unwrap();
+    let ask = |user: &str| {
+        format!(
+            "/*trefoil_user='{user}',trefoil_envelope='{envelope}',trefoil_app_share='{share}'*/ SELECT ssn FROM patients"
+        )
+    };
+    assert_eq!(said(&client.query(&ask("nobody")).unwrap()), "share rejected");
+    assert_eq!(sqlstate(&client.query(&ask("alice")).unwrap()), None);
+}
+
+#[test]
+fn a_single_use_is_spent_across_sessions_and_restarts() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = cluster().create_database("single_use").unwrap();
+    let options = ProxyOptions {
+        policy: POLICY,
+        tenant: "single",
+        database: cluster().endpoint(),
+        recorder: None,
+        configuration: "clock_skew = 1\n",
+    };
+    let mut stack = Stack::start(directory.path(), &options, &["alice"], 1).unwrap();
+    create_schema(&database.through(stack.acting[0].port()));
+    let ask = |stack: &Stack, envelope: &str, text: &str| {
+        let mut client = Frontend::connect(&database.through(stack.application.port()), &[]).unwrap();
+        client.query(&format!("/*trefoil_user='alice',trefoil_envelope='{envelope}'*/ {text}")).unwrap()
+    };
+    let single = |stack: &Stack| stack.tenant.envelope("alice", &["--max-uses", "1"]).unwrap();
+    const ASK: &str = "SELECT ssn FROM patients";
+    let envelope = single(&stack);
+    // What needs no key uses nothing up.
+    assert_eq!(sqlstate(&ask(&stack, &envelope, "SELECT name FROM wards")), None);
+    assert_eq!(sqlstate(&ask(&stack, &envelope, ASK)), None);
+    assert_eq!(said(&ask(&stack, &envelope, ASK)), "share rejected");
+    // Neither does a refused statement; but the restart does away with the use.
+    let unused = single(&stack);
+    assert_eq!(sqlstate(&ask(&stack, &unused, "SELECT upper(ssn) FROM patients")).as_deref(), Some("0A000"));
+    stack.proxy.restart(&[]).unwrap();
+    for old in [&envelope, &unused] {
+        assert_eq!(said(&ask(&stack, old, ASK)), "share rejected");
+    }
+    // One that is made late enough counts again, and once.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut fresh = single(&stack);
+    while sqlstate(&ask(&stack, &fresh, ASK)).is_some() {
+        assert!(Instant::now() < deadline, "no new envelope of limited use is taken");
+        sleep(1);
+        fresh = single(&stack);
+    }
+    assert_eq!(said(&ask(&stack, &fresh, ASK)), "share rejected");
+}
+
+/// Each function of PostgreSQL's own that may change something is known as one that does, or as harmless.
+#[test]
+fn every_volatile_function_of_postgresql_is_known() {
+    const HARMLESS: &[&str] = &[
+        "amvalidate",
+        "bernoulli",
+        "clock_timestamp",
+        "current_query",
+        "currtid",
+        "currtid2",
+        "currval",
+        "cursor_to_xml",
+        "gen_random_uuid",
+        "lastval",
+        "lo_close",
+        "lo_get",
+        "lo_lseek",
+        "lo_open",
+        "lo_tell",
+        "loread",
+        "pg_advisory_",
+        "pg_blocking_pids",
+        "pg_collation_actual_version",
+        "pg_control_",
+        "pg_current_",
+        "pg_database_",
+        "pg_export_snapshot",
+        "pg_get_",
+        "pg_hba_file_rules",
+        "pg_ident_file_mappings",
+        "pg_indexes_size",
+        "pg_is",
+        "pg_jit_available",
+        "pg_last_",
+        "pg_lock_status",
+        "pg_logical_slot_peek_",
+        "pg_ls_",
+        "pg_notification_queue_usage",
+        "pg_partition_",
+        "pg_prepared_xact",
+        "pg_read_",
+        "pg_relation_size",
+        "pg_safe_snapshot_blocking_pids",
+        "pg_sequence_last_value",
+        "pg_show_",
+        "pg_sleep",
+        "pg_stat_clear_snapshot",
+        "pg_stat_file",
+        "pg_stat_force_next_flush",
+        "pg_stat_get_",
+        "pg_stat_have_stats",
+        "pg_table_size",
+        "pg_tablespace_size",
+        "pg_total_relation_size",
+        "pg_try_advisory_",
+        "pg_xact_",
+        "plpgsql_",
+        "query_to_xml",
+        "random",
+        "set_config",
+        "setseed",
+        "system",
+        "timeofday",
+        "ts_rewrite",
+        "ts_stat",
+        "txid_status",
+        "pg_available_wal_summaries",
+        "pg_wal_summary_contents",
+        "uuidv",
+        "pg_ensure_",
+        "pg_relation_check_",
+    ];
+    let database = clinic();
+    let volatile = "SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v' AND prokind IN ('f', 'p') \
+         AND pronamespace = 'pg_catalog'::regnamespace AND prorettype NOT IN ('trigger'::regtype, \
+         'event_trigger'::regtype, 'internal'::regtype, 'index_am_handler'::regtype, 'table_am_handler'::regtype)";
+    let mut reader = Presenter::new(&database, &["--scope", "read"]);
+    let (mut unknown, mut writers) = (Vec::new(), 0);
+    for row in database.direct.run(volatile).unwrap() {
+        let name = row[0].clone().unwrap();
+        if HARMLESS.iter().any(|harmless| name.starts_with(harmless)) {
+            continue;
+        }
+        // Whatever its arguments: the proxy refuses it by its name.
+        let frames = reader.simple(&format!("SELECT pg_catalog.{name}()"));
+        if sqlstate(&frames).as_deref() == Some("42501")
+            && Presenter::code(&frames).as_deref() == Some("TF603")
+        {
+            writers += 1;
+        } else {
+            unknown.push(name);
+        }
+    }
+    assert!(unknown.is_empty(), "neither writers nor harmless: {unknown:?}");
+    assert!(writers > 50, "{writers}");
 }
