@@ -45,12 +45,14 @@ fn latency() {
     let origin = Origin::start();
     let door = Door::open(&origin);
     let (agent, both) = (Agent::start(&origin), Agent::start_before(&door.url, ""));
+    let counted = Agent::start_with(&origin, "[[rule]]\npath = '/**'\nmax_uses = 1");
     let door_host = door.url.strip_prefix("http://").unwrap();
     for _ in 0..3 {
         for (name, host) in [
             ("origin alone", origin.address.to_string()),
             ("second door", door_host.to_owned()),
             ("agent", agent.address.to_string()),
+            ("agent, envelope each", counted.address.to_string()),
             ("agent and second door", both.address.to_string()),
         ] {
             let [median, last] = measure(&host);
