@@ -1,12 +1,12 @@
-//! `application set | show`: where commands go, and how to log in there.
+//! `application set | remove | show`: where commands go, and how to log in there.
 
 use crate::answer::Answer;
 use crate::commands::{CommandError, Session, now};
 use crate::network::{NetworkError, Peer, parse_url};
-use crate::tenant::history::Event;
-use crate::tenant::{ClientCertificate, Endpoint, Password, Tenant};
+use crate::tenant::{ClientCertificate, Endpoint, MAIN, Password, Tenant, parse_name};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -21,12 +21,21 @@ use zeroize::Zeroizing;
 pub(crate) enum ApplicationCommand {
     /// Say where the application's sidecar takes commands.
     Set(Set),
+    /// Take a further pair of sidecar and proxy out.
+    Remove {
+        /// Its name.
+        #[arg(value_parser = parse_name)]
+        name: String,
+    },
     /// Show where commands go.
     Show,
 }
 
 #[derive(Args)]
 pub(crate) struct Set {
+    /// The name of a further pair of sidecar and proxy, which is a copy of the first one.
+    #[arg(long, value_parser = parse_name, default_value = MAIN)]
+    name: String,
     /// The sidecar's admin port.
     #[arg(long, value_parser = parse_url)]
     url: String,
@@ -108,35 +117,64 @@ pub(crate) fn identity(certificate: &ClientCertificate) -> Result<Identity, TlsE
     Ok((chain, tls::private_key_from_pem(certificate.key.as_str().as_bytes())?))
 }
 
-/// The sidecar, with the password of the vault, or asked for now.
+/// The first sidecar, with the password of the vault, or asked for now.
 pub(crate) fn peer(tenant: &Tenant, password_fd: Option<u32>) -> Result<Peer, ApplicationError> {
-    let endpoint = tenant.endpoint.as_ref().ok_or(ApplicationError::Unknown)?;
-    let identity = endpoint.client.as_ref().map(identity).transpose()?;
-    let password = match (&endpoint.password, password_fd) {
-        (Some(password), None) => Zeroizing::new(password.as_str().to_owned()),
-        _ => password(password_fd, "password of the application's sidecar")?,
-    };
-    Ok(Peer::new(&endpoint.url, endpoint.fingerprint, identity)?.with_login(&tenant.name, password))
+    let first = peers(tenant, password_fd)?.into_iter().next();
+    first.map(|(_, peer)| peer).ok_or(ApplicationError::Unknown)
 }
 
+/// The sidecars of all pairs, the first one first. A password that is asked for is that of all: they are
+/// copies.
+pub(crate) fn peers(tenant: &Tenant, password_fd: Option<u32>) -> Result<Peers, ApplicationError> {
+    let mut asked: Option<Zeroizing<String>> = None;
+    let mut peers = Vec::new();
+    for (name, endpoint) in tenant.pairs() {
+        let identity = endpoint.client.as_ref().map(identity).transpose()?;
+        let password = match (&endpoint.password, password_fd, &asked) {
+            (Some(password), None, _) => Zeroizing::new(password.as_str().to_owned()),
+            (_, _, Some(asked)) => asked.clone(),
+            _ => {
+                let password = password(password_fd, "password of the application's sidecar")?;
+                asked.insert(password).clone()
+            }
+        };
+        let peer = Peer::new(&endpoint.url, endpoint.fingerprint, identity)?;
+        peers.push((name.to_owned(), peer.with_login(&tenant.name, password)));
+    }
+    if peers.is_empty() { Err(ApplicationError::Unknown) } else { Ok(peers) }
+}
+
+/// Sidecars with the names of their pairs; never none.
+pub(crate) type Peers = Vec<(String, Peer)>;
+
 pub(crate) fn run(session: &Session, command: ApplicationCommand) -> Result<Answer, CommandError> {
-    let Set { url, fingerprint, login, ask_password } = match command {
-        ApplicationCommand::Set(set) => set,
-        ApplicationCommand::Show => return show(session),
-    };
+    match command {
+        ApplicationCommand::Set(arguments) => set(session, arguments),
+        ApplicationCommand::Remove { name } => {
+            session.change(|tenant, now| tenant.remove_pair(&name, now))?;
+            show(session)
+        }
+        ApplicationCommand::Show => show(session),
+    }
+}
+
+fn set(session: &Session, arguments: Set) -> Result<Answer, CommandError> {
+    let Set { name, url, fingerprint, login, ask_password } = arguments;
     let mut opened = session.open()?;
     let tenant = opened.tenant()?;
     let client = login.certificate()?;
     let password = if ask_password { None } else { Some(Password::new(login.password()?)) };
-    let other = tenant.endpoint.as_ref().is_some_and(|former| former.fingerprint != fingerprint);
+    let former = tenant.pairs().find(|(former, _)| *former == name);
+    let other = former.is_some_and(|(_, former)| former.fingerprint != fingerprint);
     // A sidecar that was made anew has lost what it was given before.
     if other && tenant.renewal().is_some() {
         tenant.begin_renewal_again(now()?);
     }
-    tenant.endpoint = Some(Endpoint { url: url.clone(), fingerprint, password, client });
-    tenant.record(now()?, Event::ApplicationSet { url: url.clone(), fingerprint: fingerprint.to_string() });
+    let endpoint = Endpoint { url: url.clone(), fingerprint, password, client };
+    tenant.set_pair(&name, endpoint, now()?)?;
     opened.store()?;
-    Ok(Answer::new(&ApplicationSet { url, fingerprint }))
+    let pair = Some(name).filter(|name| name != MAIN);
+    Ok(Answer::new(&ApplicationSet { pair, url, fingerprint }))
 }
 
 fn show(session: &Session) -> Result<Answer, CommandError> {
@@ -149,6 +187,7 @@ fn show(session: &Session) -> Result<Answer, CommandError> {
         fingerprint: *fingerprint,
         password_kept: password.is_some(),
         client_certificate: client.as_ref().map(fingerprint_of).transpose()?,
+        further: tenant.pairs().skip(1).map(|(name, pair)| (name, pair.url.as_str())).collect(),
     }))
 }
 
@@ -168,6 +207,9 @@ struct Shown<'a> {
     /// Its fingerprint, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_certificate: Option<Fingerprint>,
+    /// Addresses of further pairs by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    further: BTreeMap<&'a str, &'a str>,
 }
 
 impl fmt::Display for Shown<'_> {
@@ -183,20 +225,27 @@ impl fmt::Display for Shown<'_> {
         match &self.client_certificate {
             None => writeln!(f, "  client certificate  none"),
             Some(fingerprint) => writeln!(f, "  client certificate  {fingerprint}"),
-        }
+        }?;
+        self.further.iter().try_for_each(|(name, url)| writeln!(f, "  pair {name:<14} {url}"))
     }
 }
 
 #[derive(Serialize)]
 #[serde(tag = "result", rename = "application_set")]
 struct ApplicationSet {
+    /// Its name, if it is a further one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pair: Option<String>,
     url: String,
     fingerprint: Fingerprint,
 }
 
 impl fmt::Display for ApplicationSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Commands go to {}.", self.url)?;
+        match &self.pair {
+            None => writeln!(f, "Commands go to {}.", self.url)?,
+            Some(pair) => writeln!(f, "Commands go to {} as well, pair {pair}.", self.url)?,
+        }
         writeln!(f, "Next: trefoil-admin status, to see whether it answers.")
     }
 }

@@ -270,6 +270,7 @@ fn describe(event: &Event) -> String {
         }
         Event::EscrowRecovered { set } => format!("recovered from escrow set {set}"),
         Event::ApplicationSet { url, .. } => format!("application set to {url}"),
+        Event::ApplicationRemoved { url } => format!("application at {url} gets commands no more"),
         Event::UserCommand { op, user, seq, .. } => {
             let done = match op {
                 crate::tenant::history::UserOp::Add => "added",
@@ -305,6 +306,7 @@ fn describe(event: &Event) -> String {
         Event::Announced { serial, .. } => format!("announcement {serial} of the proxy's keys signed"),
         Event::SignedAgain { seq, .. } => format!("command {seq} signed anew"),
         Event::Applied { seq, .. } => format!("command {seq} applied by the proxy"),
+        Event::Followed { seq, pair } => format!("command {seq} applied by pair {pair} as well"),
         Event::Refused { seq, code, .. } => format!("command {seq} refused by the proxy: {code}"),
     }
 }

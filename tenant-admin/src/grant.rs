@@ -75,17 +75,17 @@ pub(crate) fn carry_out(
 ) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
     // Before anything changes: without an application there is nobody to push to.
-    let peer = match at_once.push {
-        true => Some(application::peer(opened.tenant()?, at_once.sending.password_fd)?),
+    let peers = match at_once.push {
+        true => Some(application::peers(opened.tenant()?, at_once.sending.password_fd)?),
         false => None,
     };
     let users = change(opened.tenant()?, now()?)?;
     opened.store()?;
     kill_point("grant.stored");
-    let receipts = match peer.filter(|_| !users.is_empty()) {
+    let receipts = match peers.filter(|_| !users.is_empty()) {
         None => None,
-        Some(peer) => {
-            let sent = push::push_to(&mut opened, &peer, at_once.sending.wait);
+        Some(peers) => {
+            let sent = push::push_to(&mut opened, &peers, at_once.sending.wait);
             let done = format!("{} user(s)", users.len());
             Some(sent.map_err(|source| UsersError::NotSent { done, source: Box::new(source) })?)
         }

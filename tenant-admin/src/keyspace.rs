@@ -36,16 +36,16 @@ pub(crate) fn run(session: &Session, command: KeyspaceCommand) -> Result<Answer,
 fn add(session: &Session, arguments: Add) -> Result<Answer, CommandError> {
     let Add { name, at_once } = arguments;
     let mut opened = session.open()?;
-    let peer = match at_once.push {
-        true => Some(application::peer(opened.tenant()?, at_once.sending.password_fd)?),
+    let peers = match at_once.push {
+        true => Some(application::peers(opened.tenant()?, at_once.sending.password_fd)?),
         false => None,
     };
     opened.tenant()?.add_keyspace(&name, now()?)?;
     opened.store()?;
-    let receipts = match peer {
+    let receipts = match peers {
         None => None,
-        Some(peer) => {
-            let sent = push::push_to(&mut opened, &peer, at_once.sending.wait);
+        Some(peers) => {
+            let sent = push::push_to(&mut opened, &peers, at_once.sending.wait);
             let done = format!("keyspace {name}");
             Some(sent.map_err(|source| UsersError::NotSent { done, source: Box::new(source) })?)
         }

@@ -2,9 +2,10 @@
 
 use crate::answer::{self, Answer};
 use crate::commands::{CommandError, Session, now};
-use crate::tenant::{Received, Refusal, Tenant, WITHDRAWN};
+use crate::tenant::{MAIN, Received, Refusal, Tenant, WITHDRAWN};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -24,6 +25,9 @@ enum OutboxCommand {
         /// The directory; made if it is missing.
         #[arg(long, value_name = "DIR")]
         dir: PathBuf,
+        /// For this pair of sidecar and proxy, with what others have applied and it lacks.
+        #[arg(long, value_name = "NAME", default_value = MAIN)]
+        pair: String,
     },
     /// Forget the refused commands.
     Clear,
@@ -34,6 +38,9 @@ pub(crate) struct ReceiptArguments {
     /// Files with one receipt each.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// The pair of sidecar and proxy that they come from.
+    #[arg(long, value_name = "NAME", default_value = MAIN)]
+    pair: String,
 }
 
 /// What is wrong with files of commands and receipts.
@@ -52,7 +59,7 @@ pub(crate) enum OutboxError {
 pub(crate) fn run(session: &Session, arguments: OutboxArguments) -> Result<Answer, CommandError> {
     match arguments.command {
         None => list(session),
-        Some(OutboxCommand::Write { dir }) => write(session, dir),
+        Some(OutboxCommand::Write { dir, pair }) => write(session, dir, &pair),
         Some(OutboxCommand::Clear) => {
             session.change(|tenant, _| Ok::<_, CommandError>(tenant.forget_refused()))?;
             list(session)
@@ -66,17 +73,20 @@ fn list(session: &Session) -> Result<Answer, CommandError> {
     Ok(Answer::new(&Listing::of(&tenant, now)))
 }
 
-fn write(session: &Session, dir: PathBuf) -> Result<Answer, CommandError> {
+fn write(session: &Session, dir: PathBuf, pair: &str) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
     let tenant = opened.tenant()?;
+    tenant.require_pair(pair)?;
     if tenant.sign_expired(now()?)? > 0 {
         opened.store()?;
     }
     fs::create_dir_all(&dir).map_err(|source| OutboxError::Directory { path: dir.clone(), source })?;
     let mut files = Vec::new();
-    for pending in opened.tenant()?.pending() {
-        let file = dir.join(format!("command-{:08}.json", pending.seq()));
-        bundle::write(&file, &pending.delivery()).map_err(OutboxError::Write)?;
+    let tenant = opened.tenant()?;
+    let lacked = tenant.lacked_by(pair).map(|(seq, pending)| (seq, pending.delivery()));
+    for (seq, delivery) in lacked.chain(tenant.pending().map(|pending| (pending.seq(), pending.delivery()))) {
+        let file = dir.join(format!("command-{seq:08}.json"));
+        bundle::write(&file, &delivery).map_err(OutboxError::Write)?;
         files.push(file);
     }
     Ok(Answer::new(&Written { files }))
@@ -90,7 +100,7 @@ pub(crate) fn receive(session: &Session, arguments: &ReceiptArguments) -> Result
     let mut failed = None;
     for path in &arguments.files {
         let taken = read_receipt(path)
-            .and_then(|receipt| Ok(opened.tenant()?.receive(&receipt, now)?))
+            .and_then(|receipt| Ok(opened.tenant()?.take_receipt(&arguments.pair, &receipt, now)?))
             .map_err(|source| OutboxError::Receipt { path: path.clone(), source: Box::new(source) });
         match taken {
             Ok(received) => outcome.add(received),
@@ -104,7 +114,8 @@ pub(crate) fn receive(session: &Session, arguments: &ReceiptArguments) -> Result
     if let Some(error) = failed {
         return Err(error.into());
     }
-    outcome.left = opened.tenant()?.pending().count();
+    let tenant = opened.tenant()?;
+    outcome.left = tenant.pending().count().saturating_add(tenant.partly_applied().count());
     let unconfirmed = !outcome.refused.is_empty() || !outcome.not_yet.is_empty();
     Ok(Answer::new(&outcome).unconfirmed(unconfirmed))
 }
@@ -120,6 +131,8 @@ fn read_receipt(path: &Path) -> Result<String, CommandError> {
 #[serde(tag = "result", rename = "outbox")]
 struct Listing {
     unconfirmed: Vec<PendingView>,
+    /// Applied by one pair, and lacked by others.
+    lacked: Vec<LackedView>,
     refused: Vec<RefusalView>,
 }
 
@@ -130,6 +143,16 @@ struct PendingView {
     since: String,
     age_seconds: u64,
     expires: String,
+}
+
+#[derive(Serialize)]
+struct LackedView {
+    seq: u64,
+    command: String,
+    since: String,
+    age_seconds: u64,
+    /// Names of pairs.
+    lacking: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -169,8 +192,16 @@ impl Listing {
             age_seconds: now.saturating_sub(pending.since),
             expires: answer::time(pending.expires()),
         });
+        let lacked = tenant.partly_applied().map(|(seq, applied)| LackedView {
+            seq,
+            command: applied.pending.work.describe(),
+            since: answer::time(applied.pending.since),
+            age_seconds: now.saturating_sub(applied.pending.since),
+            lacking: applied.lacking.iter().cloned().collect(),
+        });
         Self {
             unconfirmed: unconfirmed.collect(),
+            lacked: lacked.collect(),
             refused: tenant.refused().iter().map(RefusalView::from).collect(),
         }
     }
@@ -178,13 +209,20 @@ impl Listing {
 
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.unconfirmed.is_empty() {
-            writeln!(f, "Every command is confirmed.")?;
-        } else {
-            writeln!(f, "Not confirmed by the proxy:")?;
+        match (self.unconfirmed.is_empty(), self.lacked.is_empty()) {
+            (true, true) => writeln!(f, "Every command is confirmed.")?,
+            (true, false) => {}
+            (false, _) => writeln!(f, "Not confirmed by the proxy:")?,
         }
         for PendingView { seq, command, since, age_seconds, .. } in &self.unconfirmed {
             writeln!(f, "  {seq}  {command}  since {since} ({})", answer::age(*age_seconds))?;
+        }
+        if !self.lacked.is_empty() {
+            writeln!(f, "Confirmed, but not by every pair:")?;
+        }
+        for LackedView { seq, command, since, age_seconds, lacking } in &self.lacked {
+            let (age, lacking) = (answer::age(*age_seconds), lacking.join(", "));
+            writeln!(f, "  {seq}  {command}  since {since} ({age}), not by {lacking}")?;
         }
         self.refused.iter().try_for_each(|refusal| refusal.fmt(f))
     }
@@ -221,8 +259,11 @@ pub(crate) struct Receipts {
     pub(crate) refused: Vec<RefusalView>,
     /// Numbers of commands that are to be sent again.
     pub(crate) not_yet: Vec<u64>,
-    /// Commands that are still without receipt.
+    /// Commands that are still without receipt, of some pair at least.
     pub(crate) left: usize,
+    /// Why a pair of several lacks commands, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    lagging: BTreeMap<String, String>,
 }
 
 impl Receipts {
@@ -236,6 +277,11 @@ impl Receipts {
         self.left > 0 || !self.refused.is_empty()
     }
 
+    /// A pair could not be given what it lacks.
+    pub(crate) fn lag(&mut self, pair: &str, reason: String) {
+        self.lagging.insert(pair.to_owned(), reason);
+    }
+
     /// These, and later ones.
     pub(crate) fn join(&mut self, later: Self) {
         self.applied += later.applied;
@@ -243,6 +289,7 @@ impl Receipts {
         self.refused.extend(later.refused);
         self.not_yet.extend(later.not_yet);
         self.left = later.left;
+        self.lagging = later.lagging;
     }
 
     /// One more.
@@ -260,6 +307,9 @@ impl fmt::Display for Receipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} confirmed; {} in the outbox.", answer::count(self.applied, "command"), self.left)?;
         self.refused.iter().try_for_each(|refusal| refusal.fmt(f))?;
+        for (pair, reason) in &self.lagging {
+            writeln!(f, "Pair {pair} lacks commands: {reason}")?;
+        }
         for seq in &self.not_yet {
             writeln!(f, "Command {seq} was out of turn or out of time: write or push it again.")?;
         }

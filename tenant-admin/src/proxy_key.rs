@@ -76,15 +76,15 @@ fn rotate(session: &Session, arguments: &Rotate) -> Result<Answer, CommandError>
     let mut opened = session.open()?;
     let AtOnce { push, sending } = arguments.at_once;
     // Before anything changes.
-    let peer = match push {
-        true => Some(application::peer(opened.tenant()?, sending.password_fd)?),
+    let peers = match push {
+        true => Some(application::peers(opened.tenant()?, sending.password_fd)?),
         false => None,
     };
     let seq = opened.tenant()?.rotate_proxy_key(arguments.overlap, now()?)?;
     opened.store()?;
     trefoil_keys::kill_point("rotation.stored");
-    let receipts = match peer {
-        Some(peer) => push::push_to(&mut opened, &peer, sending.wait)?,
+    let receipts = match peers {
+        Some(peers) => push::push_to(&mut opened, &peers, sending.wait)?,
         None => Receipts::default(),
     };
     let tenant = opened.tenant()?;

@@ -1,12 +1,16 @@
 //! `push`: sends the outbox to the application's sidecar, in order, and verifies the proxy's receipts.
+//! Where there are several pairs of sidecar and proxy, the first that lacks nothing and answers decides,
+//! and the others follow (`follow.rs`).
 //!
 //! What is sent was stored before. What was confirmed is stored every few hundred commands and at the
 //! end, good or bad: a receipt that is lost in between comes again with the next push.
 
+mod follow;
+
 use crate::answer::Answer;
-use crate::application::{self, ApplicationError};
+use crate::application::{self, ApplicationError, Peers};
 use crate::commands::{CommandError, Opened, Session, now};
-use crate::network::{NetworkError, Peer};
+use crate::network::Peer;
 use crate::outbox::Receipts;
 use crate::tenant::{PerhapsApplied, Received, Tenant, WITHDRAWN};
 use clap::Args;
@@ -77,6 +81,10 @@ pub(crate) enum PushError {
         "the proxy may have applied command {seq} already, and there is no receipt that says so or not ({code}); nothing was numbered anew or undone: push again when application and proxy answer. The proxy keeps its last 1,000 receipts; for an older one, restore the newest backup of this vault"
     )]
     Undecided { seq: u64, code: String },
+    #[error(
+        "pair {pair} does not take command {seq}, which others have applied ({code}): it is no copy of them; stop its sidecar and its proxy, put the state directories of another pair's in place of theirs, start them, and push again"
+    )]
+    NoCopy { pair: String, seq: u64, code: String },
     #[error("the application answers command {seq} with the receipt of another one; ask its operator")]
     OtherReceipt { seq: u64 },
     #[error("command {0} is too large to be sent")]
@@ -91,17 +99,18 @@ pub(crate) fn run(session: &Session, arguments: &PushArguments) -> Result<Answer
 
 /// Sends all that is in the outbox, and stores what came back.
 pub(crate) fn push(opened: &mut Opened<'_>, sending: Sending) -> Result<Receipts, CommandError> {
-    if opened.tenant()?.first_pending().is_none() {
+    let tenant = opened.tenant()?;
+    if tenant.first_pending().is_none() && tenant.partly_applied().next().is_none() {
         return Ok(Receipts::default());
     }
-    let peer = application::peer(opened.tenant()?, sending.password_fd)?;
-    push_to(opened, &peer, sending.wait)
+    let peers = application::peers(opened.tenant()?, sending.password_fd)?;
+    push_to(opened, &peers, sending.wait)
 }
 
-/// The same, to a sidecar that is known.
-pub(crate) fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Receipts, CommandError> {
+/// The same, to sidecars that are known.
+pub(crate) fn push_to(opened: &mut Opened<'_>, peers: &Peers, wait: u64) -> Result<Receipts, CommandError> {
     let mut receipts = Receipts::default();
-    let result = send_all(opened, peer, wait, &mut receipts);
+    let result = send_all(opened, peers, wait, &mut receipts);
     opened.store()?;
     kill_point("push.stored");
     match result {
@@ -118,15 +127,32 @@ pub(crate) fn push_to(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result
 /// would come again.
 pub(crate) fn send_all(
     opened: &mut Opened<'_>,
-    peer: &Peer,
+    peers: &Peers,
     wait: u64,
     receipts: &mut Receipts,
 ) -> Result<(), CommandError> {
     if opened.tenant()?.sign_expired(now()?)? > 0 {
         opened.store()?;
     }
+    let is_whole = opened.tenant()?.partly_applied().next().is_none();
+    let result = match peers.as_slice() {
+        [(name, peer)] if is_whole => decide(opened, (name, peer), wait, receipts),
+        _ => follow::send_to_pairs(opened, peers, wait, receipts),
+    };
+    let tenant = opened.tenant()?;
+    receipts.left = tenant.pending().count().saturating_add(tenant.partly_applied().count());
+    result
+}
+
+/// Has one pair decide about all that is in the outbox, as far as it answers.
+fn decide(
+    opened: &mut Opened<'_>,
+    (pair, peer): (&str, &Peer),
+    wait: u64,
+    receipts: &mut Receipts,
+) -> Result<(), CommandError> {
     let mut unsaved = 0;
-    while let Some(received) = push_first(opened, peer, wait)? {
+    while let Some(received) = push_first(opened, (pair, peer), wait)? {
         unsaved += 1;
         // After a refusal the others have new numbers, with which none may leave before it is stored.
         if unsaved == STORED_EVERY || matches!(received, Received::Refused(_)) {
@@ -135,7 +161,6 @@ pub(crate) fn send_all(
         }
         receipts.add(received);
     }
-    receipts.left = opened.tenant()?.pending().count();
     Ok(())
 }
 
@@ -150,7 +175,11 @@ pub(crate) enum Delivered {
 }
 
 /// Sends the first command until it is decided. None if there is none, or if it stays in doubt.
-fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<Received>, CommandError> {
+fn push_first(
+    opened: &mut Opened<'_>,
+    (pair, peer): (&str, &Peer),
+    wait: u64,
+) -> Result<Option<Received>, CommandError> {
     let mut last_code = String::new();
     for _ in 0..FORMS {
         let Some(first) = opened.tenant()?.first_pending() else { return Ok(None) };
@@ -160,7 +189,7 @@ fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<
             Delivered::Held(code) => code,
             Delivered::Receipt(jws) => {
                 kill_point("push.answered");
-                match opened.tenant()?.receive(&jws, now()?)? {
+                match opened.tenant()?.receive_from(pair, &jws, now()?)? {
                     Received::NotYet { code, .. } => code,
                     Received::KnownBefore { seq } => return Err(PushError::OtherReceipt { seq }.into()),
                     received => return Ok(Some(received)),
@@ -168,7 +197,7 @@ fn push_first(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Option<
             }
         };
         match code.as_str() {
-            "seq" | "user" | WITHDRAWN => match find_number(opened, peer, wait)? {
+            "seq" | "user" | WITHDRAWN => match find_number(opened, (pair, peer), wait)? {
                 Found::Decided(received) => return Ok(Some(received)),
                 Found::InDoubt => return Ok(None),
                 Found::Numbers => {}
@@ -196,7 +225,11 @@ enum Found {
 /// The proxy's next number is another than the first command's, or it refuses that command for what was
 /// perhaps its own doing: either an earlier form of a command was applied, or the vault is older than the
 /// proxy. The proxy's signed status and receipts tell; no command gets another number before.
-fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Found, CommandError> {
+fn find_number(
+    opened: &mut Opened<'_>,
+    (pair, peer): (&str, &Peer),
+    wait: u64,
+) -> Result<Found, CommandError> {
     let tenant = opened.tenant()?;
     let status = peer.status(&tenant.proxy.receipt_key).map_err(ApplicationError::from)?;
     if let Some(last) = status.last_command_sha256 {
@@ -209,7 +242,7 @@ fn find_number(opened: &mut Opened<'_>, peer: &Peer, wait: u64) -> Result<Found,
             Delivered::Held(code) if code == EARLY => return Err(PushError::Early { seq }.into()),
             Delivered::Held(code) => return Err(PushError::Undecided { seq, code }.into()),
         };
-        match tenant.receive(&jws, now()?)? {
+        match tenant.receive_from(pair, &jws, now()?)? {
             Received::NotYet { code, .. } if code == "seq" && status.seq.saturating_sub(seq) < KEPT => {
                 let refused = command::hash(&delivery.command);
                 tenant.pass_over(seq, |hash| hash == refused);
@@ -295,6 +328,8 @@ fn route(operation: &Operation) -> &'static str {
 
 /// Shows the newest announcement to the application, from where agents fetch it.
 pub(crate) fn announce(tenant: &Tenant, sending: Sending, jws: String) -> Result<(), CommandError> {
-    let put = application::peer(tenant, sending.password_fd)?.put("/v1/announcement", jws);
-    put.map(drop).map_err(|error: NetworkError| ApplicationError::from(error).into())
+    for (_, peer) in application::peers(tenant, sending.password_fd)? {
+        peer.put("/v1/announcement", jws.clone()).map_err(ApplicationError::from)?;
+    }
+    Ok(())
 }

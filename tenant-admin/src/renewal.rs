@@ -36,15 +36,15 @@ fn parse_batch(text: &str) -> Result<usize, String> {
 pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answer, CommandError> {
     let mut opened = session.open()?;
     let mut outcome = Renewed::default();
-    let peer = match arguments.no_push {
+    let peers = match arguments.no_push {
         true => None,
-        false => Some(application::peer(opened.tenant()?, arguments.sending.password_fd)?),
+        false => Some(application::peers(opened.tenant()?, arguments.sending.password_fd)?),
     };
     // The vault is stored once for each batch: what a batch brings back is stored with the next.
     let push = |opened: &mut _| {
         let mut receipts = Receipts::default();
-        if let Some(peer) = &peer {
-            send_all(opened, peer, arguments.sending.wait, &mut receipts)?;
+        if let Some(peers) = &peers {
+            send_all(opened, peers, arguments.sending.wait, &mut receipts)?;
         }
         Ok::<_, CommandError>(receipts)
     };
@@ -77,7 +77,7 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
     bar.finish_and_clear();
     let tenant = opened.tenant()?;
     outcome.left = tenant.renewal().map_or(0, |_| tenant.left_to_renew());
-    outcome.unconfirmed = tenant.pending().count();
+    outcome.unconfirmed = tenant.pending().count().saturating_add(tenant.partly_applied().count());
     outcome.without_share = tenant.without_share().map(str::to_owned).collect();
     let is_whole = outcome.unconfirmed == 0 && outcome.without_share.is_empty();
     Ok(Answer::new(&outcome).unconfirmed(!is_whole || !outcome.is_smooth()))

@@ -1,7 +1,7 @@
 //! `status`: the proxy's signed word about itself, compared with the vault.
 
 use crate::answer::{self, Answer};
-use crate::application::{self, ApplicationError};
+use crate::application::{self, ApplicationError, Peers};
 use crate::commands::{CommandError, Session};
 use crate::network::{NetworkError, Peer};
 use crate::push::Sending;
@@ -34,18 +34,72 @@ pub(crate) enum StatusError {
 pub(crate) fn run(session: &Session, arguments: &StatusArguments) -> Result<Answer, CommandError> {
     let tenant = session.read()?;
     let key = &tenant.proxy.receipt_key;
+    let mut pairs = Vec::new();
     let status = if arguments.proxy {
         let proxy = tenant.proxy.url.as_deref().zip(tenant.proxy.fingerprint);
         let (url, fingerprint) = proxy.ok_or(StatusError::NoProxy)?;
         let peer = Peer::new(url, fingerprint, None).map_err(StatusError::from)?;
         peer.status(key).map_err(StatusError::from)?
     } else {
-        let peer = application::peer(&tenant, arguments.sending.password_fd)?;
-        peer.status(key).map_err(ApplicationError::from)?
+        let peers = application::peers(&tenant, arguments.sending.password_fd)?;
+        ask_pairs(&tenant, &peers, &mut pairs)?
     };
-    let compared = Compared::new(&tenant, &status);
+    let compared = Compared::new(&tenant, &status, pairs);
     let differs = !compared.differences.is_empty();
     Ok(Answer::new(&compared).unconfirmed(differs))
+}
+
+/// The status of the proxy that has come furthest, and of several what each has come to.
+fn ask_pairs(tenant: &Tenant, peers: &Peers, pairs: &mut Vec<Pair>) -> Result<Status, ApplicationError> {
+    let (mut furthest, mut failure): (Option<Status>, _) = (None, None);
+    for (pair, peer) in peers {
+        let mut seen =
+            Pair { name: pair.clone(), seq: None, lacks: tenant.lacked_by(pair).count(), problem: None };
+        match peer.status(&tenant.proxy.receipt_key) {
+            Ok(status) => {
+                seen.seq = Some(status.seq);
+                if furthest.as_ref().is_none_or(|other| other.seq < status.seq) {
+                    furthest = Some(status);
+                }
+            }
+            Err(error) => {
+                seen.problem = Some(error.to_string());
+                failure = failure.or(Some(error));
+            }
+        }
+        pairs.push(seen);
+    }
+    if let [_] = peers.as_slice() {
+        pairs.clear();
+    }
+    furthest.ok_or_else(|| failure.map_or(ApplicationError::Unknown, ApplicationError::from))
+}
+
+/// One pair of several.
+#[derive(Serialize)]
+struct Pair {
+    name: String,
+    /// Number of the last command that its proxy applied.
+    seq: Option<u64>,
+    /// Commands that the vault has for it.
+    lacks: usize,
+    /// Why there is no status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl Pair {
+    fn difference(&self, last: u64) -> Option<String> {
+        let Self { name, seq, lacks, problem } = self;
+        match (seq, problem) {
+            (_, Some(problem)) => Some(format!("pair {name} gives no status: {problem}")),
+            _ if *lacks > 0 => Some(format!("pair {name} lacks {}: push", answer::count(*lacks, "command"))),
+            (Some(seq), None) if *seq < last => Some(format!(
+                "pair {name} has applied commands up to {seq}, another one up to {last}: make it anew as a copy of that one"
+            )),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -61,11 +115,14 @@ struct Compared {
     /// Commands without receipt in the vault.
     unconfirmed: usize,
     envelope_key_id: String,
+    /// If there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pairs: Vec<Pair>,
     differences: Vec<String>,
 }
 
 impl Compared {
-    fn new(tenant: &Tenant, status: &Status) -> Self {
+    fn new(tenant: &Tenant, status: &Status, pairs: Vec<Pair>) -> Self {
         let mut differences = Vec::new();
         let mut expect = |right: bool, difference: &str| {
             if !right {
@@ -102,6 +159,7 @@ impl Compared {
             tenant.renewal().is_none() || tenant.left_to_renew() == 0,
             "a renewal has not come to all users: renew-shares",
         );
+        differences.extend(pairs.iter().filter_map(|pair| pair.difference(status.seq)));
         let unknown = tenant.without_share().count();
         if unknown > 0 {
             let remedy = "user show names them; give each a new one: user rekey";
@@ -116,6 +174,7 @@ impl Compared {
             seq: status.seq,
             unconfirmed: tenant.pending().count(),
             envelope_key_id: current.map(|key| key.kid().to_owned()).unwrap_or_default(),
+            pairs,
             differences,
         }
     }
@@ -134,6 +193,10 @@ impl fmt::Display for Compared {
         writeln!(f, "  unconfirmed   {}", self.unconfirmed)?;
         writeln!(f, "  envelope key  {}", self.envelope_key_id)?;
         writeln!(f, "  its clock     {}", self.at)?;
+        for Pair { name, seq, lacks, .. } in &self.pairs {
+            let seq = seq.map_or_else(|| "?".to_owned(), |seq| seq.to_string());
+            writeln!(f, "  pair {name:<9}last command {seq}, lacks {lacks}")?;
+        }
         for difference in &self.differences {
             writeln!(f, "But: {difference}.")?;
         }

@@ -163,7 +163,7 @@ fn carry_out(
         return Ok(Answer::new(&Changed { op, users: uids, receipts: None }));
     }
     // Before anything changes: without an application there is nobody to push to.
-    let peer = application::peer(opened.tenant()?, at_once.sending.password_fd)?;
+    let peers = application::peers(opened.tenant()?, at_once.sending.password_fd)?;
     let mut all = Receipts::default();
     let mut done = Vec::new();
     let bar = progress(uids.len());
@@ -172,7 +172,7 @@ fn carry_out(
         opened.store()?;
         kill_point("user.stored");
         done.extend_from_slice(some);
-        let sent = push::push_to(&mut opened, &peer, at_once.sending.wait);
+        let sent = push::push_to(&mut opened, &peers, at_once.sending.wait);
         all.join(sent.map_err(|source| UsersError::NotSent { done: whom(&done), source: Box::new(source) })?);
         bar.inc(u64::try_from(some.len()).unwrap_or(u64::MAX));
         if all.is_incomplete() {
@@ -286,8 +286,11 @@ fn show(session: &Session, uid: Option<&str>) -> Result<Answer, CommandError> {
     if let Some(uid) = uid {
         tenant.user(uid)?;
     }
-    let unconfirmed: BTreeMap<&str, u64> =
-        tenant.pending().flat_map(|pending| pending.users().map(|uid| (uid, pending.seq()))).collect();
+    let unconfirmed: BTreeMap<&str, u64> = tenant
+        .partly_applied()
+        .flat_map(|(seq, applied)| applied.pending.users().map(move |uid| (uid, seq)))
+        .chain(tenant.pending().flat_map(|pending| pending.users().map(|uid| (uid, pending.seq()))))
+        .collect();
     let users = tenant
         .users()
         .filter(|(own, _)| uid.is_none_or(|uid| uid == *own))

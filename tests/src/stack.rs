@@ -121,6 +121,67 @@ impl Part {
     }
 }
 
+impl Part {
+    /// A further one from a copy of this one's store, which is stopped for that, as an operator makes it:
+    /// with its files in `dir`, on ports of its own, and these texts of its configuration replaced.
+    pub fn copy(&mut self, dir: &Path, changes: &[(String, String)]) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(|error| Error::at(dir, &error))?;
+        let Setup { name, directory, command, port, admin, fingerprint, password } = &self.setup;
+        self.leash.stop();
+        let [own, other] = [directory, dir].map(|dir| dir.join(name));
+        for file in ["state", "lock"] {
+            output(Command::new("cp").arg("-a").arg(own.with_extension(file)).arg(dir))?;
+        }
+        let ports = [free_port()?, free_port()?];
+        let quoted = |port: u16| format!("\"127.0.0.1:{port}\"");
+        let [own_path, other_path] = [&own, &other].map(|path| format!("{}.", path.display()));
+        let mut all = vec![
+            (quoted(*port), quoted(ports[0])),
+            (quoted(*admin), quoted(ports[1])),
+            (own_path.clone(), other_path.clone()),
+        ];
+        all.extend_from_slice(changes);
+        let text = replaced(&own.with_extension("toml"), &all)?;
+        write_private(&other.with_extension("toml"), &text)?;
+        let setup = Setup {
+            name: name.clone(),
+            directory: dir.to_owned(),
+            command: command.iter().map(|word| word.replace(&own_path, &other_path)).collect(),
+            port: ports[0],
+            admin: ports[1],
+            fingerprint: fingerprint.clone(),
+            password: password.clone(),
+        };
+        self.restart(&[])?;
+        let leash = setup.start(&[])?;
+        Ok(Self { setup, leash })
+    }
+
+    /// Puts a copy of the other one's store in the place of its own; both are stopped for that.
+    pub fn take_store_of(&mut self, other: &mut Self) -> Result<()> {
+        self.leash.stop();
+        other.leash.stop();
+        let [own, others] = [&self.setup, &other.setup].map(|setup| setup.directory.join(&setup.name));
+        let own = own.with_extension("state");
+        fs::remove_dir_all(&own).map_err(|error| Error::at(&own, &error))?;
+        output(Command::new("cp").arg("-a").arg(others.with_extension("state")).arg(&own))?;
+        other.restart(&[])?;
+        self.restart(&[])
+    }
+
+    /// Replaces these texts of its configuration, and starts it again.
+    pub fn configure(&mut self, changes: &[(String, String)]) -> Result<()> {
+        let file = self.setup.directory.join(&self.setup.name).with_extension("toml");
+        write_private(&file, &replaced(&file, changes)?)?;
+        self.restart(&[])
+    }
+}
+
+fn replaced(file: &Path, changes: &[(String, String)]) -> Result<String> {
+    let text = fs::read_to_string(file).map_err(|error| Error::at(file, &error))?;
+    Ok(changes.iter().fold(text, |text, (from, to)| text.replace(from, to)))
+}
+
 /// What a proxy is started with.
 pub struct ProxyOptions<'a> {
     /// The policy's text.

@@ -53,6 +53,8 @@ pub(crate) enum Event {
     EscrowRecovered { set: String },
     /// Where commands go.
     ApplicationSet { url: String, fingerprint: String },
+    /// A further pair of sidecar and proxy gets commands no more.
+    ApplicationRemoved { url: String },
     /// A command for one user was made: `add`, `change` or `withdraw`.
     UserCommand { op: UserOp, user: String, seq: u64, keyspaces: BTreeMap<String, u8> },
     /// A command for several new users was made.
@@ -90,6 +92,8 @@ pub(crate) enum Event {
     SignedAgain { seq: u64, command: Digest },
     /// The proxy's receipt says that the command was applied.
     Applied { seq: u64, command: Digest, receipt: Digest },
+    /// The receipt of a further pair says that it has applied the command as well.
+    Followed { seq: u64, pair: String },
     /// The proxy's receipt says that the command was refused.
     Refused { seq: u64, command: Digest, receipt: Digest, code: String },
 }

@@ -8,6 +8,7 @@ pub(crate) mod grants;
 pub(crate) mod history;
 pub(crate) mod keyspace;
 mod outbox;
+mod pairs;
 mod parties;
 mod recovery;
 mod renewal;
@@ -15,6 +16,7 @@ mod replacement;
 mod users;
 
 pub(crate) use outbox::{PerhapsApplied, Received, Refusal, WITHDRAWN};
+pub(crate) use pairs::{Followed, MAIN};
 pub(crate) use parties::{ClientCertificate, Endpoint, Password, Proxy};
 pub(crate) use replacement::Taken;
 pub(crate) use users::State;
@@ -111,6 +113,16 @@ pub(crate) enum TenantError {
         "a key rotation waits in the outbox already, as command {seq}; send it first: trefoil-admin push"
     )]
     RotationPending { seq: u64 },
+    #[error(
+        "the proxies of several pairs would each make another key; nothing was changed: take the further pairs out (trefoil-admin application remove NAME), rotate, and then make them anew as copies of the first"
+    )]
+    RotationOfPairs,
+    #[error("there is no further pair {0}; all pairs are shown by: trefoil-admin application show")]
+    PairUnknown(String),
+    #[error(
+        "there are further pairs, which are copies of the former proxy; nothing was changed: take them out first (trefoil-admin application remove NAME), and make them anew as copies of the new one"
+    )]
+    PairsOfFormerProxy,
     #[error("the proxy's status is about tenant {tenant}, application {application}; nothing was changed")]
     OtherTenant { tenant: String, application: String },
     #[error(
@@ -161,6 +173,9 @@ pub(crate) struct Tenant {
     pub(crate) proxy: Proxy,
     /// Where commands go; none yet if absent.
     pub(crate) endpoint: Option<Endpoint>,
+    /// Further pairs of sidecar and proxy, by their names.
+    #[serde(default)]
+    replicas: BTreeMap<String, Endpoint>,
     users: BTreeMap<String, User>,
     #[serde(default)]
     roles: Roles,
@@ -199,6 +214,7 @@ impl Tenant {
             signing_key,
             proxy,
             endpoint: None,
+            replicas: BTreeMap::new(),
             users: BTreeMap::new(),
             roles: Roles::new(),
             outbox: Outbox::default(),

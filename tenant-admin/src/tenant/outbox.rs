@@ -10,6 +10,7 @@ pub(crate) use receipts::{Received, Refusal, WITHDRAWN};
 
 use super::grants::Grants;
 use super::history::{Digest, Event, UserOp};
+use super::pairs::Applied;
 use super::users::duplicate;
 use super::{Tenant, TenantError};
 use serde::{Deserialize, Serialize};
@@ -32,11 +33,14 @@ pub(super) struct Outbox {
     next_seq: u64,
     pending: VecDeque<Pending>,
     refused: Vec<Refusal>,
+    /// By number: what one pair has applied and others lack.
+    #[serde(default)]
+    pub(super) applied: BTreeMap<u64, Applied>,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { next_seq: 1, pending: VecDeque::new(), refused: Vec::new() }
+        Self { next_seq: 1, pending: VecDeque::new(), refused: Vec::new(), applied: BTreeMap::new() }
     }
 }
 
@@ -230,6 +234,12 @@ impl Pending {
         self.signed.iter().rev().filter(move |signed| signed.seq <= last && !signed.passed_over)
     }
 
+    /// The deliveries with this number, the newest form first.
+    pub(super) fn forms(&self, seq: u64) -> Vec<Delivery> {
+        let forms = self.signed.iter().rev().filter(|signed| signed.seq == seq);
+        forms.map(|signed| self.delivery_of(Some(signed))).collect()
+    }
+
     fn delivery_of(&self, signed: Option<&Signed>) -> Delivery {
         let tka = self.shares.iter().map(|(uid, halves)| (uid.clone(), duplicate(&halves.application)));
         Delivery {
@@ -282,14 +292,20 @@ impl Tenant {
 
     /// Tells the proxy to make a new RSA pair, the old one being good for `overlap` seconds more.
     pub(crate) fn rotate_proxy_key(&mut self, overlap: u64, now: u64) -> Result<u64, TenantError> {
-        // A second one would cut off whoever has only heard of the pair before the first.
-        let before = self.pending().find(|pending| matches!(pending.work, Work::RotateKey { .. }));
-        if let Some(before) = before {
-            return Err(TenantError::RotationPending { seq: before.seq() });
+        if self.pairs().nth(1).is_some() {
+            return Err(TenantError::RotationOfPairs);
         }
+        // A second one would cut off whoever has only heard of the pair before the first.
+        self.require_no_rotation()?;
         let seq = self.queue(Work::RotateKey { overlap }, BTreeMap::new(), now)?;
         self.record(now, Event::KeyRotation { seq, overlap });
         Ok(seq)
+    }
+
+    /// Makes sure that no key rotation waits.
+    pub(super) fn require_no_rotation(&self) -> Result<(), TenantError> {
+        let waiting = self.pending().find(|pending| matches!(pending.work, Work::RotateKey { .. }));
+        waiting.map_or(Ok(()), |waiting| Err(TenantError::RotationPending { seq: waiting.seq() }))
     }
 
     /// Signs which keys the proxy has.
@@ -367,7 +383,23 @@ impl Tenant {
     /// Signs anew what expires soon, with the same numbers. How many those were.
     pub(crate) fn sign_expired(&mut self, now: u64) -> Result<usize, TenantError> {
         let soon = now.saturating_add(MARGIN);
-        self.sign_again(now, |pending, _| (pending.expires() <= soon).then(|| pending.seq()))
+        let applied = self.sign_applied_again(soon, now)?;
+        let count = self.sign_again(now, |pending, _| (pending.expires() <= soon).then(|| pending.seq()))?;
+        Ok(count.saturating_add(applied))
+    }
+
+    /// The same for those that some pair has applied: whoever lacks one takes it in any form.
+    fn sign_applied_again(&mut self, soon: u64, now: u64) -> Result<usize, TenantError> {
+        let mut applied = std::mem::take(&mut self.outbox.applied);
+        let due = applied.iter_mut().filter(|(_, applied)| applied.pending.expires() <= soon);
+        let signed = due.map(|(seq, applied)| {
+            let signed = self.sign(&applied.pending, *seq, now)?;
+            applied.pending.signed.push(signed);
+            Ok(())
+        });
+        let count = signed.collect::<Result<Vec<()>, TenantError>>().map(|signed| signed.len());
+        self.outbox.applied = applied;
+        count
     }
 
     /// Signs the first command anew although its time is not over: the proxy's clock sees that otherwise.
@@ -420,6 +452,7 @@ impl Tenant {
         for pending in &mut self.outbox.pending {
             pending.signed.clear();
         }
+        self.outbox.applied.clear();
         self.renumber(first, now)?;
         Ok(before.saturating_sub(self.outbox.pending.len()))
     }

@@ -74,6 +74,9 @@ impl Tenant {
             self.record(now, Event::ProxySet { url, fingerprint });
             return Ok(Taken::Same);
         }
+        if !self.replicas.is_empty() {
+            return Err(TenantError::PairsOfFormerProxy);
+        }
         let receipt_key = status.receipt_key.kid();
         self.proxy = Proxy::new(status.receipt_key, status.envelope_keys);
         (self.proxy.url, self.proxy.fingerprint) = address;

@@ -604,3 +604,79 @@ fn a_vault_of_the_former_version_is_read() {
     let former: Tenant = serde_json::from_str(&json.replace(",\"outdated\":false", "")).unwrap();
     assert_eq!(certain(&former), [true]);
 }
+
+fn endpoint(url: &str) -> Endpoint {
+    let fingerprint = "00".repeat(32).parse().unwrap();
+    Endpoint { url: url.to_owned(), fingerprint, password: None, client: None }
+}
+
+/// The numbers of commands that a pair lacks.
+fn lacks(tenant: &Tenant, pair: &str) -> Vec<u64> {
+    tenant.lacked_by(pair).map(|(seq, _)| seq).collect()
+}
+
+#[test]
+fn a_command_stays_until_every_pair_has_confirmed_it() {
+    let (mut tenant, proxy) = tenant();
+    for (name, url) in [(MAIN, "https://a"), ("second", "https://b"), ("third", "https://c")] {
+        tenant.set_pair(name, endpoint(url), NOW).unwrap();
+    }
+    tenant.add_user("alice", NOW).unwrap();
+    let delivery = first(&tenant);
+    let receipt = proxy.applies(&tenant, &delivery);
+    assert!(matches!(tenant.receive_from("second", &receipt, NOW).unwrap(), Received::Applied));
+    let mut tenant = again(&tenant);
+    assert!(tenant.first_pending().is_none());
+    assert_eq!([MAIN, "second", "third"].map(|pair| lacks(&tenant, pair)), [vec![1], vec![], vec![1]]);
+    // The very same goes to the others, with its shares.
+    let form = &tenant.forms_of(1)[0];
+    assert_eq!((form.command == delivery.command, form.tka.contains_key("alice")), (true, true));
+
+    let delivery = &tenant.forms_of(1)[0];
+    let refusal = proxy.refuses(&tenant, delivery, "seq");
+    let refused = tenant.follow("third", (1, delivery), &refusal, NOW).unwrap();
+    assert!(matches!(refused, Followed::Refused { code } if code == "seq"));
+    let receipt = proxy.applies(&tenant, delivery);
+    assert!(matches!(tenant.take_receipt(MAIN, &receipt, NOW).unwrap(), Received::Applied));
+    assert_eq!([MAIN, "third"].map(|pair| lacks(&tenant, pair)), [vec![], vec![1]]);
+    // Another command's receipt is none.
+    tenant.add_user("bob", NOW).unwrap();
+    let other = proxy.applies(&tenant, &first(&tenant));
+    assert!(tenant.follow("third", (1, delivery), &other, NOW).is_err());
+    tenant.remove_pair("third", NOW).unwrap();
+    assert_eq!(tenant.partly_applied().count(), 0, "nobody else lacks it");
+    assert!(matches!(tenant.remove_pair("third", NOW), Err(TenantError::PairUnknown(_))));
+}
+
+#[test]
+fn what_a_pair_lacks_for_long_is_signed_anew_under_its_number() {
+    let (mut tenant, proxy) = tenant();
+    tenant.set_pair(MAIN, endpoint("https://a"), NOW).unwrap();
+    tenant.set_pair("second", endpoint("https://b"), NOW).unwrap();
+    tenant.add_user("alice", NOW).unwrap();
+    tenant.withdraw_user("alice", NOW).unwrap();
+    confirm_all(&mut tenant, &proxy);
+    assert_eq!(lacks(&tenant, "second"), [1, 2]);
+    assert_eq!(tenant.sign_expired(NOW).unwrap(), 0);
+    assert_eq!(tenant.sign_expired(NOW + 8 * DAY).unwrap(), 2);
+    let mut tenant = again(&tenant);
+    let forms = tenant.forms_of(2);
+    assert_eq!(forms.len(), 2, "the former may have arrived");
+    let newest = opened(&tenant, &forms[0]);
+    assert_eq!((newest.seq, newest.iat), (2, NOW + 8 * DAY));
+    let receipt = proxy.applies(&tenant, &forms[1]);
+    assert!(matches!(tenant.take_receipt("second", &receipt, NOW).unwrap(), Received::Applied));
+    assert_eq!(lacks(&tenant, "second"), [1]);
+}
+
+#[test]
+fn several_proxies_are_not_told_to_make_keys_of_their_own() {
+    let (mut tenant, _) = tenant();
+    tenant.set_pair(MAIN, endpoint("https://a"), NOW).unwrap();
+    tenant.set_pair("second", endpoint("https://b"), NOW).unwrap();
+    assert!(matches!(tenant.rotate_proxy_key(DAY, NOW), Err(TenantError::RotationOfPairs)));
+    tenant.remove_pair("second", NOW).unwrap();
+    tenant.rotate_proxy_key(DAY, NOW).unwrap();
+    let refused = tenant.set_pair("second", endpoint("https://b"), NOW);
+    assert!(matches!(refused, Err(TenantError::RotationPending { seq: 1 })));
+}

@@ -14,6 +14,7 @@ mod leaks;
 mod life;
 mod limits;
 mod memory;
+mod pairs;
 mod pipeline;
 mod python;
 mod replacement;

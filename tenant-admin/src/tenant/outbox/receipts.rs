@@ -49,8 +49,14 @@ impl Tenant {
         &self.outbox.refused
     }
 
-    /// Takes a receipt, in compact form, and does what follows from it.
+    /// Takes a receipt of the first pair.
+    #[cfg(test)]
     pub(crate) fn receive(&mut self, jws: &str, now: u64) -> Result<Received, TenantError> {
+        self.receive_from(super::super::pairs::MAIN, jws, now)
+    }
+
+    /// Takes a receipt, in compact form, and does what follows from it. The pair decides for all.
+    pub(crate) fn receive_from(&mut self, pair: &str, jws: &str, now: u64) -> Result<Received, TenantError> {
         let receipt: Receipt = self.proxy.receipt_key.verify(jws).map_err(|_| TenantError::ReceiptForged)?;
         let (seq, hash) = (receipt.seq, receipt.command_sha256);
         if receipt.tenant != self.name {
@@ -68,7 +74,9 @@ impl Tenant {
         match receipt.outcome {
             Outcome::Applied => {
                 self.learn_keys(place, receipt.envelope_keys, receipt.at)?;
-                self.outbox.pending.remove(place);
+                if let Some(pending) = self.outbox.pending.remove(place) {
+                    self.hand_on(pair, seq, pending);
+                }
                 self.record(now, Event::Applied { seq, command, receipt: receipt_hash });
                 Ok(Received::Applied)
             }
