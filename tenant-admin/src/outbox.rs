@@ -256,6 +256,8 @@ impl fmt::Display for Written {
 pub(crate) struct Receipts {
     pub(crate) applied: usize,
     pub(crate) known_before: usize,
+    /// Taken by pairs after another one had decided.
+    pub(crate) followed: usize,
     pub(crate) refused: Vec<RefusalView>,
     /// Numbers of commands that are to be sent again.
     pub(crate) not_yet: Vec<u64>,
@@ -286,6 +288,7 @@ impl Receipts {
     pub(crate) fn join(&mut self, later: Self) {
         self.applied += later.applied;
         self.known_before += later.known_before;
+        self.followed += later.followed;
         self.refused.extend(later.refused);
         self.not_yet.extend(later.not_yet);
         self.left = later.left;
@@ -305,7 +308,11 @@ impl Receipts {
 
 impl fmt::Display for Receipts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} confirmed; {} in the outbox.", answer::count(self.applied, "command"), self.left)?;
+        let (count, by) = match (self.applied, self.followed) {
+            (0, 1..) => (self.followed, " by the pairs that lacked it"),
+            (applied, _) => (applied, ""),
+        };
+        writeln!(f, "{} confirmed{by}; {} in the outbox.", answer::count(count, "command"), self.left)?;
         self.refused.iter().try_for_each(|refusal| refusal.fmt(f))?;
         for (pair, reason) in &self.lagging {
             writeln!(f, "Pair {pair} lacks commands: {reason}")?;

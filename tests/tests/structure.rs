@@ -36,7 +36,7 @@ const PROXY: &[(&str, &[&str])] = &[
     ("shares", &["error", "policy", "trefoil_keys"]),
     ("state", &["shares", "trefoil_keys"]),
     ("bootstrap", &["state", "trefoil_keys"]),
-    ("admin", &["bootstrap", "shares", "state", "trefoil_keys", "upstream"]),
+    ("admin", &["bootstrap", "error", "shares", "state", "trefoil_keys", "upstream"]),
     // What a view's columns hold follows from its definition, which is analysed like a statement.
     ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
     ("session", &["copy", "error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),

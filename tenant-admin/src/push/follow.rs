@@ -4,9 +4,9 @@
 //! in order. A pair that cannot be reached holds nobody up; what it lacks stays in the vault, and shows.
 
 use super::{Delivered, PushError, decide, deliver_patiently};
-use crate::application::Peers;
+use crate::application::{ApplicationError, Peers};
 use crate::commands::{CommandError, Opened, now};
-use crate::network::Peer;
+use crate::network::{NetworkError, Peer};
 use crate::outbox::Receipts;
 use crate::tenant::Followed;
 
@@ -23,7 +23,7 @@ pub(super) fn send_to_pairs(
     // Nobody is asked twice who gave no answer.
     let mut silent: Vec<(&str, Option<CommandError>)> = Vec::new();
     for (pair, peer) in peers {
-        if let Some(why) = gap(follow(opened, (pair, peer), wait))? {
+        if let Some(why) = gap(follow(opened, (pair, peer), wait, receipts))? {
             silent.push((pair, why));
         }
     }
@@ -40,7 +40,7 @@ pub(super) fn send_to_pairs(
     }
     for (pair, peer) in peers {
         if !silent.iter().any(|(other, _)| other == pair)
-            && let Some(why) = gap(follow(opened, (pair, peer), wait))?
+            && let Some(why) = gap(follow(opened, (pair, peer), wait, receipts))?
         {
             silent.push((pair, why));
         }
@@ -49,11 +49,21 @@ pub(super) fn send_to_pairs(
     for (pair, why) in silent {
         match why {
             Some(error) if !is_decided => return Err(error),
-            Some(error) => receipts.lag(pair, error.to_string()),
+            Some(error) => receipts.lag(pair, reason(&error)),
             None => receipts.lag(pair, IN_DOUBT.to_owned()),
         }
     }
     Ok(())
+}
+
+/// Of a pair that was not reached, without the remedies for whoever has no other.
+fn reason(error: &CommandError) -> String {
+    match error {
+        CommandError::Application(ApplicationError::Network(NetworkError::Client(error))) => {
+            error.to_string()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Why a pair did not come to the end, if it did not: an error of its own, or no answer of its proxy.
@@ -69,7 +79,12 @@ fn gap(outcome: Result<bool, CommandError>) -> Result<Option<Option<CommandError
 }
 
 /// Sends a pair what it lacks; whether it answered to the end.
-fn follow(opened: &mut Opened<'_>, (pair, peer): (&str, &Peer), wait: u64) -> Result<bool, CommandError> {
+fn follow(
+    opened: &mut Opened<'_>,
+    (pair, peer): (&str, &Peer),
+    wait: u64,
+    receipts: &mut Receipts,
+) -> Result<bool, CommandError> {
     loop {
         let tenant = opened.tenant()?;
         let Some((seq, pending)) = tenant.lacked_by(pair).next() else { return Ok(true) };
@@ -93,5 +108,6 @@ fn follow(opened: &mut Opened<'_>, (pair, peer): (&str, &Peer), wait: u64) -> Re
         if !is_taken {
             return Err(PushError::NoCopy { pair: pair.to_owned(), seq, code: last }.into());
         }
+        receipts.followed += 1;
     }
 }
