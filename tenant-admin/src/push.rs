@@ -197,7 +197,7 @@ fn push_first(
             }
         };
         match code.as_str() {
-            "seq" | "user" | WITHDRAWN => match find_number(opened, (pair, peer), wait)? {
+            "seq" | "user" | "exists" | WITHDRAWN => match find_number(opened, (pair, peer), wait)? {
                 Found::Decided(received) => return Ok(Some(received)),
                 Found::InDoubt => return Ok(None),
                 Found::Numbers => {}
@@ -256,10 +256,15 @@ fn find_number(
         return Err(PushError::ProxyBehind { applied: status.seq, ours: seq.saturating_sub(1) }.into());
     }
     match status.seq >= seq {
-        true => tenant.take_numbers_over(status.seq, now()?)?,
-        false => tenant.renumber(seq, now()?)?,
-    };
-    Ok(Found::Numbers)
+        true => {
+            let undone = tenant.take_numbers_over(status.seq, now()?)?;
+            Ok(undone.map_or(Found::Numbers, |undone| Found::Decided(Received::Refused(undone))))
+        }
+        false => {
+            tenant.renumber(seq, now()?)?;
+            Ok(Found::Numbers)
+        }
+    }
 }
 
 /// The sidecar lacks a command before this one: one that the proxy has applied, unless the proxy lacks it

@@ -26,6 +26,10 @@ const VALIDITY: u64 = 7 * 24 * 3600;
 /// A command this close to its end is signed anew before it is sent.
 const MARGIN: u64 = 15 * 60;
 
+/// The code of a command that this vault itself undid.
+const OUTDATED: &str = "outdated";
+const OUTDATED_SHARE: &str = "a newer copy of this vault may have given these users other shares since; user rekey them, then do this once more";
+
 /// Commands in the order of their numbers.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -418,9 +422,15 @@ impl Tenant {
 
     /// The proxy has applied commands up to `last` that this vault does not know: a newer copy of it has
     /// sent them, and perhaps given any user another share. A renewal beside an older one would make that
-    /// valid again, so those under way are given up. Numbers go on behind `last`; how many commands were
-    /// signed anew for that.
-    pub(crate) fn take_numbers_over(&mut self, last: u64, now: u64) -> Result<usize, TenantError> {
+    /// valid again, so those under way are given up, and other keyspaces beside older ones are undone: the
+    /// first of these. Numbers go on behind `last`.
+    pub(crate) fn take_numbers_over(&mut self, last: u64, now: u64) -> Result<Option<Refusal>, TenantError> {
+        let mut undone = None;
+        let is_beside = |pending: &Pending| matches!(pending.work, Work::Grants { .. });
+        while let Some(place) = self.outbox.pending.iter().position(is_beside) {
+            let refusal = self.undo(place, OUTDATED.to_owned(), OUTDATED_SHARE.to_owned(), now)?;
+            undone.get_or_insert(refusal);
+        }
         let before = self.outbox.pending.len();
         self.outbox.pending.retain(|pending| !matches!(pending.work, Work::Renew { .. }));
         if self.outbox.pending.len() < before {
@@ -439,7 +449,8 @@ impl Tenant {
             .collect();
         let users = self.doubt_shares(|uid| fresh.contains(uid));
         self.record(now, Event::NumbersTaken { last, users });
-        self.renumber(last.saturating_add(1), now)
+        self.renumber(last.saturating_add(1), now)?;
+        Ok(undone)
     }
 
     /// For a proxy that takes another's place: what the former one was sent counts no more. Withdrawals

@@ -621,7 +621,7 @@ fn a_command_stays_until_every_pair_has_confirmed_it() {
     for (name, url) in [(MAIN, "https://a"), ("second", "https://b"), ("third", "https://c")] {
         tenant.set_pair(name, endpoint(url), NOW).unwrap();
     }
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     let delivery = first(&tenant);
     let receipt = proxy.applies(&tenant, &delivery);
     assert!(matches!(tenant.receive_from("second", &receipt, NOW).unwrap(), Received::Applied));
@@ -640,7 +640,7 @@ fn a_command_stays_until_every_pair_has_confirmed_it() {
     assert!(matches!(tenant.take_receipt(MAIN, &receipt, NOW).unwrap(), Received::Applied));
     assert_eq!([MAIN, "third"].map(|pair| lacks(&tenant, pair)), [vec![], vec![1]]);
     // Another command's receipt is none.
-    tenant.add_user("bob", NOW).unwrap();
+    tenant.add_user("bob", &everything(), NOW).unwrap();
     let other = proxy.applies(&tenant, &first(&tenant));
     assert!(tenant.follow("third", (1, delivery), &other, NOW).is_err());
     tenant.remove_pair("third", NOW).unwrap();
@@ -653,7 +653,7 @@ fn what_a_pair_lacks_for_long_is_signed_anew_under_its_number() {
     let (mut tenant, proxy) = tenant();
     tenant.set_pair(MAIN, endpoint("https://a"), NOW).unwrap();
     tenant.set_pair("second", endpoint("https://b"), NOW).unwrap();
-    tenant.add_user("alice", NOW).unwrap();
+    tenant.add_user("alice", &everything(), NOW).unwrap();
     tenant.withdraw_user("alice", NOW).unwrap();
     confirm_all(&mut tenant, &proxy);
     assert_eq!(lacks(&tenant, "second"), [1, 2]);

@@ -136,7 +136,7 @@ impl Tenant {
     }
 
     /// Takes a refused command out, undoes it, and moves those behind it up: a refusal uses up no number.
-    fn undo(
+    pub(super) fn undo(
         &mut self,
         place: usize,
         code: String,

@@ -286,3 +286,22 @@ fn a_keyspace_that_the_proxy_has_of_another_copy_is_given_up_unless_it_may_be_th
     assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::NotYet { .. }));
     assert_eq!(tenant.check_values(), before, "an earlier form of the command may have been applied");
 }
+
+#[test]
+fn keyspaces_beside_a_share_that_a_newer_vault_may_have_replaced_are_undone() {
+    let (mut tenant, _, before) = with_alice(&keyspaces(&["main"]));
+    tenant.grant("alice", &keyspaces(&["billing"]), NOW).unwrap();
+    // The share of main in this command is the one that was stolen, and rekeyed by the newer vault.
+    let undone = tenant.take_numbers_over(7, NOW).unwrap().unwrap();
+    assert!(undone.message.contains("user rekey"), "{}", undone.message);
+    let mut tenant = again(&tenant);
+    assert!(tenant.first_pending().is_none());
+    assert_eq!((tenant.next_seq(), tenant.refused().len()), (8, 1));
+    let alice = tenant.user("alice").unwrap();
+    assert!(!alice.has_share() && alice.grants == keyspaces(&["main"]));
+    // Granted once more, all of its shares are new.
+    tenant.grant("alice", &keyspaces(&["billing"]), NOW).unwrap();
+    let alice = tenant.user("alice").unwrap();
+    assert!(alice.has_share());
+    assert!(alice.shares["main"].share.as_bytes() != before["main"].share.as_bytes());
+}
