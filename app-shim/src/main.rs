@@ -73,6 +73,10 @@ enum AgentAction {
     Import(user_bundle::Import),
 }
 
+/// Shares pass through buffers of TLS, HTTP and JSON, which free them unwiped.
+#[global_allocator]
+static ALLOCATOR: trefoil_keys::Wiping = trefoil_keys::Wiping;
+
 fn main() -> ExitCode {
     let action = Command::parse().action;
     let outcome = keep_memory_private().and_then(|()| match action {

@@ -30,4 +30,4 @@ pub mod store;
 pub mod tls;
 
 pub use kill_point::kill_point;
-pub use trefoil_arena::{NoRoom, Protection, protection};
+pub use trefoil_arena::{NoRoom, Protection, Wiping, protection};

@@ -14,6 +14,10 @@ use zeroize::Zeroize;
 /// # Errors
 /// If the kernel does not; nothing secret should be read then.
 pub fn keep_private() -> io::Result<()> {
+    #[cfg(debug_assertions)]
+    if !wipes() {
+        trefoil_arena::leave_unwiped();
+    }
     if switch() == Switch::Off {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }

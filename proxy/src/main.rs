@@ -37,6 +37,10 @@ use trefoil_proxy::{admin, bootstrap, server};
 /// Statements are parsed and analysed on worker threads, by recursion as deep as they are nested.
 const WORKER_STACK: usize = 64 * 1024 * 1024;
 
+/// Shares pass through buffers of TLS, HTTP and JSON, which free them unwiped.
+#[global_allocator]
+static ALLOCATOR: trefoil_keys::Wiping = trefoil_keys::Wiping;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match arguments.command {

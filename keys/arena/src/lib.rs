@@ -5,8 +5,15 @@
 //! children. Results are checked: what is not protected is not given out. Slots are wiped when they are
 //! made and when they are dropped. One descriptor, one process-wide arena that grows by [`CHUNK`] up to
 //! [`MAX_SLOTS`] or RLIMIT_MEMLOCK, whichever ends first.
+//!
+//! Beside it an allocator that wipes what it takes back ([`Wiping`]).
 
+mod allocator;
 mod pages;
+
+pub use allocator::Wiping;
+#[cfg(debug_assertions)]
+pub use allocator::leave_unwiped;
 
 use pages::Pages;
 use std::ptr::NonNull;

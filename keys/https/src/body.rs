@@ -1,5 +1,5 @@
 //! Bodies, read up to a limit into a buffer that is wiped. The buffers of TLS and HTTP below it are
-//! not ours to wipe.
+//! not ours to wipe: the programs' allocator does it.
 
 use crate::Problem;
 use axum::body::{Body, Bytes, HttpBody};

@@ -8,6 +8,7 @@ use postgres_protocol::message::frontend as message;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use trefoil_keys::bundle::{self, UserBundle};
@@ -201,7 +202,23 @@ fn traffic(looked: &Looked) -> Vec<Frontend> {
     answered(&client.query(&format!("/*{carried}*/ {ASK}")).unwrap());
     answered(&client.extended(&format!("{ASK} /*{carried}*/"), &[], false).unwrap());
     open.push(client);
+    checked(&stack.proxy, &envelope, &share);
     open
+}
+
+/// The question by which a sidecar has an envelope checked, through TLS, HTTP and JSON.
+fn checked(proxy: &Part, envelope: &str, share: &str) {
+    let question = format!(r#"{{"user":"bob","envelope":"{envelope}","app_share":"{share}"}}"#);
+    let url = format!("{}/v1/envelopes/check", proxy.admin_url());
+    let mut curl = Command::new("curl")
+        .args(["-sk", "--fail", "--data-binary", "@-", &url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    curl.stdin.take().unwrap().write_all(question.as_bytes()).unwrap();
+    let answer = curl.wait_with_output().unwrap();
+    assert!(answer.status.success(), "{answer:?}");
 }
 
 fn copy_in(client: &mut Frontend, text: &str, data: &'static [u8]) {
