@@ -145,3 +145,38 @@ impl VaultFile {
         Ok(private_file::write(&self.path, sealed)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, SecretString, VaultError, VaultFile, private_file};
+    use crate::content::{Claiming, Stage};
+    use trefoil_passphrase::lock;
+
+    /// What becomes of a vault that says it has this version.
+    fn loaded(version: u64) -> Result<Content, VaultError> {
+        let directory = tempfile::tempdir().unwrap();
+        let claiming = Claiming {
+            url: "https://proxy.example:6434".to_owned(),
+            fingerprint: "ab".repeat(32).parse().unwrap(),
+            claim: "a claim".to_owned(),
+        };
+        let mut json = serde_json::to_value(Content::new(Stage::Claiming(claiming))).unwrap();
+        json["version"] = version.into();
+        let passphrase = SecretString::from("correct horse battery staple");
+        let path = directory.path().join("clinic.vault");
+        let sealed = lock(json.to_string().as_bytes(), &passphrase, Some(2)).unwrap();
+        private_file::write(&path, &sealed).unwrap();
+        VaultFile::new(path, Some(2)).load(&passphrase)
+    }
+
+    #[test]
+    fn the_version_before_is_read_and_becomes_this_one() {
+        for version in [2, 3] {
+            let json = serde_json::to_value(loaded(version).unwrap()).unwrap();
+            assert_eq!(json["version"], 3);
+        }
+        for other in [0, 1, 4] {
+            assert!(matches!(loaded(other), Err(VaultError::Version { found, .. }) if found == other));
+        }
+    }
+}
