@@ -29,7 +29,7 @@ fn the_page_on_keys_shows_what_its_commands_print() {
     cluster().create_database("keys_page").unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let mut ports = vec![(5432, database.port)];
-    for port in [6432, 6433, 6434, 6435, 6442, 6443, 6444, 6445, 7434] {
+    for port in [6432, 6433, 6434, 6435, 6442, 6443, 6444, 6445, 6452, 6453, 6454, 6455, 7434] {
         ports.push((port, free_port().unwrap()));
     }
     let prelude = prelude(database.port);
