@@ -175,6 +175,7 @@ impl Worker {
         self.shares.application.put(shares.collect::<Result<Vec<_>, StateError>>()?);
         if let Operation::Withdraw { sub } = &command.op {
             self.shares.application.remove(sub);
+            self.shares.remembered.forget(sub);
         }
         Ok(taken.len())
     }
