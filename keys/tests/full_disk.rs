@@ -53,7 +53,10 @@ fn length(file: &Path) -> u64 {
 fn mended(store: &Store) -> Option<Vec<String>> {
     let mut seen = None;
     let end = Instant::now() + LIMIT;
-    while let Err(error) = store.mend(|view| Ok::<_, StoreError>(seen = Some(names(view)?))) {
+    while let Err(error) = store.mend(|view| {
+        seen = Some(names(view)?);
+        Ok::<_, StoreError>(())
+    }) {
         assert!(Instant::now() < end, "{error}");
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -147,7 +147,7 @@ fn refused(frames: &[Frame], state: &str) {
     assert_eq!(sqlstate(frames).as_deref(), Some(state), "{frames:?}");
 }
 
-/// Whatever an application may do on carriers 1 and 2, and in one transaction on carrier 3. The sessions
+/// Whatever an application may do on carriers 1 and 2, which are not kept as settings are. The sessions
 /// that come back are open and idle.
 fn traffic(looked: &Looked) -> Vec<Frontend> {
     let Looked { stack, database, .. } = looked;

@@ -113,14 +113,14 @@ fn two_pairs_serve_one_tenant_and_a_lagging_one_is_shown_and_caught_up() {
     site.stack.proxy.process_mut().stop();
     assert_eq!(site.states("bob"), SERVED);
     let withdrawal = ["user", "withdraw", "bob", "--push", "--wait", "0"];
-    site.stack.tenant.admin(&withdrawal).err().expect("not everywhere");
+    site.stack.tenant.admin(&withdrawal).expect_err("not everywhere");
     refused(&site.states("bob"));
     assert_eq!(site.states("alice"), SERVED);
     let outbox = site.admin(&["outbox"]);
     assert_eq!(outbox["unconfirmed"], json!([]));
     let lacked = &outbox["lacked"][0];
     assert_eq!((&lacked["command"], &lacked["lacking"]), (&"user withdraw bob".into(), &json!(["main"])));
-    site.stack.tenant.admin(&["status"]).err().expect("a difference");
+    site.stack.tenant.admin(&["status"]).expect_err("a difference");
 
     // Back again, the pair gets what it lacks.
     site.stack.proxy.restart(&[]).unwrap();
@@ -137,7 +137,7 @@ fn two_pairs_serve_one_tenant_and_a_lagging_one_is_shown_and_caught_up() {
     site.sidecar.process_mut().stop();
     site.proxy.process_mut().stop();
     let renewal = ["renew-shares", "--wait", "0"];
-    site.stack.tenant.admin(&renewal).err().expect("not everywhere");
+    site.stack.tenant.admin(&renewal).expect_err("not everywhere");
     assert_eq!(site.states("alice"), SERVED);
     assert_eq!(site.admin(&["outbox"])["lacked"][0]["lacking"], json!(["second"]));
     site.proxy.restart(&[]).unwrap();
@@ -158,8 +158,8 @@ fn a_pair_that_was_set_back_shows_and_takes_nothing_until_it_is_a_copy_again() {
     let set = ["application", "set", "--name", "second", "--url", &url, "--fingerprint", &pin];
     let set = [&set[..], &["--password-fd", "0"]].concat();
     site.stack.tenant.admin_with(site.sidecar.password(), &set).unwrap();
-    site.stack.tenant.admin(&["status"]).err().expect("a difference");
-    site.stack.tenant.admin(&["user", "add", "dora", "--push"]).err().expect("not everywhere");
+    site.stack.tenant.admin(&["status"]).expect_err("a difference");
+    site.stack.tenant.admin(&["user", "add", "dora", "--push"]).expect_err("not everywhere");
     let lacked = site.admin(&["outbox"])["lacked"].clone();
     assert_eq!((lacked.as_array().unwrap().len(), &lacked[0]["lacking"]), (1, &json!(["second"])));
     // Made anew from a copy, it has all.
