@@ -100,6 +100,7 @@ impl Shares {
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
         self.checked(user, envelope, application, keyring::seconds(now))
+            .and_then(|live| live.use_once().map(|()| live))
             .map_err(|rejection| rejection.logged(user))
     }
 
@@ -112,7 +113,7 @@ impl Shares {
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
-        self.found(user, envelope, application, keyring::seconds(now))
+        self.checked(user, envelope, application, keyring::seconds(now))
             .and_then(|live| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
             .map_err(|rejection| rejection.logged(user))
     }
@@ -130,18 +131,6 @@ impl Shares {
     }
 
     fn checked(
-        &self,
-        user: &str,
-        envelope: &str,
-        application: &ApplicationShare,
-        now: u64,
-    ) -> Result<Arc<LiveEnvelope>, Rejection> {
-        let live = self.found(user, envelope, application, now)?;
-        live.use_once()?;
-        Ok(live)
-    }
-
-    fn found(
         &self,
         user: &str,
         envelope: &str,
