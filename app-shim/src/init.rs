@@ -43,6 +43,34 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+/// Flags of `change-lock`.
+#[derive(Debug, Args)]
+pub(crate) struct ChangeLockArguments {
+    /// Configuration file of the sidecar (TOML), with the lock that the store has now
+    #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
+    config: Option<PathBuf>,
+    /// The key file that takes the lock's place; made if it is missing
+    #[arg(long, value_name = "FILE")]
+    key_file: PathBuf,
+}
+
+/// Puts the store under another key file.
+pub(crate) fn change_lock(arguments: ChangeLockArguments) -> anyhow::Result<()> {
+    let ChangeLockArguments { config, key_file } = arguments;
+    let file = config::Arguments::of_file(config);
+    let Managed { state, lock, .. } = Config::load(&file, |name| std::env::var(name).ok())?.managed;
+    let other = Lock::KeyFile(key_file.clone());
+    other.create_if_missing()?;
+    Store::change_lock(&state, &lock, &other)?;
+    println!(
+        "the store in {} is locked by {} from now on: name it under [lock], keep a copy apart from the store, \
+         and destroy the former key",
+        state.display(),
+        key_file.display()
+    );
+    Ok(())
+}
+
 /// What the tenant admin has to know.
 #[derive(Serialize)]
 struct Made {

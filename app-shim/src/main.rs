@@ -53,6 +53,8 @@ struct Command {
 enum Action {
     /// Make what a sidecar needs: state directory, certificate, password
     Init(init::Arguments),
+    /// Put the store under another key file (while no sidecar runs); then name that in the configuration
+    ChangeLock(init::ChangeLockArguments),
     /// Stand between the application and the proxy
     Sidecar(Arguments),
     /// Stand between the user's browser and the application
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
     let action = Command::parse().action;
     let outcome = keep_memory_private().and_then(|()| match action {
         Action::Init(arguments) => init::run(&arguments),
+        Action::ChangeLock(arguments) => init::change_lock(arguments),
         Action::Sidecar(arguments) => sidecar(&arguments),
         Action::Agent { action: None, arguments } => run_agent(&arguments),
         Action::Agent { action: Some(AgentAction::Import(import)), .. } => user_bundle::import(&import),

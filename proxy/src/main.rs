@@ -21,6 +21,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use trefoil_https::server::Bounds;
+use trefoil_keys::lock::Lock;
+use trefoil_keys::store::Store;
 use trefoil_keys::tls::Fingerprint;
 use trefoil_keys::{Protection, memory};
 use trefoil_proxy::bootstrap::InitArguments;
@@ -47,6 +49,9 @@ fn main() -> ExitCode {
         Some(Command::Explain(arguments)) => explain(arguments),
         Some(Command::Init(arguments)) => init(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::WriteCheckValue(arguments)) => repair(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::ChangeLock { config, key_file }) => {
+            change_lock(config.as_ref(), key_file).map(|()| ExitCode::SUCCESS)
+        }
         None => run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
@@ -94,6 +99,21 @@ fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
         config.catalog_login(),
         &state,
     ))
+}
+
+fn change_lock(config: Option<&PathBuf>, key_file: PathBuf) -> anyhow::Result<()> {
+    let StoreConfig { directory, lock, .. } = load_file(config)?.store;
+    keep_memory_private()?;
+    let other = Lock::KeyFile(key_file.clone());
+    other.create_if_missing()?;
+    Store::change_lock(&directory, &lock, &other)?;
+    println!(
+        "the store in {} is locked by {} from now on: name it under [lock], keep a copy apart from the store, \
+         and destroy the former key",
+        directory.display(),
+        key_file.display()
+    );
+    Ok(())
 }
 
 fn open(config: &Config) -> anyhow::Result<State> {

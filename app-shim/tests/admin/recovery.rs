@@ -289,3 +289,25 @@ fn commands_that_are_passed_bring_what_is_missing_and_nothing_else() {
     parties.run(&[]);
     assert_eq!(parties.shares(), [Some(3), None]);
 }
+
+#[test]
+fn another_key_file_takes_the_place_of_the_lock() {
+    let mut parties = parties();
+    parties.sidecar.kill();
+    let directory = parties.sidecar.directory.path().to_owned();
+    let (lock, other) = (directory.join("lock"), directory.join("other"));
+    let changed = std::process::Command::new(env!("CARGO_BIN_EXE_trefoil-shim"))
+        .args(["change-lock", "--config"])
+        .arg(directory.join("shim.toml"))
+        .arg("--key-file")
+        .arg(&other)
+        .output()
+        .unwrap();
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    parties.sidecar.spawn(&[]);
+    parties.sidecar.wait();
+    assert!(parties.sidecar.output().contains("wrong lock"));
+    std::fs::rename(other, lock).unwrap();
+    parties.run(&[]);
+    assert_eq!(parties.shares(), [Some(1), Some(2)]);
+}

@@ -33,6 +33,7 @@ use redb::{Builder, Database, Durability, ReadableDatabase, TableDefinition, Wri
 use seal::Keys;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use view::Record;
 
 const VERSION: u64 = 1;
 
@@ -69,7 +70,7 @@ impl Store {
         if directory.holds_store() {
             return Err(StoreError::Exists(directory.path));
         }
-        Self::make(directory, lock)
+        Self::make(directory, lock, &[])
     }
 
     /// [`Store::create`] in place of the store that there may be, which is lost once this returns and
@@ -78,7 +79,21 @@ impl Store {
     /// # Errors
     /// Those of [`Store::create`] but for [`StoreError::Exists`].
     pub fn replace(directory: &Path, lock: &Lock) -> Result<Self, StoreError> {
-        Self::make(Directory::make(directory)?, lock)
+        Self::make(Directory::make(directory)?, lock, &[])
+    }
+
+    /// Puts the store's records under another lock, which alone opens it from then on. If this is
+    /// interrupted, the store is as it was.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`] with `from`, and of [`Store::create`] with `to`.
+    pub fn change_lock(directory: &Path, from: &Lock, to: &Lock) -> Result<(), StoreError> {
+        let store = Self::open(directory, from)?;
+        let records = store.read(|view| view.all())?;
+        // The directory stays this process's until the new store is in its place.
+        let Self { directory, database, .. } = store;
+        drop(database);
+        Self::make(directory, to, &records).map(drop)
     }
 
     /// Opens the store in `directory` and verifies all of it.
@@ -173,7 +188,7 @@ impl Store {
         Self { keys, last, lock_record, database, file, directory }
     }
 
-    fn make(directory: Directory, lock: &Lock) -> Result<Self, StoreError> {
+    fn make(directory: Directory, lock: &Lock, records: &[Record]) -> Result<Self, StoreError> {
         let store = head::new_id();
         let (lock_key, wrapped) = lock.fasten(&store).map_err(StoreError::closed(&directory.path))?;
         let check = Base64UrlUnpadded::encode_string(&seal::check_value(&lock_key, &store));
@@ -188,14 +203,31 @@ impl Store {
             .set_cache_size(CACHE_BYTES)
             .create(path)
             .map_err(StoreError::database("make", &directory.path))?;
-        let head = Head::default();
         let transaction = database.begin_write().map_err(StoreError::database("make", &directory.path))?;
-        let store = Self::with(keys, head, lock_record, database, (file, directory));
+        let store = Self::with(keys, Head::default(), lock_record, database, (file, directory));
         store.put_lock_record(&transaction).map_err(store.failed("make"))?;
-        store.put_head(&transaction, &head)?;
+        let mut last = store.last();
+        if let Some(head) = store.put_all(&transaction, records)? {
+            *last = Last::written(head);
+        }
+        store.put_head(&transaction, &last.head)?;
+        drop(last);
         transaction.commit().map_err(store.failed("make"))?;
         store.directory.adopt_new_store()?;
         Ok(store)
+    }
+
+    fn put_all(
+        &self,
+        transaction: &WriteTransaction,
+        records: &[Record],
+    ) -> Result<Option<Head>, StoreError> {
+        let table = transaction.open_table(RECORDS).map_err(self.failed("make"))?;
+        let mut changes = Transaction::new(table, &self.keys, Head::default(), &self.directory.path);
+        for Record { table, name, value } in records {
+            changes.put(table, name, value)?;
+        }
+        changes.finish()
     }
 
     fn put_lock_record(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {

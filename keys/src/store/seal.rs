@@ -154,13 +154,21 @@ impl Sealer {
 
     /// Name and value of the record at this place of this table; `None` if it is not one.
     pub(super) fn open_record(&self, place: &Place, table: &str, sealed: &[u8]) -> Option<Entry> {
+        let (found, name, value) = self.open_any_record(place, sealed)?;
+        (found == table).then_some((name, value))
+    }
+
+    /// Table, name and value of the record at this place.
+    pub(super) fn open_any_record(
+        &self,
+        place: &Place,
+        sealed: &[u8],
+    ) -> Option<(String, String, Zeroizing<Vec<u8>>)> {
         let plaintext = self.open(&[place], sealed)?;
-        let (found, rest) = split_field(&plaintext)?;
+        let (table, rest) = split_field(&plaintext)?;
         let (name, value) = split_field(rest)?;
-        if found != table.as_bytes() {
-            return None;
-        }
-        Some((String::from_utf8(name.to_vec()).ok()?, Zeroizing::new(value.to_vec())))
+        let text = |field: &[u8]| String::from_utf8(field.to_vec()).ok();
+        Some((text(table)?, text(name)?, Zeroizing::new(value.to_vec())))
     }
 }
 

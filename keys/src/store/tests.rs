@@ -332,6 +332,31 @@ fn only_its_own_lock_opens_a_store() {
 }
 
 #[test]
+fn another_lock_takes_the_place_of_the_former() {
+    let (place, store) = Place::with_store();
+    for (table, name) in [("users", "alice"), ("users", "bob"), ("about", "alice")] {
+        put(&store, table, name, &format!("{table} {name}"));
+    }
+    let other = Lock::KeyFile(place.directory.path().join("other.key"));
+    let change = |from: &Lock, to: &Lock| Store::change_lock(&place.state(), from, to);
+    assert!(matches!(change(&place.lock(), &other), Err(StoreError::InUse(_))));
+    drop(store);
+    assert!(matches!(change(&place.lock(), &other), Err(StoreError::Lock { .. })), "there is no such key");
+    assert!(other.create_if_missing().unwrap());
+    assert!(matches!(change(&other, &place.lock()), Err(StoreError::WrongLock(_))));
+    assert_eq!(names(&place.open().unwrap(), "users"), ["alice", "bob"], "nothing has changed");
+
+    change(&place.lock(), &other).unwrap();
+    assert!(matches!(place.refusal(), StoreError::WrongLock(_)));
+    let store = Store::open(&place.state(), &other).unwrap();
+    assert_eq!(names(&store, "users"), ["alice", "bob"]);
+    assert_eq!(get(&store, "about", "alice").as_deref(), Some("about alice"));
+    put(&store, "users", "carol", "");
+    drop(store);
+    assert_eq!(names(&Store::open(&place.state(), &other).unwrap(), "users"), ["alice", "bob", "carol"]);
+}
+
+#[test]
 fn what_others_can_read_is_refused() {
     let (place, store) = Place::with_store();
     drop(store);

@@ -13,6 +13,13 @@ use zeroize::Zeroizing;
 type Key = &'static [u8; 48];
 type Value = &'static [u8];
 
+/// A record with all its names.
+pub(super) struct Record {
+    pub(super) table: String,
+    pub(super) name: String,
+    pub(super) value: Zeroizing<Vec<u8>>,
+}
+
 /// The records of a store as they were at one moment.
 pub struct View<'a> {
     records: Records<'a>,
@@ -45,6 +52,20 @@ impl Records<'_> {
 impl<'a> View<'a> {
     pub(super) fn read(table: ReadOnlyTable<Key, Value>, keys: &'a Keys, directory: &'a Path) -> Self {
         Self { records: Records::Read(table), keys, sealer: keys.sealer(), directory }
+    }
+
+    /// Every record.
+    pub(super) fn all(&self) -> Result<Vec<Record>, StoreError> {
+        let range = self.records.range(&[0; 48], &[0xff; 48]);
+        let range = range.map_err(StoreError::database("read", self.directory))?;
+        let one = |record: redb::Result<(AccessGuard<'_, Key>, AccessGuard<'_, Value>)>| {
+            let (place, sealed) = record.map_err(StoreError::database("read", self.directory))?;
+            let opened = self.sealer.open_any_record(place.value(), sealed.value());
+            let (table, name, value) =
+                opened.ok_or_else(|| StoreError::tampered(self.directory, Tampering::Record))?;
+            Ok(Record { table, name, value })
+        };
+        range.map(one).collect()
     }
 
     /// The value of this name in this table.

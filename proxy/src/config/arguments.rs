@@ -54,4 +54,13 @@ pub enum Command {
     Init(InitArguments),
     /// Write the tenant key's check value into a database that lost it (while no proxy runs)
     WriteCheckValue(WriteCheckValueArguments),
+    /// Put the store under another key file (while no proxy runs); then name that in the configuration
+    ChangeLock {
+        /// Configuration file (TOML), with the lock that the store has now
+        #[arg(long, value_name = "FILE", env = "TREFOIL_CONFIG")]
+        config: Option<PathBuf>,
+        /// The key file that takes the lock's place; made if it is missing
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+    },
 }
