@@ -165,6 +165,19 @@ impl Tenant {
         self.regrant(members, now)
     }
 
+    /// Roles come to this keyspace no more, which no user has a share of.
+    pub(super) fn leave_out_of_roles(&mut self, keyspace: &str, now: u64) {
+        let mut changed = Vec::new();
+        for (role, keyspaces) in &mut self.roles {
+            if keyspaces.remove(keyspace) {
+                changed.push((role.clone(), keyspaces.clone()));
+            }
+        }
+        for (role, keyspaces) in changed {
+            self.record(now, Event::RoleSet { role, keyspaces });
+        }
+    }
+
     /// Removes a role that nobody has.
     pub(crate) fn remove_role(&mut self, role: &str, now: u64) -> Result<(), TenantError> {
         if !self.roles.contains_key(role) {

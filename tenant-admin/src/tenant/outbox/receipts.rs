@@ -15,6 +15,8 @@ const NOT_FINAL: [&str; 4] = ["seq", "expired", "future", "key"];
 const USER: &str = "user";
 /// The code of a refusal for a keyspace that is there already.
 const EXISTS: &str = "exists";
+/// The code of a command that this vault undid, for its shares were in a keyspace that was refused.
+const KEYSPACE: &str = "keyspace";
 /// The code of a refusal for a user who was withdrawn by a newer copy of this vault, which has learned of it.
 pub(crate) const WITHDRAWN: &str = "withdrawn";
 
@@ -147,6 +149,7 @@ impl Tenant {
         let (work, shares) =
             self.outbox.pending.remove(place).map(|pending| (pending.work, pending.shares)).unzip();
         let command = work.as_ref().map(Work::describe).unwrap_or_default();
+        let mut keyspace = None;
         match work {
             Some(Work::AddBatch { .. }) => {
                 for uid in shares.unwrap_or_default().keys() {
@@ -161,13 +164,33 @@ impl Tenant {
             }
             Some(Work::Renew { first, count, .. }) => self.renew_again_from(&first, count, now),
             // Another copy of this vault has made one of this name: this copy's key is nobody's.
-            Some(Work::AddKeyspace { name, .. }) => drop(self.keyspaces.remove(&name)),
+            Some(Work::AddKeyspace { name, .. }) => {
+                self.keyspaces.remove(&name);
+                keyspace = Some(name);
+            }
             Some(Work::RotateKey { .. }) | None => {}
         }
         let refusal = Refusal { at: now, command, code, message };
         self.outbox.refused.push(refusal.clone());
         self.renumber(first, now)?;
+        if let Some(keyspace) = keyspace {
+            self.undo_shares_in(&keyspace, now)?;
+        }
         Ok(refusal)
+    }
+
+    /// Undoes what came behind a keyspace that is none: shares in it would be of a key that nobody knows,
+    /// and no renewal could carry them.
+    fn undo_shares_in(&mut self, keyspace: &str, now: u64) -> Result<(), TenantError> {
+        let has_shares = |pending: &Pending| {
+            pending.shares.values().any(|halves| halves.application.contains_key(keyspace))
+        };
+        while let Some(place) = self.outbox.pending.iter().position(has_shares) {
+            let message = format!("it gives shares in keyspace {keyspace}, which was refused");
+            self.undo(place, KEYSPACE.to_owned(), message, now)?;
+        }
+        self.leave_out_of_roles(keyspace, now);
+        Ok(())
     }
 
     fn undo_user(&mut self, place: usize, op: UserOp, uid: &str, former: Option<Former>) {

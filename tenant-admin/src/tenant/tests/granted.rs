@@ -288,6 +288,35 @@ fn a_keyspace_that_the_proxy_has_of_another_copy_is_given_up_unless_it_may_be_th
 }
 
 #[test]
+fn with_a_keyspace_that_is_refused_all_shares_in_it_are_undone() {
+    let (mut tenant, proxy, before) = with_alice(&keyspaces(&["main"]));
+    tenant.add_keyspace("finance", NOW).unwrap();
+    tenant.set_role("clerk", &["finance".to_owned(), "main".to_owned()], NOW).unwrap();
+    tenant.add_user("bob", &keyspaces(&["finance"]), NOW).unwrap();
+    tenant.add_users(&["carl".to_owned(), "dora".to_owned()], &roles(&["clerk"]), NOW).unwrap();
+    tenant.add_user("emma", &keyspaces(&["main"]), NOW).unwrap();
+    tenant.grant("alice", &roles(&["clerk"]), NOW).unwrap();
+    tenant.rekey_user("alice", NOW).unwrap();
+    tenant.begin_renewal(NOW);
+    tenant.renew_next(10, NOW).unwrap();
+
+    let receipt = proxy.refuses(&tenant, &first(&tenant), "exists");
+    assert!(matches!(tenant.receive(&receipt, NOW).unwrap(), Received::Refused(_)));
+    let tenant = &mut again(&tenant);
+    assert!(tenant.pending().map(|pending| pending.work.describe()).eq(["user add emma"]));
+    assert!(tenant.users().map(|(uid, _)| uid).eq(["alice", "emma"]));
+    assert_eq!(tenant.roles()["clerk"], names(&["main"]));
+    let alice = tenant.user("alice").unwrap();
+    assert_eq!(alice.grants, keyspaces(&["main"]));
+    assert!(alice.shares.keys().eq(["main"]));
+    assert_eq!(alice.shares["main"].share.to_base64url(), before["main"].share.to_base64url());
+
+    // The renewal that was under way comes to all that are left.
+    assert_eq!(tenant.renew_next(10, NOW).unwrap(), Some(2));
+    confirm_all(tenant, &proxy);
+}
+
+#[test]
 fn keyspaces_beside_a_share_that_a_newer_vault_may_have_replaced_are_undone() {
     let (mut tenant, _, before) = with_alice(&keyspaces(&["main"]));
     tenant.grant("alice", &keyspaces(&["billing"]), NOW).unwrap();
