@@ -265,7 +265,7 @@ pub(crate) struct Receipts {
     pub(crate) left: usize,
     /// Why a pair of several lacks commands, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    lagging: BTreeMap<String, String>,
+    pub(crate) lagging: BTreeMap<String, String>,
 }
 
 impl Receipts {

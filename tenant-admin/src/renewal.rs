@@ -2,13 +2,14 @@
 
 use crate::answer::Answer;
 use crate::application;
-use crate::commands::{CommandError, Session, now};
+use crate::commands::{CommandError, Opened, Session, now};
 use crate::outbox::{Receipts, RefusalView};
 use crate::push::{Sending, send_all};
 use crate::tenant::Tenant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
 use trefoil_keys::command::MAX_BATCH;
 use trefoil_keys::kill_point;
@@ -41,12 +42,14 @@ pub(crate) fn run(session: &Session, arguments: &RenewArguments) -> Result<Answe
         false => Some(application::peers(opened.tenant()?, arguments.sending.password_fd)?),
     };
     // The vault is stored once for each batch: what a batch brings back is stored with the next.
-    let push = |opened: &mut _| {
+    let push = |opened: &mut Opened<'_>| {
         let mut receipts = Receipts::default();
         if let Some(peers) = &peers {
             send_all(opened, peers, arguments.sending.wait, &mut receipts)?;
         }
-        Ok::<_, CommandError>(receipts)
+        // A pair that is away holds nobody up: what others have decided is done.
+        let is_stuck = peers.is_some() && opened.tenant()?.first_pending().is_some();
+        Ok::<_, CommandError>((receipts, is_stuck))
     };
     // Of an earlier run that ended before it was told of them.
     outcome.users = opened.tenant()?.pending().map(|pending| pending.work.renewed()).sum();
@@ -113,16 +116,20 @@ struct Renewed {
     left: usize,
     /// Users whose TKu the vault does not have.
     without_share: Vec<String>,
+    /// Why a pair of several lacks commands, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    lagging: BTreeMap<String, String>,
     #[serde(skip)]
     stuck: bool,
 }
 
 impl Renewed {
     /// Whether none of these is a refusal.
-    fn add(&mut self, receipts: Receipts) -> bool {
+    fn add(&mut self, (receipts, is_stuck): (Receipts, bool)) -> bool {
         let accepted = receipts.refused.is_empty();
         self.confirmed += receipts.applied;
-        self.stuck |= receipts.left > 0;
+        self.stuck |= is_stuck;
+        self.lagging = receipts.lagging;
         self.refused.extend(receipts.refused);
         accepted
     }
@@ -143,6 +150,9 @@ impl fmt::Display for Renewed {
                 "{} commands are not confirmed: trefoil-admin push, or outbox write.",
                 self.unconfirmed
             )?;
+        }
+        for (pair, reason) in &self.lagging {
+            writeln!(f, "Pair {pair} lacks commands: {reason}")?;
         }
         if self.left > 0 {
             writeln!(f, "{} users are left: run trefoil-admin renew-shares again.", self.left)?;
