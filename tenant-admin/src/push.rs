@@ -82,7 +82,7 @@ pub(crate) enum PushError {
     )]
     Undecided { seq: u64, code: String },
     #[error(
-        "pair {pair} does not take command {seq}, which others have applied ({code}): it is no copy of them; stop its sidecar and its proxy, put the state directories of another pair's in place of theirs, start them, and push again"
+        "pair {pair} does not take command {seq}, which others have applied ({code}): it is no copy of them. trefoil-admin status shows who has applied how many: stop sidecar and proxy of the pair with the lower number, put the state directories of the one with the higher in place of theirs, start them, and push again. Never the other way round, which would let withdrawn users back in: if {pair} is ahead, trefoil-admin application remove the others first, push, and make them anew then"
     )]
     NoCopy { pair: String, seq: u64, code: String },
     #[error("the application answers command {seq} with the receipt of another one; ask its operator")]

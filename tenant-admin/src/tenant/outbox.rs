@@ -48,6 +48,15 @@ impl Default for Outbox {
     }
 }
 
+impl Outbox {
+    /// Puts what some pair has applied in front of what none has.
+    pub(super) fn decide_again(&mut self) {
+        for (_, applied) in std::mem::take(&mut self.applied).into_iter().rev() {
+            self.pending.push_front(applied.pending);
+        }
+    }
+}
+
 /// A command without receipt.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

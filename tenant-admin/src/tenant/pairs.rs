@@ -54,13 +54,18 @@ impl Tenant {
         Ok(())
     }
 
-    /// Forgets a further pair, and what it lacks.
+    /// Forgets a further pair, and what it lacks. What the first one lacks when it is the last to be left is
+    /// without receipt again: it may have applied others under these numbers, of a newer copy of the vault.
     pub(crate) fn remove_pair(&mut self, name: &str, now: u64) -> Result<(), TenantError> {
         let pair = self.replicas.remove(name).ok_or_else(|| TenantError::PairUnknown(name.to_owned()))?;
         for applied in self.outbox.applied.values_mut() {
             applied.lacking.remove(name);
         }
         self.outbox.applied.retain(|_, applied| !applied.lacking.is_empty());
+        // Who has applied them is gone: the first pair decides.
+        if self.replicas.is_empty() {
+            self.outbox.decide_again();
+        }
         self.record(now, Event::ApplicationRemoved { url: pair.url });
         Ok(())
     }

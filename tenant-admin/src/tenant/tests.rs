@@ -649,6 +649,31 @@ fn a_command_stays_until_every_pair_has_confirmed_it() {
 }
 
 #[test]
+fn what_only_pairs_had_that_are_gone_is_for_the_first_one_to_decide() {
+    let (mut tenant, proxy) = tenant();
+    for (name, url) in [(MAIN, "https://a"), ("second", "https://b"), ("third", "https://c")] {
+        tenant.set_pair(name, endpoint(url), NOW).unwrap();
+    }
+    for uid in ["alice", "bob", "carol"] {
+        tenant.add_user(uid, &everything(), NOW).unwrap();
+    }
+    for _ in 0..2 {
+        let receipt = proxy.applies(&tenant, &first(&tenant));
+        assert!(matches!(tenant.receive_from("second", &receipt, NOW).unwrap(), Received::Applied));
+    }
+    tenant.remove_pair("third", NOW).unwrap();
+    assert_eq!(lacks(&tenant, MAIN), [1, 2], "the second has them");
+    tenant.remove_pair("second", NOW).unwrap();
+    let tenant = &mut again(&tenant);
+    assert_eq!(tenant.partly_applied().count(), 0);
+    assert!(tenant.pending().map(Pending::seq).eq([1, 2, 3]));
+    // The first one has applied others under these numbers.
+    assert!(tenant.take_numbers_over(2, NOW).unwrap().is_none());
+    assert!(tenant.pending().map(Pending::seq).eq([3, 4, 5]));
+    confirm_all(tenant, &proxy);
+}
+
+#[test]
 fn what_a_pair_lacks_for_long_is_signed_anew_under_its_number() {
     let (mut tenant, proxy) = tenant();
     tenant.set_pair(MAIN, endpoint("https://a"), NOW).unwrap();
