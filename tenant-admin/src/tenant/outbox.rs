@@ -435,7 +435,13 @@ impl Tenant {
     /// first of these. Numbers go on behind `last`.
     pub(crate) fn take_numbers_over(&mut self, last: u64, now: u64) -> Result<Option<Refusal>, TenantError> {
         let mut undone = None;
-        let is_beside = |pending: &Pending| matches!(pending.work, Work::Grants { .. });
+        // All shares are new where the former ones were none, or uncertain then.
+        let is_beside = |pending: &Pending| match &pending.work {
+            Work::Grants { formers } => {
+                formers.values().any(|former| !former.shares.is_empty() && !former.outdated)
+            }
+            _ => false,
+        };
         while let Some(place) = self.outbox.pending.iter().position(is_beside) {
             let refusal = self.undo(place, OUTDATED.to_owned(), OUTDATED_SHARE.to_owned(), now)?;
             undone.get_or_insert(refusal);

@@ -288,6 +288,20 @@ fn a_keyspace_that_the_proxy_has_of_another_copy_is_given_up_unless_it_may_be_th
 }
 
 #[test]
+fn what_a_recovered_vault_grants_stays_when_the_proxys_numbers_are_taken_over() {
+    let (mut tenant, proxy) = tenant();
+    for uid in ["alice", "bob"] {
+        assert!(tenant.find_user(uid, NOW));
+    }
+    tenant.grant("alice", &keyspaces(&["main"]), NOW).unwrap();
+    assert!(tenant.take_numbers_over(7, NOW).unwrap().is_none());
+    assert!(tenant.without_share().eq(["bob"]));
+    assert_eq!((first(&tenant).tka.len(), tenant.next_seq()), (1, 9));
+    let bundle = tenant.export_user("alice", false, NOW).unwrap();
+    assert!(fit_for(&tenant, &["main"], &bundle.shares, &halves(&tenant, &proxy, "alice")));
+}
+
+#[test]
 fn with_a_keyspace_that_is_refused_all_shares_in_it_are_undone() {
     let (mut tenant, proxy, before) = with_alice(&keyspaces(&["main"]));
     tenant.add_keyspace("finance", NOW).unwrap();
