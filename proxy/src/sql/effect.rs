@@ -79,7 +79,9 @@ pub(super) fn after(statement: Node<'_>, names: Names<'_>, made: Option<Vec<Colu
         Node::AlterObjectSchemaStmt(alter) => moved(alter, names),
         Node::DropStmt(drop) => dropped(drop, names),
         Node::CreateFunctionStmt(create) => defined(create, names),
-        Node::DefineStmt(define) if define.kind == ObjectType::OBJECT_AGGREGATE => {
+        Node::DefineStmt(define)
+            if matches!(define.kind, ObjectType::OBJECT_AGGREGATE | ObjectType::OBJECT_OPERATOR) =>
+        {
             let name = define.defnames().into_iter().next_back().and_then(nodes::String::sval)?;
             Some(names.catalog.with_own_function(name, true))
         }

@@ -7,7 +7,7 @@
 
 use super::plan::Tables;
 use super::resolve::Names;
-use super::{Refusal, children, mentions};
+use super::{Refusal, calls, children, mentions};
 use crate::policy::QualifiedName;
 use crate::policy::catalog::{Reach, TEXT_RUNNERS};
 use pg_raw_parse::{Node, nodes};
@@ -58,7 +58,13 @@ pub(super) fn of(statement: Node<'_>, names: Names<'_>) -> Result<Extent, Refusa
         }
         Ok::<(), Refusal>(())
     })?;
+    for (name, _) in calls::of(statement, names)? {
+        found.writes |= names.catalog.own_function(name).unwrap_or(true);
+        found.tables.leave_open();
+    }
     for range in ranges {
+        // A view that calls what is volatile stands among the functions.
+        found.writes |= range.relname().and_then(|name| names.catalog.own_function(name)).unwrap_or(false);
         if !aliases.contains(&range.location) {
             named(range, &ctes, names, &mut found.tables);
         }

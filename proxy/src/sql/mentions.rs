@@ -2,7 +2,7 @@
 //! closer. Walks every node of the tree, whatever the statement.
 
 use super::resolve::{Meaning, Names, TEMPORARY};
-use super::{Refusal, children, offset, refusal};
+use super::{Refusal, calls, children, offset, refusal};
 use crate::error::ClientError;
 use crate::policy::catalog::{EXECUTE, Reach, TEXT_RUNNERS};
 use pg_raw_parse::{Node, list, nodes};
@@ -98,6 +98,11 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
         }
         Ok::<(), Refusal>(())
     })?;
+    for (name, at) in calls::of(statement, names)? {
+        if names.catalog.function_reaches(name) {
+            return Err(refusal::function(name).at(offset(at)).into());
+        }
+    }
     // The name of a WITH query hides a relation's in a part of the statement.
     if let Some((name, at, _)) = by_path.iter().find(|(name, ..)| ctes.contains(name)) {
         return Err(refusal::ambiguous_relation(name).at(offset(*at)).into());

@@ -4,6 +4,7 @@
 //! protected table or what reaches one; what names one is analysed in full, or refused.
 
 mod analyzer;
+mod calls;
 mod children;
 mod class;
 mod effect;

@@ -3,7 +3,7 @@
 
 use super::path::Path;
 use super::resolve::{Meaning, Names};
-use super::{Context, Refusal, children};
+use super::{Context, Refusal, calls, children};
 use crate::policy::QualifiedName;
 use crate::policy::catalog::{Relation, TEXT_RUNNERS};
 use pg_raw_parse::Node;
@@ -39,6 +39,7 @@ impl Seen {
             match node {
                 Node::RangeVar(range) => {
                     let name = range.relname().unwrap_or_default();
+                    self.function(name, names);
                     let by_path = names.schema_by_path(range.schemaname(), name);
                     let schema = range.schemaname().or(by_path);
                     self.relations.push(Name {
@@ -50,15 +51,26 @@ impl Seen {
                 }
                 Node::FuncCall(call) => {
                     let name = call.funcname().iter().next_back().and_then(Node::as_str).unwrap_or_default();
-                    // The policy's own exceptions are not among the names that are looked up here.
-                    if !names.catalog.function_reaches(name) && !TEXT_RUNNERS.contains(&name) {
-                        self.functions.push((name.to_owned(), names.catalog.own_function(name)));
-                    }
+                    self.function(name, names);
                 }
-                _ => {}
+                Node::ColumnRef(column) if column.fields().iter().count() > 1 => {
+                    let last = column.fields().iter().next_back().and_then(Node::as_str);
+                    last.into_iter().for_each(|name| self.function(name, names));
+                }
+                _ => calls::named(node).into_iter().for_each(|(name, _)| self.function(name, names)),
             }
             Ok(())
         })
+    }
+
+    fn function(&mut self, name: &str, names: Names<'_>) {
+        // The policy's own exceptions are not among the names that are looked up here.
+        if !names.catalog.function_reaches(name)
+            && !TEXT_RUNNERS.contains(&name)
+            && !self.functions.iter().any(|(seen, _)| seen == name)
+        {
+            self.functions.push((name.to_owned(), names.catalog.own_function(name)));
+        }
     }
 
     /// It was looked up in the catalog of this version.

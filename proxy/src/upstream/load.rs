@@ -33,7 +33,7 @@ const RULE_FUNCTIONS: &str = "
     SELECT r.ev_class, d.refobjid
     FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
       ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
-    WHERE d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass";
+    WHERE d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)";
 
 const PARENTS: &str = "SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits";
 
@@ -69,6 +69,25 @@ const FUNCTIONS: &str = "
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
     WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')";
 
+/// What calls functions without their names: operators, and types by their casts and by a domain's CHECK.
+/// Functions in C, which extensions bring, are left out: theirs are the operators of ordinary types.
+const CALLERS: &str = "
+    SELECT made.oid, made.name::text, p.oid
+    FROM (
+      SELECT o.oid, o.oprname AS name, o.oprcode::pg_catalog.oid AS called FROM pg_catalog.pg_operator o
+      UNION ALL SELECT t.oid, t.typname, c.castfunc
+        FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
+      UNION ALL SELECT t.oid, t.typname, d.refobjid
+        FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+          JOIN pg_catalog.pg_depend d
+            ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = c.oid
+              AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+    ) made
+      JOIN pg_catalog.pg_proc p ON p.oid = made.called
+      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+      JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND l.lanname NOT IN ('c', 'internal')";
+
 /// Enums and domains, with the labels of the first and what the second are over.
 const TYPES: &str = "
     SELECT t.oid, n.nspname::text, t.typname::text, t.typarray, t.typtype = 'e', t.typbasetype, t.typtypmod,
@@ -98,9 +117,16 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
     let own = resolved(&transaction, policy).await?.map(Arc::new);
     let policy = own.as_deref().unwrap_or(policy);
     let mut relations = relations(&transaction).await?;
-    let functions = if policy.is_empty() { Vec::new() } else { functions(&transaction, policy).await? };
-    let dependencies =
+    let mut functions = if policy.is_empty() { Vec::new() } else { functions(&transaction, policy).await? };
+    let mut dependencies =
         if policy.is_empty() { Dependencies::default() } else { dependencies(&transaction).await? };
+    if !policy.is_empty() {
+        for row in transaction.query(CALLERS, &[]).await? {
+            let (oid, name) = (row.try_get(0)?, row.try_get(1)?);
+            dependencies.function_parts.push((oid, row.try_get(2)?));
+            functions.push(Function { oid, name, definition: String::new(), volatile: false });
+        }
+    }
     let bound_columns = transaction.query(BOUND_COLUMNS, &[]).await?;
     for row in bound_columns {
         let (oid, number): (u32, i16) = (row.try_get(0)?, row.try_get(1)?);
@@ -143,8 +169,11 @@ pub(super) async fn catalog(client: &mut Client, policy: &Policy) -> Result<Cata
         }
     }
     transaction.commit().await?;
+    let views = relations.values().filter(|relation| relation.kind != Kind::Table);
+    let views = views.map(|view| (view.oid, view.name.name.clone())).collect();
+    let own_functions = reach::volatile(functions, &views, &dependencies);
     let catalog = Catalog::new(relations.into_values(), reaching.functions)
-        .with_own_functions(reach::volatile(functions, &dependencies))
+        .with_own_functions(own_functions)
         .with_policy(own.clone());
     Ok(sql::follow_views(policy, catalog, definitions))
 }

@@ -90,11 +90,20 @@ pub(super) fn compute(
     Reaching { relations, by_function, functions }
 }
 
-/// The functions by bare name, with whether one of that name may change data by itself or by its parts.
-pub(super) fn volatile(functions: Vec<Function>, dependencies: &Dependencies) -> HashMap<String, bool> {
+/// The functions by bare name, with whether one of that name may change data by itself or by its parts; and
+/// of the views, those that call one which may.
+pub(super) fn volatile(
+    functions: Vec<Function>,
+    views: &HashMap<u32, String>,
+    dependencies: &Dependencies,
+) -> HashMap<String, bool> {
     let mut volatile = functions.iter().filter(|f| f.volatile).map(|f| f.oid).collect();
-    while spread(&mut volatile, dependencies.function_parts.iter().map(|(whole, part)| (*whole, part))) {}
-    let mut by_name = HashMap::new();
+    let Dependencies { rule_relations, rule_functions, function_parts, .. } = dependencies;
+    let shown = rule_relations.iter().chain(rule_functions).filter(|(view, _)| views.contains_key(view));
+    let parts: Vec<_> = function_parts.iter().chain(shown).collect();
+    while spread(&mut volatile, parts.iter().map(|(whole, part)| (*whole, part))) {}
+    let views = views.iter().filter(|(oid, _)| volatile.contains(*oid));
+    let mut by_name: HashMap<_, _> = views.map(|(_, name)| (name.clone(), true)).collect();
     for function in functions {
         *by_name.entry(function.name).or_default() |= volatile.contains(&function.oid);
     }
@@ -192,10 +201,18 @@ mod tests {
             vec![changing, function(21, "f", ""), function(22, "g", ""), function(23, "sum_all", "")];
         let dependencies =
             Dependencies { function_parts: vec![(23, 24), (24, 20)], ..Dependencies::default() };
-        let found = volatile(functions, &dependencies);
+        let dependencies = Dependencies {
+            rule_functions: vec![(30, 20), (31, 22), (33, 20)],
+            rule_relations: vec![(32, 30)],
+            ..dependencies
+        };
+        let views = [(30, "v"), (31, "pure"), (32, "w")].map(|(oid, name)| (oid, name.to_owned())).into();
+        let found = volatile(functions, &views, &dependencies);
         assert_eq!(
             found,
-            [("f", true), ("g", false), ("sum_all", true)].map(|(n, v)| (n.to_owned(), v)).into()
+            [("f", true), ("g", false), ("sum_all", true), ("v", true), ("w", true)]
+                .map(|(n, v)| (n.to_owned(), v))
+                .into()
         );
     }
 

@@ -19,7 +19,8 @@ fn catalog() -> Arc<Catalog> {
             false,
         ),
     ]);
-    let functions = [("pure", false), ("touch", true)].map(|(name, volatile)| (name.to_owned(), volatile));
+    let functions = [("pure", false), ("touch", true), ("#!#", true), ("changing", true), ("v_touch", true)];
+    let functions = functions.map(|(name, volatile)| (name.to_owned(), volatile));
     let catalog = Arc::into_inner(views).unwrap().with_own_functions(functions.into());
     let more = [
         ("a", "twice"),
@@ -28,6 +29,7 @@ fn catalog() -> Arc<Catalog> {
         ("pg_catalog", "pg_type"),
         ("pg_catalog", "pg_largeobject"),
         ("information_schema", "tables"),
+        ("public", "v_touch"),
     ];
     Arc::new(more.iter().fold(catalog, |catalog, (schema, name)| {
         catalog.with_relation(relation(0, schema, name, &[("x", 25)], Reach::None))
@@ -150,6 +152,18 @@ fn whatever_changes_something_writes() {
         "select pg_terminate_backend(1)",
         "select pg_logical_emit_message(true, 'a', 'b')",
         "select touch(id) from logs",
+        // What calls it without its name, and a function as a field.
+        "select id #!# 1 from logs",
+        "select name from patients where id operator(public.#!#) 1",
+        "select 1 #!# any (select 2)",
+        "select 1::changing",
+        "select cast(id as public.changing) from logs",
+        "select logs.touch from logs",
+        "select l.touch from logs l, patients",
+        "select public.logs.touch from logs",
+        "select (logs).touch from logs",
+        "select s.touch from (select id from logs) s",
+        "select x from v_touch",
         "select other.touch()",
         "select pure(touch())",
         "select * from touch()",
