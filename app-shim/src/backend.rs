@@ -45,6 +45,7 @@ impl Backend {
                 b'v' if !self.started && is_refusal(body) => return Err(Fatal::NOT_TREFOIL),
                 b'C' => frontend.completed(body.strip_suffix(b"\0").unwrap_or_default()),
                 b'E' => frontend.failed(),
+                b'1' | b'3' => frontend.done(),
                 _ => {}
             }
             self.passing = length + 5;

@@ -91,6 +91,9 @@ impl Frontend {
 
     /// The server sent ReadyForQuery.
     pub(crate) fn ready(&mut self, status: u8) {
+        if self.started {
+            self.statements.ready();
+        }
         self.started = true;
         self.unanswered = self.unanswered.saturating_sub(1);
         self.settings.ready(status, self.unanswered == 0 && !self.sent.in_request);
@@ -106,7 +109,13 @@ impl Frontend {
 
     /// The server reported an error.
     pub(crate) fn failed(&mut self) {
+        self.statements.failed();
         self.settings.failed();
+    }
+
+    /// The server has parsed or closed what it was asked to.
+    pub(crate) fn done(&mut self) {
+        self.statements.done();
     }
 
     /// Moves messages from `input` to `output`, as far as can be.
@@ -169,12 +178,14 @@ impl Frontend {
         match kind {
             b'Q' | b'F' | b'S' => {
                 self.sent.in_request = false;
+                self.statements.request_ended();
                 self.unanswered += 1;
                 self.synced = kind == b'S';
             }
             // The server ignored the Sync that came while it was waiting for COPY data.
             b'd' | b'c' | b'f' if self.synced => {
                 self.sent.in_request = true;
+                self.statements.request_goes_on();
                 self.unanswered = self.unanswered.saturating_sub(1);
                 self.synced = false;
             }
@@ -195,6 +206,8 @@ impl Frontend {
             b'C' => {
                 if let Some(name) = body.strip_prefix(b"S").and_then(|name| name.strip_suffix(b"\0")) {
                     self.statements.close(name);
+                } else {
+                    self.statements.passes();
                 }
             }
             b'F' if body.starts_with(&SET_CONFIG) => {
@@ -285,6 +298,7 @@ impl Frontend {
 
     fn parse(&mut self, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
         let Some((name, original, rest)) = bind::names(body) else {
+            self.statements.passes();
             self.attach(&Comments::default(), false, output)?;
             return Ok(Treatment::Pass);
         };
@@ -319,6 +333,7 @@ impl Frontend {
                 return Ok(Treatment::Pass);
             }
             Known::Forgotten => {
+                self.settings.lose_what_the_database_keeps();
                 self.send(&Asks { who: Who::Unclear, envelope: None, reads: false }, output)?;
                 self.plain = None;
                 return Ok(Treatment::Pass);
