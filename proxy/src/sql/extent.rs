@@ -123,12 +123,16 @@ fn reads_only(statement: Node<'_>) -> bool {
     if let Node::CopyStmt(copy) = statement {
         return !copy.is_from && !copy.is_program && copy.filename().is_none();
     }
+    if let Node::TransactionStmt(transaction) = statement {
+        use nodes::TransactionStmtKind::{TRANS_STMT_COMMIT_PREPARED, TRANS_STMT_ROLLBACK_PREPARED};
+        // They end what another session has written.
+        return !matches!(transaction.kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED);
+    }
     matches!(
         statement,
         Node::SelectStmt(_)
             | Node::VariableShowStmt(_)
             | Node::VariableSetStmt(_)
-            | Node::TransactionStmt(_)
             | Node::ExplainStmt(_)
             | Node::DeclareCursorStmt(_)
             | Node::FetchStmt(_)

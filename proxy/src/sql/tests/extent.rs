@@ -111,6 +111,8 @@ fn whatever_changes_something_writes() {
         "create index on logs (id)",
         "alter table logs add column x int",
         "drop table logs",
+        "commit prepared 'x'",
+        "rollback prepared 'x'",
         "truncate logs",
         "truncate patients",
         "comment on table logs is 'x'",
