@@ -81,6 +81,8 @@ pub(crate) struct Settings {
     ends: bool,
     /// It ends all of it.
     ends_all: bool,
+    /// A request that is not answered yet runs a procedure: it may have committed before it failed.
+    procedure: bool,
     /// There may be a prepared statement or cursor that sets something.
     hidden: bool,
     outcome: Option<Outcome>,
@@ -113,6 +115,7 @@ impl Settings {
             savepoint: false,
             ends: false,
             ends_all: false,
+            procedure: false,
             hidden: false,
             outcome: None,
         };
@@ -219,6 +222,7 @@ impl Settings {
             Effect::Savepoint => self.savepoint = true,
             Effect::RollbackTo => self.ends = true,
             Effect::End => (self.ends, self.ends_all) = (true, true),
+            Effect::Procedure => self.procedure = true,
             Effect::Hide => self.hidden = true,
             Effect::Deallocate(_) => {}
         }
@@ -309,7 +313,7 @@ impl Settings {
 
     /// The server reported an error.
     pub(crate) fn failed(&mut self) {
-        self.note(Outcome::Undone);
+        self.note(if self.procedure { Outcome::Mixed } else { Outcome::Undone });
     }
 
     fn note(&mut self, outcome: Outcome) {
@@ -333,7 +337,7 @@ impl Settings {
             _ => {}
         }
         if last {
-            (self.ends, self.ends_all) = (false, false);
+            (self.ends, self.ends_all, self.procedure) = (false, false, false);
             self.savepoint &= !idle;
         }
         self.in_transaction = !idle;

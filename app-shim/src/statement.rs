@@ -59,6 +59,8 @@ pub(crate) enum Effect {
     RollbackTo,
     /// The transaction ends.
     End,
+    /// A procedure runs, which may end transactions, and fail after that.
+    Procedure,
     /// A prepared statement is dropped; all, if none is named.
     Deallocate(Option<String>),
     /// A statement or cursor of this connection is made that may set something when it runs.
@@ -70,7 +72,15 @@ pub(crate) enum Effect {
 impl Effect {
     /// Whether the user may be another one after it.
     pub(crate) fn changes(&self) -> bool {
-        !matches!(self, Self::Savepoint | Self::RollbackTo | Self::End | Self::Hide | Self::Deallocate(_))
+        !matches!(
+            self,
+            Self::Savepoint
+                | Self::RollbackTo
+                | Self::End
+                | Self::Procedure
+                | Self::Hide
+                | Self::Deallocate(_)
+        )
     }
 }
 
@@ -177,6 +187,11 @@ fn classify(words: &mut Words<'_>, replaced: &mut Vec<Range<usize>>) -> Statemen
         }
         "execute" | "fetch" | "move" => Statement::data(vec![Effect::Run]),
         "do" => Statement::data(vec![Effect::Unclear]),
+        "call" => {
+            let mut call = query(words);
+            call.effects.push(Effect::Procedure);
+            call
+        }
         "create" if words.has_atomic_body() => Statement::data(vec![Effect::Unclear]),
         "select" => match set_config::calls(&mut words.skip(1)) {
             Some(calls) => Statement::control(calls),
@@ -211,7 +226,9 @@ fn set(words: &mut Words<'_>, replaced: &mut Vec<Range<usize>>) -> Vec<Effect> {
     rest.at = start;
     let Some(name) = rest.dotted_name() else { return vec![Effect::Unclear] };
     let Some(name) = rest.from.follows(&name) else { return Vec::new() };
-    let value = if rest.assignment() { rest.value() } else { Value::Unclear };
+    let is_assignment = rest.assignment();
+    let quoted = rest.is_quoted();
+    let value = if is_assignment { rest.value() } else { Value::Unclear };
     let value = match value {
         Value::Literal(text, range) => {
             if matches!(name, Name::Envelope | Name::AppShare) && !text.is_empty() {
@@ -219,7 +236,7 @@ fn set(words: &mut Words<'_>, replaced: &mut Vec<Range<usize>>) -> Vec<Effect> {
             }
             New::Text(text)
         }
-        Value::Word(word) if word == "default" => New::Default,
+        Value::Word(word) if word == "default" && !quoted => New::Default,
         Value::Word(word) => New::Text(word),
         Value::Unclear => New::Unclear,
     };

@@ -274,3 +274,17 @@ fn what_was_prepared_to_set_something() {
     s.run("EXECUTE s('b')", &["SELECT 1"], b'I');
     s.is("?");
 }
+
+#[test]
+fn a_procedure_may_have_committed_before_it_failed() {
+    let mut s = Session::new();
+    s.run("SET app.u = 'a'; CALL p()", &["SET", "ERROR"], b'I');
+    s.is("?");
+    s.run("SET app.u = 'a'", &["SET"], b'I');
+    s.run("CALL p()", &["ERROR"], b'I');
+    s.is("a");
+    s.run("SET app.u = 'b'; CALL p()", &["SET", "CALL"], b'I');
+    s.is("b");
+    s.run("SET app.u = 'c'; SELECT 1/0", &["SET", "ERROR"], b'I');
+    s.is("b");
+}

@@ -62,6 +62,7 @@ fn forms_of_set() {
         ("RESET SESSION AUTHORIZATION", Authorization, New::Default, false),
         ("SET trefoil.\"user\" = 'a'", User, text("a"), false),
         ("SET trefoil.envelope = 'a.b'", Envelope, text("a.b"), false),
+        ("SET app.current_user = \"default\"", Setting, text("default"), false),
     ] {
         assert_eq!(effects(statement), [change(name, value, local)], "{statement}");
     }

@@ -177,10 +177,15 @@ impl<'a> Words<'a> {
         value.filter(|_| self.is_empty()).unwrap_or(Value::Unclear)
     }
 
+    /// Whether an identifier in quotes is next, which is no keyword.
+    pub(super) fn is_quoted(&self) -> bool {
+        self.kind() == Some(Kind::QuotedWord)
+    }
+
     /// What SET ROLE and SET SESSION AUTHORIZATION end with.
     pub(super) fn identity(&mut self, name: Name, local: bool) -> Vec<Effect> {
         let special = if name == Name::Role { "none" } else { "default" };
-        let quoted = self.kind() == Some(Kind::QuotedWord);
+        let quoted = self.is_quoted();
         let value = match self.value() {
             Value::Literal(role, _) => New::Text(role),
             Value::Word(word) if word == special && !quoted => New::Default,

@@ -205,7 +205,7 @@ impl Tenant {
             }
             let user = self.active(&uid)?;
             let held: BTreeSet<String> = user.shares.keys().cloned().collect();
-            if held == wanted {
+            if held == wanted && user.has_share() {
                 if let Some(user) = self.users.get_mut(&uid) {
                     user.grants = grants;
                 }

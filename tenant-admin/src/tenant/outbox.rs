@@ -28,7 +28,7 @@ const MARGIN: u64 = 15 * 60;
 
 /// The code of a command that this vault itself undid.
 const OUTDATED: &str = "outdated";
-const OUTDATED_SHARE: &str = "a newer copy of this vault may have given these users other shares since; user rekey them, then do this once more";
+const OUTDATED_SHARE: &str = "a newer copy of this vault may have given these users other shares since, and other keyspaces; user rekey them, or grant them all that they are to have";
 
 /// Commands in the order of their numbers.
 #[derive(Serialize, Deserialize)]
@@ -451,9 +451,13 @@ impl Tenant {
         if self.outbox.pending.len() < before {
             self.begin_renewal_again(now);
         }
+        let one_keyspace = self.keyspaces.len() == 1;
         for pending in &mut self.outbox.pending {
             if let Work::User { former: Some(former), .. } = &mut pending.work {
                 former.outdated = true;
+                if !one_keyspace {
+                    former.grants = Grants::default();
+                }
             }
         }
         let issues = |pending: &Pending| !matches!(pending.work, Work::User { op: UserOp::Withdraw, .. });

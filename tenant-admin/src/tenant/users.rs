@@ -252,10 +252,18 @@ impl Tenant {
         true
     }
 
-    /// From here on no share is certain but those that the outbox has for the proxy; how many are not.
+    /// From here on no share is certain but those that the outbox has for the proxy, nor, where there are
+    /// several keyspaces, which of them the users have; how many are not.
     pub(super) fn doubt_shares(&mut self, but: impl Fn(&str) -> bool) -> usize {
+        let one_keyspace = self.keyspaces.len() == 1;
         let users = self.users.iter_mut().filter(|(uid, user)| user.has_share() && !but(uid));
-        users.map(|(_, user)| user.outdated = true).count()
+        let doubt = |(_, user): (_, &mut User)| {
+            user.outdated = true;
+            if !one_keyspace {
+                user.grants = Grants::default();
+            }
+        };
+        users.map(doubt).count()
     }
 
     pub(super) fn active(&self, uid: &str) -> Result<&User, TenantError> {
