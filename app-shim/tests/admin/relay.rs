@@ -329,7 +329,12 @@ fn comments() {
         &join(&[&bob, &bare, &alice, &without, &bob, &bind("s"), EXECUTE, &alice, &bind(""), EXECUTE, SYNC]),
     );
     session.up(&join(&[&bind("s"), EXECUTE, SYNC]), &join(&[&bob, &bind("s"), EXECUTE, SYNC]));
-    session.up(&join(&[&message(b'C', b"Ss\0"), SYNC]), &join(&[&alice, &message(b'C', b"Ss\0"), SYNC]));
+    let close = message(b'C', b"Ss\0");
+    session.up(&join(&[&close, SYNC]), &join(&[&alice, &close, SYNC]));
+    // Closed it means nothing; until the server says so, it may mean what it did.
+    session.up(&join(&[&bind("s"), SYNC]), &join(&[&key("", "", ""), &bind("s"), SYNC]));
+    let [made, closed, ready] = [message(b'1', b""), message(b'3', b""), message(b'Z', b"I")];
+    session.down_passes(&join(&[&ready, &ready, &made, &made, &ready, &ready, &closed, &ready, &ready]));
     session.up(&join(&[&bind("s"), SYNC]), &join(&[&key("alice", "", SHARE), &bind("s"), SYNC]));
     // What cannot be understood is the proxy's to refuse.
     let malformed = query("SELECT 1 /*trefoil_envelope='%'*/");

@@ -48,6 +48,11 @@ impl Session {
         self.down_passes(&[tags, ready(status)].concat());
     }
 
+    /// Answers a request that made so many prepared statements.
+    fn made(&mut self, count: usize) {
+        self.down_passes(&[message(b'1', b"").repeat(count), ready(b'I')].concat());
+    }
+
     fn next_key(&mut self) -> String {
         let [user, envelope, share] = self.key();
         match user.as_str() {
@@ -130,7 +135,7 @@ fn by_a_comment_in_the_applications_own_way() {
     // A prepared statement keeps it.
     let text = "SELECT 1 /*user='bob'*/";
     s.up(&join(&[&parse("s", text), SYNC]), &join(&[&key("bob", "", SHARE), &parse("s", text), SYNC]));
-    s.answer(&[], b'I');
+    s.made(1);
     let (bind, other) = (bind("s", &[]), bind("", &[]));
     s.up(
         &join(&[&parse("", "SELECT 2"), &other, EXECUTE, &bind, EXECUTE, SYNC]),
@@ -198,7 +203,7 @@ fn a_statement_that_names_a_user_counts_where_it_is_executed() {
     send(&mut s.client, &join(&[&set, &select, SYNC]));
     s.next_key();
     s.up_is(&join(&[&set, &select, SYNC]));
-    s.answer(&[], b'I');
+    s.made(2);
     // Bound first and executed later: whom the first Execute runs as cannot be told.
     let (bound, other) = (bind("set", &["bob"]), bind("get", &[]));
     send(&mut s.client, &join(&[&bound, &other, EXECUTE, SYNC]));
