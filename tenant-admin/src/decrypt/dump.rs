@@ -94,7 +94,8 @@ impl<'a> Dump<'a> {
         }
         self.flush(out)?;
         out.flush().map_err(DecryptError::Write)?;
-        if self.open > 0 {
+        // Nothing at all is what is left of a pg_dump that failed.
+        if self.open > 0 || self.reader.number == 0 {
             self.work.report.cut_off = Some(self.reader.number);
         }
         match self.work.report.cut_off {

@@ -273,4 +273,9 @@ fn a_dump_that_was_cut_between_two_statements_is_told() {
     result.unwrap();
     assert!(!out.is_empty());
     assert_eq!(report.cut_off, u64::try_from(lines).ok());
+    let nothing = error("", POLICY, keys(7));
+    assert!(
+        nothing.starts_with("the dump ends at line 0"),
+        "a pg_dump that failed leaves nothing: {nothing}"
+    );
 }

@@ -301,10 +301,10 @@ fn without_wiping_the_search_finds_every_key_and_share() {
     let looked = Looked::start("unwiped");
     let open = traffic(&looked);
     let Looked { stack, keys, users, applications, .. } = &looked;
-    let kinds = ["TK as", "a key of ssn", "a key of prose", "TKu of", "TKa of"];
+    let kinds = ["TK as", "a key of ", "TKu of", "TKa of"];
     let (mut open, mut found) = (open, BTreeSet::new());
     // What is left unwiped is soon overwritten by what comes next: whatever was seen at some time counts.
-    for _ in 0..20 {
+    for _ in 0..50 {
         found.append(&mut looked.found(&stack.proxy, &[keys, users, applications]));
         let missing = kinds.iter().filter(|kind| !found.iter().any(|found| found.starts_with(**kind)));
         if missing.count() == 0 {
