@@ -18,8 +18,9 @@ use words::{Value, Words};
 /// What goes upstream instead of an envelope or a share, without the quotes.
 pub(crate) const REPLACEMENT: &[u8] = b"set";
 
-/// A setting's new value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A setting's new value, which may be an envelope: nothing here that holds one is shown by a log.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum New {
     /// What it was at the connection's start.
     Default,
@@ -30,7 +31,8 @@ pub(crate) enum New {
 }
 
 /// A setting changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Change {
     /// Which.
     pub(crate) name: Name,
@@ -41,7 +43,8 @@ pub(crate) struct Change {
 }
 
 /// What a statement does.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Effect {
     /// One setting.
     Set(Change),
@@ -85,7 +88,8 @@ impl Effect {
 }
 
 /// One statement.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Statement {
     /// In order.
     pub(crate) effects: Vec<Effect>,

@@ -1,14 +1,16 @@
 //! One setting: its value at the connection's start, in the session, and in the transaction.
 
 /// A value that was set; an empty text is one, too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum Value {
     Text(String),
     Unclear,
 }
 
 /// What holds now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum Current<'a> {
     /// Nothing, or an empty text.
     Unset,

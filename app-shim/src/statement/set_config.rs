@@ -6,7 +6,8 @@ use super::{Change, Effect, New};
 use crate::user_from::UserFrom;
 
 /// One argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) enum Argument {
     /// A string.
     Text(String),
@@ -17,7 +18,8 @@ pub(crate) enum Argument {
 }
 
 /// One call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Call {
     name: Argument,
     value: Argument,
