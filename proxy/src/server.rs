@@ -2,16 +2,17 @@
 
 use crate::config::Config;
 use crate::policy::Policy;
-use crate::session::{self, Address, Environment, Figures, Plans};
+use crate::session::{self, Environment, Figures, Plans, Upstream};
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
+use trefoil_link::{Address, Stream};
 
 /// Sessions at a time; the server's `max_connections` is usually far below.
 const SESSIONS: usize = 4096;
@@ -35,7 +36,7 @@ pub async fn run(
         plans: Plans::new(policy, config.plan_cache_bytes),
         shares,
         catalogs: Arc::clone(&catalogs),
-        address: Address::new(&config.upstream.host, config.upstream.port),
+        upstream: Upstream { address: Address::new(&config.upstream.host, config.upstream.port), tls: None },
         max_message: config.max_message,
     });
     tracing::info!("listening on {}", listener.local_addr()?);
@@ -54,7 +55,9 @@ pub async fn run(
                     number += 1;
                     let span = tracing::info_span!("session", number, %peer);
                     let (places, environment) = (Arc::clone(&places), Arc::clone(&environment));
-                    sessions.spawn(serve(client, places, environment).instrument(span));
+                    // Fails where the client has left already.
+                    client.set_nodelay(true).ok();
+                    sessions.spawn(serve(Stream::Tcp(client), places, environment).instrument(span));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely: sessions that end free some.
@@ -90,7 +93,7 @@ async fn log_figures(environment: Arc<Environment>) {
     }
 }
 
-async fn serve(client: TcpStream, places: Arc<Semaphore>, environment: Arc<Environment>) {
+async fn serve(client: Stream, places: Arc<Semaphore>, environment: Arc<Environment>) {
     let Ok(_place) = places.try_acquire() else {
         tracing::warn!("too many sessions");
         return session::turn_away(client).await;

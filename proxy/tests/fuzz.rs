@@ -343,7 +343,6 @@ fn decode(body: &[u8]) -> u32 {
     let mut good = 0;
     let mut count = |is_good: bool| good += u32::from(is_good);
     count(frame::head(body).is_ok());
-    count(startup::size(body).is_ok());
     if let Ok(startup::First::Start(packet)) = startup::First::decode(body) {
         let mut parameters = packet.parameters();
         while let Ok(Some(_)) = parameters.next_pair() {}

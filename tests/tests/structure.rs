@@ -14,8 +14,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("keys/arena", &[]),
     // Who answers in the place of a pinned peer, keys knows.
     ("keys/https", &["trefoil-keys"]),
+    // Whose certificates are shown and trusted, keys knows.
+    ("keys/link", &["trefoil-keys"]),
     ("keys/passphrase", &[]),
-    ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys"]),
+    ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-link"]),
     ("proxy/columns", &["trefoil-keys"]),
     ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
     ("app-shim", &["trefoil-https", "trefoil-keys", "trefoil-passphrase"]),

@@ -29,14 +29,14 @@ mod tests;
 mod text;
 
 pub use plans::{Analyze, Figures, Plans};
-pub use socket::Address;
 
 use crate::error::ClientError;
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
+use crate::wire::Malformed;
 use crate::wire::backend::Severity;
 use fault::Fault;
-use socket::{Side, Stream};
+use socket::Side;
 use startup::{Begin, Wish};
 use state::{BOUND, State, Turn};
 use std::future::poll_fn;
@@ -44,7 +44,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use trefoil_link::{AcceptError, Accepted, Address, ClientTls, ConnectError, Stream, accept, connect};
 
 /// How long a client may take to say what it wants.
 const STARTUP_TIME: Duration = Duration::from_secs(60);
@@ -59,10 +59,18 @@ pub struct Environment {
     pub shares: Arc<Shares>,
     /// The databases' catalogs.
     pub catalogs: Arc<Catalogs>,
-    /// Where the server is.
-    pub address: Address,
+    /// Where the server is, and how it is spoken to.
+    pub upstream: Upstream,
     /// The longest message, in bytes, that is held to be understood.
     pub max_message: usize,
+}
+
+/// Where the server is, and how it is spoken to.
+pub struct Upstream {
+    /// Where it is.
+    pub address: Address,
+    /// TLS; none for Unix sockets.
+    pub tls: Option<ClientTls>,
 }
 
 /// Why a session ended other than by either side's leave. Fit for a log.
@@ -71,38 +79,58 @@ pub enum SessionError {
     /// A socket failed.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The client got no further than its first bytes.
+    #[error("{0}")]
+    Accept(AcceptError),
+    /// A cancel request could not be forwarded.
+    #[error("cancel request not forwarded: {0}")]
+    Cancel(ConnectError),
     /// The client was told this, as FATAL.
     #[error("{0:?}")]
     Fatal(ClientError),
 }
 
 /// Tells a client that no more sessions can be served.
-pub async fn turn_away(client: TcpStream) {
+pub async fn turn_away(client: Stream) {
     let error = ClientError::new("53300", "the proxy serves as many sessions as it may", "Try again later.");
-    farewell(&mut Side::new(Stream::Tcp(client)), Fault::Fatal(error)).await.ok();
+    farewell(&mut Side::new(client), Fault::Fatal(error)).await.ok();
 }
 
 /// Serves a client until it or the server leaves.
-pub async fn serve(mut client: TcpStream, environment: Arc<Environment>) -> Result<(), SessionError> {
-    client.set_nodelay(true)?;
-    let wish = match tokio::time::timeout(STARTUP_TIME, startup::first(&mut client)).await {
-        Ok(wish) => wish?,
+pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), SessionError> {
+    let accepted = match tokio::time::timeout(STARTUP_TIME, accept(client, None)).await {
+        Ok(accepted) => accepted,
         Err(_) => return Ok(()),
     };
-    let begin = match wish {
-        Wish::Nothing => return Ok(()),
-        Wish::Cancel(packet) => return Ok(startup::cancel(&environment.address, &packet).await?),
-        Wish::Session(begin) => begin,
-        Wish::Refused(fault) => {
-            return farewell(&mut Side::new(Stream::Tcp(client)), fault).await;
+    let Accepted { stream, packet, .. } = match accepted {
+        Ok(accepted) => accepted,
+        Err(AcceptError::Length(stream)) => {
+            return farewell(&mut Side::new(*stream), Malformed::Length.into()).await;
         }
+        // It left without a word.
+        Err(AcceptError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+        Err(error) => return Err(SessionError::Accept(error)),
     };
-    let mut client = Side::new(Stream::Tcp(client));
-    let server = match Stream::connect(&environment.address).await {
+    let mut client = Side::new(stream);
+    let begin = match startup::first(&packet) {
+        Wish::Cancel(packet) => {
+            return startup::cancel(&environment.upstream, &packet).await.map_err(SessionError::Cancel);
+        }
+        Wish::Session(begin) => begin,
+        Wish::Refused(fault) => return farewell(&mut client, fault).await,
+    };
+    drop(packet);
+    let Upstream { address, tls } = &environment.upstream;
+    let server = match connect(address, tls.as_ref()).await {
         Ok(stream) => Side::new(stream),
         Err(error) => {
-            let message = format!("the database server cannot be reached: {}", error.kind());
-            return farewell(&mut client, Fault::Fatal(ClientError::new("08006", message, ""))).await;
+            tracing::warn!(%error, "no connection to the database");
+            let message = "the database server cannot be reached";
+            return farewell(
+                &mut client,
+                Fault::Fatal(ClientError::new("08006", message, "The proxy's log says why.")),
+            )
+            .await;
         }
     };
     let mut session = Session::new(client, server, environment, begin);

@@ -1,79 +1,16 @@
 //! The two sockets of a session and their buffers. One read and one write each per turn.
 
 use std::future::Future;
-use std::io;
-use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
 use trefoil_keys::memory::wipe;
+use trefoil_link::Stream;
 
 /// What is read at once while little comes.
 const SMALL: usize = 8 * 1024;
 /// What is read at once while much comes.
 const LARGE: usize = 64 * 1024;
-
-/// Where the server is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A host and a port.
-    Tcp(String, u16),
-    /// A socket file.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// From a host as libpq takes it: one that begins with `/` is the directory of the socket.
-    pub fn new(host: &str, port: u16) -> Self {
-        if host.starts_with('/') {
-            Self::Unix(PathBuf::from(format!("{host}/.s.PGSQL.{port}")))
-        } else {
-            Self::Tcp(host.to_owned(), port)
-        }
-    }
-}
-
-/// A connected socket.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// Connects to the server.
-    pub(super) async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host, port) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
-            }
-            Address::Unix(path) => Ok(Self::Unix(UnixStream::connect(path).await?)),
-        }
-    }
-
-    fn poll_read(&mut self, context: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => pin!(stream.read_buf(into)).poll(context),
-            Self::Unix(stream) => pin!(stream.read_buf(into)).poll(context),
-        }
-    }
-
-    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    async fn shutdown(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown().await,
-            Self::Unix(stream) => stream.shutdown().await,
-        }
-    }
-}
 
 /// A socket with what was received and not treated yet, and what is to be sent.
 pub(super) struct Side {
@@ -84,6 +21,8 @@ pub(super) struct Side {
     outgoing: Vec<u8>,
     /// How much of `outgoing` is sent.
     sent: usize,
+    /// Under TLS, what is sent may still wait.
+    unflushed: bool,
     read_size: usize,
     /// Nothing more will be received.
     pub(super) ended: bool,
@@ -99,6 +38,7 @@ impl Side {
             done: 0,
             outgoing: Vec::new(),
             sent: 0,
+            unflushed: false,
             read_size: SMALL,
             ended: false,
             gone: false,
@@ -137,7 +77,7 @@ impl Side {
     pub(super) fn poll_receive(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.make_room();
         let room = self.received.capacity() - self.received.len();
-        match self.stream.poll_read(context, &mut self.received) {
+        match pin!(self.stream.read_buf(&mut self.received)).poll(context) {
             Poll::Pending => {
                 if self.received.is_empty() {
                     self.shrink();
@@ -156,11 +96,14 @@ impl Side {
     pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let waiting = self.outgoing.get(self.sent..).unwrap_or_default();
         if waiting.is_empty() {
-            return Poll::Pending;
+            return self.poll_flush(context);
         }
-        match self.stream.poll_write(context, waiting) {
+        match Pin::new(&mut self.stream).poll_write(context, waiting) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(count)) if count > 0 => self.sent += count,
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.sent += count;
+                self.unflushed = self.stream.tls().is_some();
+            }
             Poll::Ready(_) => {
                 self.gone = true;
                 self.sent = self.outgoing.len();
@@ -174,6 +117,19 @@ impl Side {
             self.sent = 0;
         }
         Poll::Ready(())
+    }
+
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.unflushed && !self.gone {
+            match Pin::new(&mut self.stream).poll_flush(context) {
+                Poll::Pending => {}
+                Poll::Ready(flushed) => {
+                    self.unflushed = false;
+                    self.gone = flushed.is_err();
+                }
+            }
+        }
+        Poll::Pending
     }
 
     /// Throws away what was to be sent.

@@ -1,20 +1,17 @@
-//! What happens before a session: requests for encryption, a cancel request, or the parameters.
+//! What a client's first packet asks for: a session with its parameters, or a cancel request.
 
+use super::Upstream;
 use super::carriers::Presented;
 use super::fault::Fault;
-use super::socket::{Address, Stream};
 use crate::error::{ClientError, Code, sqlstate};
-use crate::wire::startup::{self, First, Startup};
-use std::io;
+use crate::wire::startup::{First, Startup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use trefoil_keys::carrier::{Carriers, MalformedCarrier, message, options};
+use trefoil_link::{ConnectError, connect};
 use zeroize::Zeroizing;
 
 /// What a client wants.
 pub(super) enum Wish {
-    /// It left without a word, or was served.
-    Nothing,
     /// Another session's statement cancelled: this packet forwarded.
     Cancel(Vec<u8>),
     /// A session.
@@ -33,34 +30,12 @@ pub(super) struct Begin {
     pub(super) presented: Presented,
 }
 
-/// Reads first packets until it is known what the client wants.
-pub(super) async fn first(client: &mut TcpStream) -> io::Result<Wish> {
-    // A share may be in it.
-    let mut packet = Zeroizing::new(Vec::with_capacity(startup::MAX));
-    loop {
-        packet.clear();
-        let size = loop {
-            match startup::size(&packet) {
-                Ok(Some(size)) if packet.len() >= size => break size,
-                Ok(size) => {
-                    let missing = size.unwrap_or(4).saturating_sub(packet.len());
-                    let missing = u64::try_from(missing).unwrap_or_default();
-                    if (&mut *client).take(missing).read_buf(&mut *packet).await? == 0 {
-                        return Ok(Wish::Nothing);
-                    }
-                }
-                Err(malformed) => return Ok(Wish::Refused(malformed.into())),
-            }
-        };
-        let Some(whole) = packet.get(..size) else { return Ok(Wish::Nothing) };
-        match First::decode(whole) {
-            Ok(First::Encryption) => client.write_all(b"N").await?,
-            Ok(First::Cancel) => return Ok(Wish::Cancel(whole.to_vec())),
-            Ok(First::Start(startup)) => {
-                return Ok(begin(&startup).map_or_else(Wish::Refused, Wish::Session));
-            }
-            Err(malformed) => return Ok(Wish::Refused(malformed.into())),
-        }
+/// What a whole first packet asks for.
+pub(super) fn first(packet: &[u8]) -> Wish {
+    match First::decode(packet) {
+        Ok(First::Cancel) => Wish::Cancel(packet.to_vec()),
+        Ok(First::Start(startup)) => begin(&startup).map_or_else(Wish::Refused, Wish::Session),
+        Err(malformed) => Wish::Refused(malformed.into()),
     }
 }
 
@@ -120,18 +95,11 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
 }
 
 /// Forwards a cancel request, byte for byte, and waits until the server has closed.
-pub(super) async fn cancel(address: &Address, packet: &[u8]) -> io::Result<()> {
-    match Stream::connect(address).await? {
-        Stream::Tcp(mut stream) => forward(&mut stream, packet).await,
-        Stream::Unix(mut stream) => forward(&mut stream, packet).await,
-    }
-}
-
-async fn forward<S>(stream: &mut S, packet: &[u8]) -> io::Result<()>
-where
-    S: AsyncReadExt + AsyncWriteExt + Unpin,
-{
+pub(super) async fn cancel(upstream: &Upstream, packet: &[u8]) -> Result<(), ConnectError> {
+    let mut stream = connect(&upstream.address, upstream.tls.as_ref()).await?;
     stream.write_all(packet).await?;
+    stream.flush().await?;
     // The server answers by closing; whatever it says is not for the client.
-    stream.read(&mut [0; 1]).await.map(|_| ())
+    stream.read(&mut [0; 1]).await?;
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::carriers::Presented;
 use super::state::{State, Turn};
-use super::{Address, Environment, Fault, Plans};
+use super::{Environment, Fault, Plans, Upstream};
 use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
@@ -13,6 +13,7 @@ use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use std::sync::Arc;
 use std::time::Duration;
+use trefoil_link::Address;
 
 fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool) {
     let plan = || Plan { statements: vec![StatementPlan::default()], ..Plan::default() };
@@ -54,7 +55,7 @@ fn state() -> State {
         plans: Plans::with_analysis(Arc::clone(&policy), 1 << 20, analyze),
         shares: Arc::clone(&shares),
         catalogs: Arc::new(Catalogs::new(login, policy, shares, None)),
-        address: Address::new("/nowhere", 1),
+        upstream: Upstream { address: Address::new("/nowhere", 1), tls: None },
         max_message: 1 << 20,
     };
     let mut state = State::new(Arc::new(environment), Presented::default());

@@ -1,31 +1,16 @@
-//! What a client says first, without a type byte: StartupMessage, or one of the requests.
+//! The first packet, without a type byte, of a client that asks for no (further) encryption: a
+//! StartupMessage or a CancelRequest.
 
 use super::Malformed;
 use super::reader::Reader;
 use super::writer::{counted, string};
 
-/// Longest first packet, as in PostgreSQL (`MAX_STARTUP_PACKET_LENGTH`).
-pub const MAX: usize = 10_000;
-
-/// `SSLRequest`, as its code.
-const SSL: u32 = 80_877_103;
-/// `GSSENCRequest`, as its code.
-const GSS: u32 = 80_877_104;
 /// `CancelRequest`, as its code.
 const CANCEL: u32 = 80_877_102;
-
-/// The size of a first packet, from its length; `None` if that has not arrived.
-pub fn size(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-    let Some(length) = bytes.first_chunk::<4>() else { return Ok(None) };
-    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| Malformed::Length)?;
-    if (8..=MAX).contains(&length) { Ok(Some(length)) } else { Err(Malformed::Length) }
-}
 
 /// A first packet.
 #[derive(Clone, Copy)]
 pub enum First<'a> {
-    /// Asks for an encrypted connection, in either way.
-    Encryption,
     /// Cancels another session's statement. To be forwarded as it is.
     Cancel,
     /// Starts a session.
@@ -46,7 +31,6 @@ impl<'a> First<'a> {
         reader.int32("length")?;
         let version = reader.oid("protocol version")?;
         match version {
-            SSL | GSS => reader.end().map(|()| Self::Encryption),
             CANCEL => Ok(Self::Cancel),
             _ if version >> 16 == 3 => {
                 let parameters = reader.rest();
@@ -125,11 +109,7 @@ mod tests {
         for end in 0..START.len() {
             assert!(First::decode(&START[..end]).is_err());
         }
-        assert!(size(b"\0\0\0\x07").is_err());
-        assert!(size(b"\0\x01\0\0").is_err());
-        assert!(size(b"GET ").is_err());
-        assert_eq!(size(b"\0\0\0"), Ok(None));
-        assert!(matches!(First::decode(b"\0\0\0\x08\x04\xd2\x16\x2f"), Ok(First::Encryption)));
+        assert!(First::decode(b"\0\0\0\x08\x04\xd2\x16\x2f").is_err());
         assert!(First::decode(b"\0\0\0\x08\0\x02\0\0").is_err());
     }
 }

@@ -1,0 +1,21 @@
+//! Connections of PostgreSQL's protocol, from the first byte to the first packet of a session: TCP, Unix
+//! sockets, and TLS on either side. What is said over them is not known here.
+
+mod accept;
+mod address;
+mod certificate;
+mod connect;
+mod served;
+mod stream;
+mod trust;
+
+#[cfg(test)]
+mod tests;
+
+pub use accept::{AcceptError, Accepted, MAX_PACKET, accept};
+pub use address::{Address, MalformedAddress};
+pub use certificate::{Subject, end_point};
+pub use connect::{ClientTls, ConnectError, connect};
+pub use served::{Clients, Offer, ServedError, ServedTls, Source};
+pub use stream::Stream;
+pub use trust::{Trust, TrustError};
