@@ -2,8 +2,9 @@
 # make up     starts the same parts and keeps them up until Ctrl-C   (POLICY=, DIR=, PG_BIN=, RELEASE=1)
 # make test   sets up and runs all tests
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
+# make soak   load with kills of the database, of clients and of the proxy   (SECONDS=600)
 # make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
-.PHONY: demo up test differential fuzz programs packages
+.PHONY: demo up test differential soak fuzz programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -32,6 +33,9 @@ test: packages
 # SECONDS is a variable of its own in some shells, which would count on.
 differential: programs
 	@env SECONDS="$(or $(SECONDS),60)" "$(TARGET)/$(PROFILE)/differential"
+
+soak: programs
+	@env SECONDS="$(or $(SECONDS),600)" "$(TARGET)/$(PROFILE)/soak"
 
 fuzz: packages
 	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \
