@@ -1,15 +1,18 @@
 //! What keeps secrets from who looks into this process's memory: no core dumps, no look from other
-//! processes of the same user, and bytes that are wiped when they are done with.
+//! processes of the same user, no program started from it that has more rights than it, and bytes that are
+//! wiped when they are done with.
 //!
 //! In a debug build a test may lift it, to look, and to see that it sees: with `TREFOIL_MEMORY=open` the
 //! process is dumpable, with `TREFOIL_MEMORY=unwiped` it leaves its secrets behind as well. In a release
 //! build the environment is not even read.
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::thread::set_no_new_privs;
 use std::io;
 use zeroize::Zeroize;
 
-/// Switches core dumps off, and keeps other processes out.
+/// Switches core dumps off, keeps other processes out, and gives up what set-user-ID programs would give.
+/// To be called before the program has further threads, which inherit it.
 ///
 /// # Errors
 /// If the kernel does not; nothing secret should be read then.
@@ -22,7 +25,7 @@ pub fn keep_private() -> io::Result<()> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-    Ok(())
+    Ok(set_no_new_privs(true)?)
 }
 
 /// Overwrites a secret.
