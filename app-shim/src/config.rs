@@ -67,6 +67,8 @@ pub(crate) struct Config {
     pub(crate) envelope_lifetime: u64,
     /// The longest statement, in bytes.
     pub(crate) max_message: usize,
+    /// The account that the program becomes where it was started by root.
+    pub(crate) user: Option<String>,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
     /// Least severe event that is logged.
@@ -145,13 +147,14 @@ struct Raw {
     user_from: Option<RawUserFrom>,
     envelope_lifetime: u64,
     max_message: u64,
+    user: Option<String>,
     log_format: LogFormat,
     log_level: LogLevel,
 }
 
 /// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
 /// `TREFOIL_LOCK_KEY_FILE`.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "listen",
     "proxy",
     "state",
@@ -178,6 +181,7 @@ const KEYS: [&str; 28] = [
     "user_from.application_name",
     "envelope_lifetime",
     "max_message",
+    "user",
     "log_format",
     "log_level",
 ];
@@ -228,6 +232,7 @@ impl Config {
             envelope_lifetime: within("envelope_lifetime", raw.envelope_lifetime, LIFETIME)?,
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
                 .unwrap_or(usize::MAX),
+            user: raw.user,
             log_format: raw.log_format,
             log_level: raw.log_level,
         })

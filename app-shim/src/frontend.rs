@@ -14,6 +14,7 @@ use crate::user_from::UserFrom;
 use bytes::{Buf as _, BytesMut};
 use std::sync::Arc;
 use trefoil_keys::carrier::comment;
+use trefoil_keys::panics::panic_point;
 use zeroize::Zeroizing;
 
 /// Bytes from which a buffer counts as full.
@@ -194,6 +195,7 @@ impl Frontend {
     }
 
     fn treat(&mut self, kind: u8, body: &[u8], output: &mut BytesMut) -> Result<Treatment, Fatal> {
+        panic_point("sidecar.message", body);
         self.check_bound(kind, body);
         match kind {
             b'p' | b'X' | b'S' | b'd' | b'c' | b'f' => return Ok(Treatment::Pass),

@@ -1,7 +1,7 @@
 //! `init`: makes the state of a sidecar that the tenant admin manages, and pins the proxy's keys. Later
 //! it changes what the tenant admin does not: the password, and which proxy it is.
 
-use crate::config::{self, Config, Managed};
+use crate::config::{self, Managed};
 use crate::proxy::Proxy;
 use crate::state::{Beginning, KnownProxy, State};
 use anyhow::{Context as _, bail, ensure};
@@ -58,7 +58,7 @@ pub(crate) struct ChangeLockArguments {
 pub(crate) fn change_lock(arguments: ChangeLockArguments) -> anyhow::Result<()> {
     let ChangeLockArguments { config, key_file } = arguments;
     let file = config::Arguments::of_file(config);
-    let Managed { state, lock, .. } = Config::load(&file, |name| std::env::var(name).ok())?.managed;
+    let Managed { state, lock, .. } = crate::load(&file)?.managed;
     let other = Lock::KeyFile(key_file.clone());
     other.create_if_missing()?;
     Store::change_lock(&state, &lock, &other)?;
@@ -94,7 +94,7 @@ fn as_text<S: Serializer>(password: &Option<Zeroizing<String>>, serializer: S) -
 /// Makes the state and prints what the tenant admin has to know.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let file = config::Arguments::of_file(arguments.config.clone());
-    let config = Config::load(&file, |name| std::env::var(name).ok())?;
+    let config = crate::load(&file)?;
     let managed = config.managed;
     let made = if arguments.new_password || arguments.new_proxy {
         change(&managed, arguments)?

@@ -40,7 +40,7 @@ use config::{AgentArguments, Arguments, Config, LogFormat, LogLevel};
 use issuer::Issuer;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
-use trefoil_keys::memory;
+use trefoil_keys::{memory, panics, privileges};
 
 #[derive(Parser)]
 #[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
@@ -75,11 +75,14 @@ enum AgentAction {
     Import(user_bundle::Import),
 }
 
+const DEFECT: &str = "panic: a defect of trefoil-shim, please report it";
+
 /// Shares pass through buffers of TLS, HTTP and JSON, which free them unwiped.
 #[global_allocator]
 static ALLOCATOR: trefoil_keys::Wiping = trefoil_keys::Wiping;
 
 fn main() -> ExitCode {
+    panics::watch(|place| eprintln!("trefoil-shim: {DEFECT}, at {place}"));
     let action = Command::parse().action;
     let outcome = keep_memory_private().and_then(|()| match action {
         Action::Init(arguments) => init::run(&arguments),
@@ -104,15 +107,30 @@ fn keep_memory_private() -> anyhow::Result<()> {
 }
 
 fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = Config::load(arguments, |name| std::env::var(name).ok())?;
+    let config = load(arguments)?;
     let sidecar = server::Sidecar::open(&config)?;
     if arguments.check {
         println!("configuration, state and user bundle are valid");
         return Ok(());
     }
     log(config.log_format, config.log_level);
+    if privileges::is_root() && config.user.is_none() {
+        tracing::warn!(
+            "running as root, and the sidecar needs none of its rights: name an account by `user` (root, if it must be)"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(sidecar.run(config))
+}
+
+/// The configuration, read with the rights that the program was started with. From then on it has those of
+/// `user` alone.
+fn load(arguments: &Arguments) -> anyhow::Result<Config> {
+    let config = Config::load(arguments, |name| std::env::var(name).ok())?;
+    config.user.as_deref().map(privileges::become_user).transpose()?;
+    // Who becomes somebody else becomes dumpable again.
+    keep_memory_private()?;
+    Ok(config)
 }
 
 fn run_agent(arguments: &AgentArguments) -> anyhow::Result<()> {
@@ -154,4 +172,5 @@ fn log(format: LogFormat, level: LogLevel) {
         LogFormat::Text => log.with_ansi(false).init(),
         LogFormat::Json => log.json().init(),
     }
+    panics::watch(|place| tracing::error!(place, "{DEFECT}"));
 }

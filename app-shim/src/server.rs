@@ -12,7 +12,7 @@ use crate::shares::Shares;
 use crate::state::State;
 use crate::tka::ApplicationShares;
 use crate::two_phase::{Coordinator, Order, Worker};
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ impl Sidecar {
         let Self { shares, interface, worker, orders } = self;
         let envelopes = Arc::new(Envelopes::new(shares.clone(), interface.proxy.clone()));
         let state = interface.state.clone();
-        tokio::spawn(worker.run(orders));
+        let worker = tokio::spawn(worker.run(orders));
         let shared = Shared {
             proxy: config.proxy,
             shares,
@@ -69,6 +69,8 @@ impl Sidecar {
         };
         tokio::select! {
             outcome = accept(listener, Arc::new(shared)) => outcome?,
+            // It ends with the interface, or by a defect: then no command would be carried out any more.
+            _ = worker => bail!("the worker for commands has ended; the log says where"),
             outcome = interface.serve(&config.managed.admin) => outcome?,
             outcome = second_door(config.http.as_ref(), envelopes, state) => outcome?,
             _ = terminate.recv() => {}

@@ -8,7 +8,9 @@ use crate::shares::Shares;
 use crate::startup::{self, Fatal, MAX_PACKET, Packet};
 use crate::user_from::UserFrom;
 use bytes::{Buf as _, BytesMut};
+use futures_util::FutureExt as _;
 use std::io::{self, ErrorKind};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -108,6 +110,8 @@ struct Relay {
     to_client: BytesMut,
     /// How much of `to_client` may be sent.
     released: usize,
+    /// Whether that ends with a whole message.
+    whole: bool,
     client_ended: bool,
     proxy_ended: bool,
 }
@@ -123,20 +127,31 @@ impl Relay {
             to_proxy: BytesMut::new(),
             to_client: BytesMut::new(),
             released: 0,
+            whole: true,
             client_ended: false,
             proxy_ended: false,
         }
     }
 
     async fn run(mut self) -> io::Result<()> {
+        // What a panic leaves of the relay is dropped; only the client hears of it.
+        match AssertUnwindSafe(self.relay()).catch_unwind().await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(fatal))) => self.fail(fatal).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => self.fail(Fatal::DEFECT).await,
+        }
+    }
+
+    async fn relay(&mut self) -> io::Result<Result<(), Fatal>> {
         let mut told = false;
         loop {
             let need = match self.step()? {
                 Ok(need) => need,
-                Err(fatal) => return self.fail(fatal).await,
+                Err(fatal) => return Ok(Err(fatal)),
             };
             if self.proxy_ended && self.released == 0 {
-                return Ok(());
+                return Ok(Ok(()));
             }
             if self.client_ended && need == Need::Input && self.to_proxy.is_empty() && !told {
                 told = true;
@@ -165,6 +180,7 @@ impl Relay {
             Ok(scanned) => self.released += scanned,
             Err(fatal) => return Ok(Err(fatal)),
         }
+        self.whole = self.backend.between_messages();
         self.released -= write(&self.client, &mut self.to_client, self.released)?;
         loop {
             let need = match self.frontend.process(&mut self.from_client, &mut self.to_proxy) {
@@ -184,11 +200,10 @@ impl Relay {
     }
 
     async fn fail(mut self, fatal: Fatal) -> io::Result<()> {
-        let whole = self.backend.between_messages();
         self.to_client.truncate(self.released);
         let rest = self.client.write_all(&self.to_client);
         timeout(FAREWELL, rest).await.unwrap_or(Ok(()))?;
-        if whole { farewell(&mut self.client, fatal).await } else { Ok(()) }
+        if self.whole { farewell(&mut self.client, fatal).await } else { Ok(()) }
     }
 }
 

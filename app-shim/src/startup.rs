@@ -141,6 +141,12 @@ impl Fatal {
         hint: "Send values as parameters, or raise max_message.",
     };
 
+    pub(crate) const DEFECT: Self = Self {
+        sqlstate: "XX000",
+        message: "trefoil-shim: the sidecar has failed in itself, and the session ends",
+        hint: "Whether what was under way has happened is to be looked up. Please report it, with the sidecar's log.",
+    };
+
     /// The ErrorResponse.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
         let mut body = Vec::new();

@@ -12,7 +12,7 @@ pub(crate) use set_config::{Argument, Call};
 
 use crate::user_from::{Name, UserFrom};
 use std::ops::Range;
-use trefoil_keys::lex::Tokens;
+use trefoil_keys::lex::{Tokens, has_too_many_tokens};
 use words::{Value, Words};
 
 /// What goes upstream instead of an envelope or a share, without the quotes.
@@ -146,6 +146,10 @@ impl Statements {
 /// take shares out of such a text.
 pub(crate) fn read(text: &[u8], from: &UserFrom) -> Statements {
     let valid = String::from_utf8_lossy(text);
+    if has_too_many_tokens(&valid) {
+        // The proxy refuses it.
+        return Statements { all: vec![Statement::data(vec![Effect::Unclear])], replaced: Vec::new() };
+    }
     let tokens = Tokens::of(&valid);
     let mut statements = Statements::default();
     let mut words = Words::new(&valid, &tokens, from);

@@ -31,6 +31,16 @@ pub struct Token {
     pub range: Range<usize>,
 }
 
+/// Most tokens of a text that is read at all: of each the grammar makes up to 300 bytes.
+pub const MAX_TOKENS: usize = 2_000_000;
+
+/// Whether a text has more than [`MAX_TOKENS`]. Of a text that the grammar refuses the answer may be either.
+pub fn has_too_many_tokens(text: &str) -> bool {
+    // Each has a byte at least.
+    let mut lexer = Lexer { text: text.as_bytes(), at: 0 };
+    text.len() > MAX_TOKENS && (0..=MAX_TOKENS).all(|_| lexer.next_token().is_some())
+}
+
 /// The tokens of a text, comments and white space left out.
 pub struct Tokens {
     tokens: Vec<Token>,

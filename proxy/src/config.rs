@@ -30,6 +30,12 @@ pub struct Config {
     pub clock_skew: Duration,
     /// The longest message, in bytes, that is held to be understood.
     pub max_message: usize,
+    /// Named prepared statements that a session may have open at a time.
+    pub max_statements: usize,
+    /// Named portals and cursors that a session may have open at a time.
+    pub max_portals: usize,
+    /// The account that the program becomes where it was started by root.
+    pub user: Option<String>,
     /// The memory for cached plans, in bytes.
     pub plan_cache_bytes: u64,
     /// How often the databases' catalogs are looked at for DDL that went past the proxy.
@@ -155,6 +161,9 @@ struct Raw {
     max_validity: u64,
     clock_skew: u64,
     max_message: u64,
+    max_statements: u64,
+    max_portals: u64,
+    user: Option<String>,
     plan_cache_bytes: u64,
     catalog_poll: u64,
     #[serde(default)]
@@ -186,7 +195,7 @@ struct RawAdmin {
 }
 
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 24] = [
     "listen",
     "upstream.host",
     "upstream.port",
@@ -204,12 +213,15 @@ const KEYS: [&str; 21] = [
     "max_validity",
     "clock_skew",
     "max_message",
+    "max_statements",
+    "max_portals",
+    "user",
     "plan_cache_bytes",
     "catalog_poll",
     "log_format",
     "log_level",
 ];
-const DEFAULTS: [(&str, &str); 9] = [
+const DEFAULTS: [(&str, &str); 11] = [
     ("listen", "127.0.0.1:6432"),
     ("admin.listen", "127.0.0.1:6434"),
     ("upstream.host", "127.0.0.1"),
@@ -217,6 +229,8 @@ const DEFAULTS: [(&str, &str); 9] = [
     ("max_validity", "60"),
     ("clock_skew", "5"),
     ("max_message", "67108864"),
+    ("max_statements", "10000"),
+    ("max_portals", "1000"),
     ("plan_cache_bytes", "67108864"),
     ("catalog_poll", "1"),
 ];
@@ -225,6 +239,8 @@ const MAX_SKEW: u64 = 5 * 60;
 const MAX_POLL: u64 = 60;
 /// PostgreSQL's own bound on a message is 1 GiB.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
+/// Of statements, or of portals, in one session.
+const NAMES: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 
 impl Config {
     /// Reads file, environment (by `variable`) and flags.
@@ -262,8 +278,10 @@ impl Config {
             store: store(raw.state, raw.lock, raw.admin)?,
             max_validity: seconds("max_validity", raw.max_validity, 1..=MAX_VALIDITY)?,
             clock_skew: seconds("clock_skew", raw.clock_skew, 0..=MAX_SKEW)?,
-            max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
-                .unwrap_or(usize::MAX),
+            max_message: number("max_message", raw.max_message, MESSAGE_BYTES)?,
+            max_statements: number("max_statements", raw.max_statements, NAMES)?,
+            max_portals: number("max_portals", raw.max_portals, NAMES)?,
+            user: raw.user.map(|user| filled("user", user)).transpose()?,
             plan_cache_bytes: raw.plan_cache_bytes,
             catalog_poll: seconds("catalog_poll", raw.catalog_poll, 1..=MAX_POLL)?,
             log_format: raw.log_format,
@@ -370,6 +388,10 @@ fn seconds(
     range: std::ops::RangeInclusive<u64>,
 ) -> Result<Duration, ConfigError> {
     within(key, value, range).map(Duration::from_secs)
+}
+
+fn number(key: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<usize, ConfigError> {
+    within(key, value, range).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
 }
 
 fn within(key: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, ConfigError> {

@@ -5,16 +5,18 @@
 use anyhow::Context;
 use axum::Router;
 use clap::Parser;
+use futures_util::FutureExt;
 use rustls::ServerConfig;
 use std::iter;
 use std::net::SocketAddr;
-use std::panic::PanicHookInfo;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
@@ -24,7 +26,7 @@ use trefoil_https::server::Bounds;
 use trefoil_keys::lock::Lock;
 use trefoil_keys::store::Store;
 use trefoil_keys::tls::Fingerprint;
-use trefoil_keys::{Protection, memory};
+use trefoil_keys::{Protection, memory, panics, privileges};
 use trefoil_proxy::bootstrap::InitArguments;
 use trefoil_proxy::config::{
     Arguments, Command, Config, LogFormat, LogLevel, StoreConfig, is_known_variable,
@@ -39,11 +41,14 @@ use trefoil_proxy::{admin, bootstrap, server};
 /// Statements are parsed and analysed on worker threads, by recursion as deep as they are nested.
 const WORKER_STACK: usize = 64 * 1024 * 1024;
 
+const DEFECT: &str = "panic: a defect of trefoil-proxy, please report it";
+
 /// Shares pass through buffers of TLS, HTTP and JSON, which free them unwiped.
 #[global_allocator]
 static ALLOCATOR: trefoil_keys::Wiping = trefoil_keys::Wiping;
 
 fn main() -> ExitCode {
+    panics::watch(|place| eprintln!("trefoil-proxy: {DEFECT}, at {place}"));
     let arguments = Arguments::parse();
     let outcome = match arguments.command {
         Some(Command::Explain(arguments)) => explain(arguments),
@@ -74,8 +79,13 @@ fn explain(arguments: ExplainArguments) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The configuration, read with the rights that the program was started with. From then on it has those of
+/// `user` alone.
 fn load(arguments: &Arguments) -> anyhow::Result<Config> {
-    Config::load(arguments, |name| std::env::var(name).ok()).context("configuration")
+    let config = Config::load(arguments, |name| std::env::var(name).ok()).context("configuration")?;
+    config.user.as_deref().map(privileges::become_user).transpose()?;
+    memory::keep_private().context("cannot keep other processes out of this one's memory")?;
+    Ok(config)
 }
 
 /// The configuration for a subcommand, which has no other flags of it.
@@ -86,13 +96,11 @@ fn load_file(config: Option<&PathBuf>) -> anyhow::Result<Config> {
 fn init(arguments: &InitArguments) -> anyhow::Result<()> {
     let config = load_file(arguments.config.as_ref())?;
     let StoreConfig { directory, lock, listen, .. } = &config.store;
-    keep_memory_private()?;
     Ok(bootstrap::init(arguments, directory, lock, *listen)?)
 }
 
 fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
     let config = load_file(arguments.config.as_ref())?;
-    keep_memory_private()?;
     let state = open(&config)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(write_check_value(
         arguments,
@@ -103,7 +111,6 @@ fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
 
 fn change_lock(config: Option<&PathBuf>, key_file: PathBuf) -> anyhow::Result<()> {
     let StoreConfig { directory, lock, .. } = load_file(config)?.store;
-    keep_memory_private()?;
     let other = Lock::KeyFile(key_file.clone());
     other.create_if_missing()?;
     Store::change_lock(&directory, &lock, &other)?;
@@ -126,7 +133,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policy = std::fs::read_to_string(&config.policy)
         .with_context(|| format!("policy {}", config.policy.display()))?;
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
-    keep_memory_private()?;
     let protection = trefoil_keys::protection()?;
     let state = open(&config)?;
     let StoreConfig { certificate, key, .. } = &config.store;
@@ -138,7 +144,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
 
     start_log(config.log_format, config.log_level);
-    std::panic::set_hook(Box::new(log_panic));
+    panics::watch(|place| tracing::error!(place, "{DEFECT}"));
+    if privileges::is_root() && config.user.is_none() {
+        tracing::warn!(
+            "running as root, and the proxy needs none of its rights: name an account by `user` (root, if it must be)"
+        );
+    }
     match protection {
         Protection::Secret => tracing::info!("shares of requests lie in secret memory"),
         Protection::Locked => tracing::warn!("shares of requests lie in locked memory: no memfd_secret here"),
@@ -150,11 +161,6 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .build()
         .context("cannot start worker threads")?
         .block_on(serve(config, policy, Arc::new(state), (tls, fingerprint)))
-}
-
-/// No core dumps, and no other process of the same user may look into this one.
-fn keep_memory_private() -> anyhow::Result<()> {
-    memory::keep_private().context("cannot keep other processes out of this one's memory")
 }
 
 async fn serve(
@@ -170,10 +176,11 @@ async fn serve(
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
     bootstrap::log_if_unfinished(&state)?;
-    open_admin_port(config.store.listen, tls, admin::router(Arc::clone(&state), Arc::clone(&catalogs)))
-        .await?;
-    tokio::spawn(watch(state));
-    tokio::spawn(reread(hang_up, Arc::clone(&catalogs)));
+    let mut background = JoinSet::new();
+    let router = admin::router(Arc::clone(&state), Arc::clone(&catalogs));
+    background.spawn(open_admin_port(config.store.listen, tls, router).await?);
+    background.spawn(watch(state));
+    background.spawn(reread(hang_up, Arc::clone(&catalogs)));
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -181,19 +188,21 @@ async fn serve(
         }
         tracing::info!("stopping");
     };
-    server::run(config, policy, shares, catalogs, shutdown).await?;
-    Ok(())
+    tokio::select! {
+        served = server::run(config, policy, shares, catalogs, shutdown) => Ok(served?),
+        // None of them ends by itself, and without any the proxy is only half there.
+        Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
+    }
 }
 
 async fn open_admin_port(
     listen: SocketAddr,
     (tls, fingerprint): (ServerConfig, Fingerprint),
     router: Router,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<impl Future<Output = ()>> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("admin port {listen}"))?;
     tracing::info!("admin port at {}, certificate {fingerprint}", listener.local_addr()?);
-    tokio::spawn(trefoil_https::server::serve(listener, Arc::new(tls), router, Bounds::default()));
-    Ok(())
+    Ok(trefoil_https::server::serve(listener, Arc::new(tls), router, Bounds::default()))
 }
 
 /// What becomes due with time: retired keys, an expired one-time password.
@@ -216,7 +225,8 @@ fn on(kind: SignalKind) -> anyhow::Result<Signal> {
 
 async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>) {
     while hang_up.recv().await.is_some() {
-        catalogs.reload_all().await;
+        // A panic is told by its hook; the next signal is heeded all the same.
+        AssertUnwindSafe(catalogs.reload_all()).catch_unwind().await.ok();
     }
 }
 
@@ -239,12 +249,6 @@ fn start_log(format: LogFormat, level: LogLevel) {
             Targets::new().with_target("trefoil_proxy", level).with_target("trefoil_https", level),
         ))
         .init();
-}
-
-/// Where it was, but not the message, which may quote data.
-fn log_panic(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map(ToString::to_string);
-    tracing::error!(place, "panic: a defect of trefoil-proxy, please report it");
 }
 
 fn warn_of_unknown_variables() {

@@ -38,10 +38,13 @@ pub async fn run(
         catalogs: Arc::clone(&catalogs),
         upstream: Upstream { address: Address::new(&config.upstream.host, config.upstream.port), tls: None },
         max_message: config.max_message,
+        max_statements: config.max_statements,
+        max_portals: config.max_portals,
     });
     tracing::info!("listening on {}", listener.local_addr()?);
-    let poll = tokio::spawn(catalogs.poll(config.catalog_poll));
-    let figures = tokio::spawn(log_figures(Arc::clone(&environment)));
+    let mut background = JoinSet::new();
+    background.spawn(catalogs.poll(config.catalog_poll));
+    background.spawn(log_figures(Arc::clone(&environment)));
     let places = Arc::new(Semaphore::new(SESSIONS));
     let mut sessions = JoinSet::new();
     let mut number = 0_u64;
@@ -49,6 +52,10 @@ pub async fn run(
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            // Neither ends by itself, and stale catalogs are not served on.
+            Some(_) = background.join_next() => {
+                return Err(io::Error::other("a background task ended; the log says where"));
+            }
             Some(ended) = sessions.join_next() => report(&ended),
             accepted = listener.accept() => match accepted {
                 Ok((client, peer)) => {
@@ -68,8 +75,7 @@ pub async fn run(
         }
     }
     drop(listener);
-    poll.abort();
-    figures.abort();
+    drop(background);
     let ended = async {
         while let Some(ended) = sessions.join_next().await {
             report(&ended);

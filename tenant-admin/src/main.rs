@@ -30,7 +30,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use trefoil_keys::memory;
+use trefoil_keys::{memory, panics};
 
 /// Keeps a tenant's keys and users, and issues their shares.
 ///
@@ -117,6 +117,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    panics::watch(|place| eprintln!("trefoil-admin: panic: a defect, please report it, at {place}"));
     let Arguments { options, command } = Arguments::parse();
     let json = options.json;
     let result = memory::keep_private()

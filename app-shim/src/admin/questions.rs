@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::block_in_place;
 use trefoil_https::Problem;
+use trefoil_keys::panics;
 use trefoil_keys::status::MAX_NONCE;
 
 const NONCE: Problem = Problem::new(
@@ -31,6 +32,8 @@ pub(super) struct Users {
 pub(super) struct Health {
     status: &'static str,
     reasons: Vec<String>,
+    /// Defects of the program that showed since its start.
+    panics: u64,
 }
 
 /// Which users there are, with the epochs of their shares.
@@ -58,9 +61,13 @@ pub(super) async fn status(State(interface): State<Arc<Interface>>, uri: Uri) ->
 pub(super) async fn health(
     State(interface): State<Arc<Interface>>,
 ) -> Result<(StatusCode, Json<Health>), Problem> {
+    let panics = panics::count();
     if let Some(fault) = block_in_place(|| interface.state.fault()) {
         let reasons = vec![format!("commands wait, as the store cannot be written: {fault}")];
-        return Ok((StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unavailable", reasons })));
+        return Ok((
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Health { status: "unavailable", reasons, panics }),
+        ));
     }
     let mut reasons = Vec::new();
     if interface.in_doubt.borrow().is_some() {
@@ -74,7 +81,7 @@ pub(super) async fn health(
         );
     }
     // Its work for the application goes on meanwhile, so neither is a reason to put it out of service.
-    Ok((StatusCode::OK, Json(Health { status: "ok", reasons })))
+    Ok((StatusCode::OK, Json(Health { status: "ok", reasons, panics })))
 }
 
 fn is_nonce(nonce: &str) -> bool {

@@ -1,15 +1,17 @@
 //! The listener: HTTP/1.1 and HTTP/2, by ALPN over TLS and by prior knowledge over cleartext. Heads are
 //! bounded in size and time, and connections in number.
 
-use super::MAX_HEAD;
+use super::{Form, MAX_HEAD, answer};
 use axum::body::Body;
 use axum::http::Request;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use trefoil_https::Problem;
 
 /// How long TLS, and then a request's head, may take; also how long a connection may be idle.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -109,7 +112,9 @@ async fn connection<H: Handler>(
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(place);
-            Ok::<_, Infallible>(handler.handle(request, peer).await)
+            let form = Form::of(request.headers());
+            let answered = AssertUnwindSafe(handler.handle(request, peer)).catch_unwind().await;
+            Ok::<_, Infallible>(answered.unwrap_or_else(|_| answer(Problem::INTERNAL, form)))
         }
     });
     if let Err(error) = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await {

@@ -3,11 +3,17 @@
 //! peer without credentials keeps others out: its connections are the first to give way.
 
 use crate::places::{Place, Places};
+use crate::problem::Problem;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use futures_util::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -63,6 +69,7 @@ const MAX_HEAD: usize = 16 * 1024;
 pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Router, bounds: Bounds) {
     let places = Places::new(bounds.connections, bounds.from_one_network);
     let acceptor = TlsAcceptor::from(tls);
+    let app = app.layer(from_fn(answer_of_a_panic));
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
@@ -85,6 +92,12 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: R
             }
         }
     }
+}
+
+/// A panic ends the request that it happened in, and is told by the program's hook.
+async fn answer_of_a_panic(request: Request, next: Next) -> Response {
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| Problem::INTERNAL.into_response())
 }
 
 /// Serves a connection as long as it has its place.

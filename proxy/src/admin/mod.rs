@@ -26,6 +26,7 @@ use trefoil_https::problem::{method_not_allowed, not_found};
 use trefoil_https::server::Peer;
 use trefoil_https::{Problem, body};
 use trefoil_keys::command::Command;
+use trefoil_keys::panics::{self, panic_point};
 use trefoil_keys::signing::Claims;
 use trefoil_keys::status::MAX_NONCE;
 use zeroize::Zeroizing;
@@ -106,6 +107,7 @@ async fn envelope(
     body: Body,
 ) -> Result<Response, Problem> {
     let body = body::read(body, envelopes::MAX_QUESTION).await?;
+    panic_point("admin.envelope", &body);
     let _turn = admin.envelopes.turn().await?;
     let state = Arc::clone(&admin.state);
     let found = blocking(move || envelopes::check(&state, &parse(&body)?)).await?;
@@ -133,6 +135,8 @@ async fn status(Shared(admin): Shared<Arc<Admin>>, uri: Uri) -> Result<Response,
 struct Health {
     status: &'static str,
     reasons: Vec<String>,
+    /// Defects of the program that showed since its start.
+    panics: u64,
 }
 
 async fn health(Shared(admin): Shared<Arc<Admin>>) -> Result<Response, Problem> {
@@ -143,7 +147,7 @@ async fn health(Shared(admin): Shared<Arc<Admin>>) -> Result<Response, Problem> 
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
     };
-    Ok((code, Json(Health { status, reasons })).into_response())
+    Ok((code, Json(Health { status, reasons, panics: panics::count() })).into_response())
 }
 
 fn store_reasons(state: &State) -> Vec<String> {
@@ -159,7 +163,7 @@ fn store_reasons(state: &State) -> Vec<String> {
         Ok(Bootstrap::Burnt { reason }) => vec![format!("the bootstrap is burnt: {reason}")],
         Err(error) => {
             tracing::error!(%error, "the store cannot be read");
-            vec![error.to_string()]
+            vec!["the store cannot be read; the log says why".to_owned()]
         }
     }
 }

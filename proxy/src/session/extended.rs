@@ -16,9 +16,6 @@ use crate::wire::frontend::{self, Parse, StandIn, Target};
 use crate::wire::{Malformed, frame};
 use std::sync::Arc;
 
-/// Prepared statements that one session may have.
-const STATEMENTS: usize = 65_536;
-
 impl State {
     pub(super) fn parse(
         &mut self,
@@ -34,9 +31,8 @@ impl State {
         };
         let text = cut.as_deref().unwrap_or(parse.text);
         let sent = planned.and_then(|plan| {
-            if !parse.name.is_empty() && self.statements.len() >= STATEMENTS {
-                return Err(ClientError::new("54000", "too many prepared statements", ""));
-            }
+            let declared = if plan.seals_parameters() { parse.types().len() } else { 0 };
+            self.room_for_statement(parse.name, &plan, declared)?;
             if !plan.twins.is_empty() && parse.types().len() > plan.highest {
                 return Err(ClientError::refused(
                     Code::ParameterInTwoClasses,
@@ -84,6 +80,7 @@ impl State {
             && let Some(prepared) = self.statements.get(statement)
             && self.stands(prepared.segment)
             && is_plain(&prepared.plan)
+            && self.room_for_portal(portal, &prepared.plan).is_ok()
             && self.schema.still_holds(&self.environment.plans, &prepared.plan).is_ok()
         {
             let plan = Arc::clone(&prepared.plan);
@@ -120,7 +117,10 @@ impl State {
         if !self.stands(prepared.segment) {
             return Ok(Done::Not(Turn::Blocked));
         }
-        if let Err(error) = self.schema.still_holds(&self.environment.plans, &prepared.plan) {
+        let fits = self.room_for_portal(portal, &prepared.plan);
+        if let Err(error) =
+            fits.and_then(|()| self.schema.still_holds(&self.environment.plans, &prepared.plan))
+        {
             return refuse(error, self, splice, size);
         }
         let segment = self.segment;
@@ -236,7 +236,11 @@ impl State {
                     Ok(Ok(())) if plan.protected || shape.is_some() => self.check_form(splice),
                     checked => checked,
                 };
-                let checked = checked.map(|checked| checked.and_then(|()| self.check_fetched(&plan, &shape)));
+                let checked = checked.map(|checked| {
+                    checked
+                        .and_then(|()| self.check_fetched(&plan, &shape))
+                        .and_then(|()| self.room_for_names(&plan))
+                });
                 let checked = match checked {
                     Ok(checked) => checked,
                     Err(turn) => return Ok(Done::Not(turn)),

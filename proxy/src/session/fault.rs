@@ -31,6 +31,12 @@ impl Fault {
         Self::Fatal(ClientError::new(sqlstate::PROTOCOL_VIOLATION, format!("unexpected reply: {what}"), ""))
     }
 
+    /// What the client is told.
+    pub(super) fn into_client_error(self) -> ClientError {
+        let (Self::Refused(error) | Self::Fatal(error) | Self::Stale(error)) = self;
+        error
+    }
+
     /// The same, as the end of the session.
     pub(super) fn into_fatal(self) -> Self {
         match self {

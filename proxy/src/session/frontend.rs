@@ -8,6 +8,7 @@ use crate::error::{ClientError, Code};
 use crate::wire::frontend::{self, StandIn};
 use crate::wire::{Malformed, frame};
 use trefoil_keys::carrier::message as key_message;
+use trefoil_keys::panics::panic_point;
 
 /// Longest message that PostgreSQL accepts where neither text nor values are in it.
 const SMALL_MESSAGE: usize = 10_000;
@@ -124,6 +125,7 @@ impl State {
             }
             self.renaming = false;
         }
+        panic_point("session.message", body);
         let done = self.treat(head, body, splice)?;
         self.inside |= matches!(done, Done::Yes) && b"PBDEC".contains(&head.tag);
         Ok(done)

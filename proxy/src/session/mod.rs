@@ -19,6 +19,7 @@ mod pending;
 mod plans;
 mod results;
 mod rewrite;
+mod room;
 mod schema;
 mod socket;
 mod splice;
@@ -30,18 +31,21 @@ mod text;
 
 pub use plans::{Analyze, Figures, Plans};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, sqlstate};
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
 use crate::wire::Malformed;
 use crate::wire::backend::Severity;
+use crate::wire::frame;
 use fault::Fault;
+use futures_util::FutureExt;
 use socket::Side;
 use startup::{Begin, Wish};
 use state::{BOUND, State, Turn};
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use trefoil_link::{AcceptError, Accepted, Address, ClientTls, ConnectError, Stream, accept, connect};
@@ -63,6 +67,10 @@ pub struct Environment {
     pub upstream: Upstream,
     /// The longest message, in bytes, that is held to be understood.
     pub max_message: usize,
+    /// Named prepared statements that a session may have open at a time.
+    pub max_statements: usize,
+    /// Named portals and cursors that a session may have open at a time.
+    pub max_portals: usize,
 }
 
 /// Where the server is, and how it is spoken to.
@@ -134,13 +142,20 @@ pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), 
         }
     };
     let mut session = Session::new(client, server, environment, begin);
-    match session.run().await {
+    // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
+    let ended =
+        AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));
+    match ended {
         Ok(()) => Ok(()),
         Err(fault) => {
             if let Fault::Stale(_) = &fault
                 && let Err(error) = session.state.environment.catalogs.reload(&session.database).await
             {
                 tracing::warn!(%error, "catalog not reloaded");
+            }
+            if session.within_message {
+                // The client would take the words for a part of the message.
+                return Err(SessionError::Fatal(fault.into_client_error()));
             }
             farewell(&mut session.client, fault).await
         }
@@ -149,7 +164,7 @@ pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), 
 
 /// Tells the client why its session ends.
 async fn farewell(client: &mut Side, fault: Fault) -> Result<(), SessionError> {
-    let (Fault::Refused(error) | Fault::Fatal(error) | Fault::Stale(error)) = fault;
+    let error = fault.into_client_error();
     if backend::refused(&error, Severity::Fatal, client.outgoing()).is_ok() {
         let sent = async {
             while client.waiting() > 0 {
@@ -172,13 +187,38 @@ struct Session {
     leaving: bool,
     /// The server has been told so.
     told: bool,
+    /// The last whole pass over what the server sent has let a part of a message through to the client.
+    within_message: bool,
+    /// What waited for the client when the pass began that runs, or that a panic has ended.
+    before_pass: Option<usize>,
 }
 
 impl Session {
     fn new(client: Side, mut server: Side, environment: Arc<Environment>, begin: Begin) -> Self {
         server.outgoing().extend_from_slice(&begin.packet);
         let state = State::new(environment, begin.presented);
-        Self { client, server, state, database: begin.database, leaving: false, told: false }
+        Self {
+            client,
+            server,
+            state,
+            database: begin.database,
+            leaving: false,
+            told: false,
+            within_message: false,
+            before_pass: None,
+        }
+    }
+
+    /// What the client is told of a panic. What the pass that it ended has written may be half a message.
+    fn defect(&mut self) -> Fault {
+        if let Some(length) = self.before_pass.take() {
+            self.client.outgoing().truncate(length);
+        }
+        Fault::Fatal(ClientError::new(
+            sqlstate::INTERNAL_ERROR,
+            "the proxy has failed in itself, and the session ends",
+            "Whether what was under way has happened is to be looked up. Please report it, with the proxy's log.",
+        ))
     }
 
     async fn run(&mut self) -> Result<(), Fault> {
@@ -215,7 +255,8 @@ impl Session {
             if self.server.waiting() >= BOUND {
                 return Ok(Turn::Blocked);
             }
-            let (consumed, turn) = self.state.frontend(self.client.received(), self.server.outgoing());
+            let mut pass = || self.state.frontend(self.client.received(), self.server.outgoing());
+            let (consumed, turn) = if is_large(self.client.received()) { alone(pass) } else { pass() };
             self.client.consume(consumed, std::mem::take(&mut self.state.wipe));
             match turn? {
                 Turn::Reload => self.reload().await?,
@@ -238,7 +279,10 @@ impl Session {
             if self.client.waiting() >= BOUND {
                 return Ok(Turn::Blocked);
             }
+            self.before_pass = Some(self.client.outgoing().len());
             let (consumed, turn) = self.state.backend(self.server.received(), self.client.outgoing());
+            self.before_pass = None;
+            self.within_message = self.state.from_server.left > 0;
             self.server.consume(consumed, false);
             match turn? {
                 Turn::Reload if self.state.begun => {
@@ -273,6 +317,25 @@ impl Session {
         })
         .await;
     }
+}
+
+/// A message from this size on may take long to be analysed, and much memory.
+const LARGE: usize = 512 * 1024;
+
+/// Whether a large message waits, whole.
+fn is_large(received: &[u8]) -> bool {
+    received.len() >= LARGE
+        && frame::head(received)
+            .is_ok_and(|head| head.is_some_and(|head| (LARGE..=received.len()).contains(&head.size)))
+}
+
+/// One at a time in the whole program, while other tasks of this thread go on elsewhere.
+fn alone<T>(pass: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    tokio::task::block_in_place(|| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        pass()
+    })
 }
 
 /// The catalog cannot be read, so nothing can be analysed. The details are for the log alone.

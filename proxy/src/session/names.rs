@@ -49,6 +49,23 @@ pub(super) struct Rows {
     pub(super) keys: Arc<Keys>,
 }
 
+/// What has a name, and how many bytes it keeps.
+pub(super) trait Object {
+    fn size(&self) -> usize;
+}
+
+impl Object for Prepared {
+    fn size(&self) -> usize {
+        self.plan.size() + size_of_val(&*self.declared)
+    }
+}
+
+impl Object for Portal {
+    fn size(&self) -> usize {
+        self.plan.size() + self.shape.as_ref().map_or(0, Shape::size)
+    }
+}
+
 /// PostgreSQL tells names apart by their first 63 bytes.
 fn significant(name: &[u8]) -> &[u8] {
     name.get(..63).unwrap_or(name)
@@ -58,15 +75,17 @@ fn significant(name: &[u8]) -> &[u8] {
 pub(super) struct Names<T> {
     unnamed: Option<T>,
     named: HashMap<Box<[u8]>, T>,
+    /// What the named ones keep.
+    bytes: usize,
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
-        Self { unnamed: None, named: HashMap::new() }
+        Self { unnamed: None, named: HashMap::new(), bytes: 0 }
     }
 }
 
-impl<T> Names<T> {
+impl<T: Object> Names<T> {
     /// The object of that name.
     pub(super) fn get(&self, name: &[u8]) -> Option<&T> {
         let name = significant(name);
@@ -76,24 +95,38 @@ impl<T> Names<T> {
     /// Sets or removes the object of that name; returns what takes that back.
     pub(super) fn put(&mut self, name: &[u8], object: Option<T>) -> Undo<T> {
         let name = significant(name);
-        let previous = match (name.is_empty(), object) {
-            (true, object) => std::mem::replace(&mut self.unnamed, object),
-            (false, Some(object)) => self.named.insert(name.into(), object),
-            (false, None) => self.named.remove(name),
+        if name.is_empty() {
+            return Undo { name: name.into(), previous: std::mem::replace(&mut self.unnamed, object) };
+        }
+        self.bytes += object.as_ref().map_or(0, Object::size);
+        let previous = match object {
+            Some(object) => self.named.insert(name.into(), object),
+            None => self.named.remove(name),
         };
+        self.bytes -= previous.as_ref().map_or(0, Object::size);
         Undo { name: name.into(), previous }
     }
 
-    /// How many there are.
+    /// How many named ones there are.
     pub(super) fn len(&self) -> usize {
         self.named.len()
+    }
+
+    /// How many bytes of plans the named ones keep, each counted for itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Removes those that are not to be kept.
     pub(super) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
         self.unnamed.take_if(|object| !keep(object));
         if !self.named.is_empty() {
-            self.named.retain(|_, object| keep(object));
+            let bytes = &mut self.bytes;
+            self.named.retain(|_, object| {
+                let kept = keep(object);
+                *bytes -= if kept { 0 } else { object.size() };
+                kept
+            });
         }
     }
 }

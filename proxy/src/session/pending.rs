@@ -5,7 +5,7 @@
 
 use super::carriers::Keys;
 use super::copy::Copy;
-use super::names::{Names, Portal, Prepared, Rows, Undo};
+use super::names::{Names, Object, Portal, Prepared, Rows, Undo};
 use super::path::Asked;
 use super::results::Shape;
 use crate::error::ClientError;
@@ -152,7 +152,7 @@ impl Queue {
 }
 
 /// Restores what a name stood for, under the next message that changes it if there is one.
-fn take_back<T>(undo: Undo<T>, later: Option<&mut Undo<T>>, names: &mut Names<T>) {
+fn take_back<T: Object>(undo: Undo<T>, later: Option<&mut Undo<T>>, names: &mut Names<T>) {
     match later {
         Some(later) => later.previous = undo.previous,
         None => {

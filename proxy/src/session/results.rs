@@ -12,6 +12,7 @@ use crate::wire::bind::{Format, Formats};
 use crate::wire::rows::{self, Fields, Values};
 use crate::wire::{Malformed, backend, writer};
 use std::sync::Arc;
+use trefoil_keys::panics::panic_point;
 
 /// The type that a cell has at the server.
 pub(super) const BYTEA: u32 = 17;
@@ -48,6 +49,14 @@ impl Shape {
     /// Its columns.
     pub(super) fn columns(&self) -> &Arc<[ResultColumn]> {
         &self.columns
+    }
+
+    /// About how many bytes it keeps beside its columns, which are the plan's.
+    pub(super) fn size(&self) -> usize {
+        match &self.asked {
+            Asked::All(_) => 0,
+            Asked::Each(each) => size_of_val(&**each),
+        }
     }
 
     /// Whether one of them is a cell.
@@ -251,6 +260,7 @@ pub(super) fn row(
                 writer::value(out, None)?;
                 continue;
             }
+            panic_point("session.value", &scratch.canonical);
             writer::counted(out, 0, |out| {
                 let canonical = &scratch.canonical;
                 match shape.shown(index) {

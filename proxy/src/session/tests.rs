@@ -7,7 +7,7 @@ use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
 use crate::shares::{Keyring, Limits, Shares};
-use crate::sql::{Context, CopyPlan, Plan, Refusal, SearchPath, StatementPlan};
+use crate::sql::{Context, CopyPlan, Naming, Plan, Refusal, SearchPath, StatementPlan};
 use crate::upstream::Catalogs;
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
@@ -23,6 +23,11 @@ fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Res
         b"refuse" => Err(Refusal::Refused(ClientError::new("42501", "told so", "").at(Some(2)))),
         b"unknown" => Err(Refusal::UnknownRelation(ClientError::new("42P01", "no such table", ""))),
         b"copy" => Ok(copy()),
+        b"large" => {
+            let statements = (0..600_000 / size_of::<StatementPlan>()).map(|_| StatementPlan::default());
+            Ok(Plan { statements: statements.collect(), ..Plan::default() })
+        }
+        b"prepare" | b"declare" => Ok(named(text)),
         b"moves" => Ok(Plan { changes_path: true, ..plan() }),
         _ => Ok(plan()),
     };
@@ -46,6 +51,17 @@ fn copy() -> Plan {
     Plan { statements: vec![statement], protected: true, ..Plan::default() }
 }
 
+/// PREPARE, or DECLARE, of the name `n`.
+fn named(text: &[u8]) -> Plan {
+    let (name, plan) = ("n".to_owned(), Arc::new(Plan::default()));
+    let naming = match text {
+        b"prepare" => Naming::Prepare { name, plan, declared: Arc::default() },
+        _ => Naming::Declare { name, plan, hold: false, binary: false },
+    };
+    let statement = StatementPlan { naming: Some(naming), ..StatementPlan::default() };
+    Plan { statements: vec![statement], ..Plan::default() }
+}
+
 fn state() -> State {
     let limits = Limits { max_validity: Duration::from_secs(60), clock_skew: Duration::from_secs(5) };
     let shares = Arc::new(Shares::new(Keyring::default(), limits));
@@ -57,6 +73,8 @@ fn state() -> State {
         catalogs: Arc::new(Catalogs::new(login, policy, shares, None)),
         upstream: Upstream { address: Address::new("/nowhere", 1), tls: None },
         max_message: 1 << 20,
+        max_statements: 3,
+        max_portals: 3,
     };
     let mut state = State::new(Arc::new(environment), Presented::default());
     state.begun = true;
@@ -175,6 +193,73 @@ fn an_unknown_relation_asks_for_the_catalog_once() {
     let (consumed, turn) = state.frontend(&query, &mut Vec::new());
     assert!(consumed == 0 && matches!(turn, Ok(Turn::Reload)));
     assert_eq!(send(&mut state, &query), message(b'Q', b"trefoil_refused\0"));
+}
+
+/// Treats these messages, all of which succeed.
+fn succeeds(state: &mut State, sent: &[Vec<u8>], status: u8) {
+    assert_eq!(send(state, &sent.concat()), sent.concat());
+    let answers = sent.iter().map(|message| match message[0] {
+        b'P' => b"1\0\0\0\x04".to_vec(),
+        b'B' => b"2\0\0\0\x04".to_vec(),
+        b'C' => b"3\0\0\0\x04".to_vec(),
+        _ => [&b"Z\0\0\0\x05"[..], &[status]].concat(),
+    });
+    reply(state, &answers.collect::<Vec<_>>().concat());
+    assert!(state.queue.is_empty());
+}
+
+/// Sends a message that is refused by these words and code.
+fn is_refused(state: &mut State, sent: &[u8], words: &str) {
+    let upstream = send(state, sent);
+    assert!(memchr::memmem::find(&upstream, b"trefoil_refused").is_some(), "it was sent up");
+    let replies = [error(), b"Z\0\0\0\x05T".to_vec()].concat();
+    let end = message(b'S', b"");
+    let answered =
+        if sent[0] == b'Q' { replies } else { [error(), replies[replies.len() - 6..].to_vec()].concat() };
+    if sent[0] != b'Q' {
+        send(state, &end);
+    }
+    let told = String::from_utf8_lossy(&reply(state, &answered)).into_owned();
+    assert!(told.contains(words) && told.contains("C54000"), "{told}");
+}
+
+#[test]
+fn statements_beyond_the_limit_are_refused_and_nothing_shifts() {
+    let mut state = state();
+    let parse = |name: &str, text: &str| message(b'P', format!("{name}\0{text}\0\0\0").as_bytes());
+    let bind = |name: &str| message(b'B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes());
+    let sync = || message(b'S', b"");
+    succeeds(&mut state, &[parse("a", "x"), parse("b", "x"), parse("c", "x"), sync()], b'I');
+    let words = "too many prepared statements in this session";
+    is_refused(&mut state, &parse("d", "x"), words);
+    is_refused(&mut state, &message(b'Q', b"prepare\0"), words);
+    assert_eq!((state.statements.len(), state.statements.get(b"d").is_some()), (3, false));
+    // Those that are there serve on, the unnamed one takes no place, and what is closed makes room.
+    succeeds(&mut state, &[bind("a"), parse("", "x"), bind(""), sync()], b'I');
+    succeeds(&mut state, &[message(b'C', b"Sa\0"), parse("d", "x"), bind("d"), sync()], b'I');
+    // Names are not all that counts.
+    succeeds(&mut state, &[message(b'C', b"Sa\0"), message(b'C', b"Sb\0"), sync()], b'I');
+    succeeds(&mut state, &[message(b'C', b"Sc\0"), parse("a", "large"), sync()], b'I');
+    is_refused(&mut state, &parse("b", "large"), words);
+    succeeds(&mut state, &[message(b'C', b"Sa\0"), parse("b", "large"), sync()], b'I');
+}
+
+#[test]
+fn portals_beyond_the_limit_are_refused_and_nothing_shifts() {
+    let mut state = state();
+    let bind = |portal: &str| message(b'B', format!("{portal}\0s\0\0\0\0\0\0\0").as_bytes());
+    let sync = || message(b'S', b"");
+    let all = [message(b'P', b"s\0x\0\0\0"), bind("a"), bind("b"), bind("c"), sync()];
+    succeeds(&mut state, &all, b'T');
+    let words = "too many cursors and portals in this session";
+    is_refused(&mut state, &bind("d"), words);
+    is_refused(&mut state, &message(b'Q', b"declare\0"), words);
+    assert_eq!((state.portals.len(), state.portals.get(b"d").is_some()), (3, false));
+    succeeds(&mut state, &[bind(""), message(b'C', b"Pa\0"), bind("d"), sync()], b'T');
+    // They end with their transaction.
+    succeeds(&mut state, &[sync()], b'I');
+    assert_eq!(state.portals.len(), 0);
+    succeeds(&mut state, &[bind("e"), sync()], b'T');
 }
 
 const COPY_BEGINS: &[u8] = b"G\0\0\0\x09\0\0\x01\0\0";

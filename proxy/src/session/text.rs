@@ -148,6 +148,7 @@ impl State {
         let text = cut.as_deref().unwrap_or(original);
         let segment = self.segment;
         let sent = checked.and(planned).and_then(|plan| {
+            self.room_for_names(&plan)?;
             // The text's own SETs come first: it may need the keys that it brings.
             for setting in plan.statements.iter().flat_map(|statement| &statement.settings) {
                 self.wipe = true;

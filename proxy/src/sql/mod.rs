@@ -36,7 +36,7 @@ pub use schema::schema;
 pub use views::follow as follow_views;
 
 use crate::error::ClientError;
-use crate::lex::Tokens;
+use crate::lex::{Tokens, has_too_many_tokens};
 use crate::policy::Policy;
 use crate::policy::catalog::Catalog;
 use analyzer::Analyzer;
@@ -125,6 +125,9 @@ fn analyze_bytes(text: &[u8], context: &Context<'_>, path: &Path<'_>) -> Result<
 fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Plan, Refusal> {
     if comment_depth(text) > MAX_COMMENT_DEPTH {
         return Err(Refusal::Refused(refusal::too_deep()));
+    }
+    if has_too_many_tokens(text) {
+        return Err(Refusal::Refused(refusal::too_many_tokens()));
     }
     let tree = pg_raw_parse::parse(text).map_err(|_| Refusal::Refused(refusal::syntax_error()))?;
     let tokens = OnceCell::new();

@@ -329,16 +329,27 @@ impl Plan {
 
     /// About how many bytes it holds, for the bound of a cache.
     pub fn size(&self) -> usize {
-        let text = |edit: &Edit| if let Edit::Text { with, .. } = edit { with.len() } else { 0 };
+        let text = |edit: &Edit| match edit {
+            Edit::Text { with, .. } => with.len(),
+            Edit::Cell { literal, .. } => literal.len(),
+            Edit::Shown { .. } => 0,
+        };
         let edits: usize = self.edits.iter().map(|edit| size_of::<Edit>() + text(edit)).sum();
         let statement = |statement: &StatementPlan| {
             let results = statement.results.as_ref().map_or(0, |results| results.len());
-            size_of::<StatementPlan>() + results * size_of::<ResultColumn>()
+            let named = match &statement.naming {
+                Some(Naming::Prepare { plan, declared, .. }) => plan.size() + size_of_val(&**declared),
+                Some(Naming::Declare { plan, .. }) => plan.size(),
+                _ => 0,
+            };
+            size_of::<StatementPlan>() + results * size_of::<ResultColumn>() + named
         };
         edits
             + self.statements.iter().map(statement).sum::<usize>()
             + self.parameters.len() * size_of::<Parameter>()
             + self.twins.len() * size_of::<Twin>()
+            + size_of_val(&*self.written)
+            + self.seen.size()
             + self.tables.named.iter().map(|t| size_of_val(t) + t.schema.len() + t.name.len()).sum::<usize>()
     }
 

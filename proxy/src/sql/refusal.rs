@@ -4,6 +4,7 @@
 use crate::error::{ClientError, Code, sqlstate};
 use crate::policy::{ProtectedColumn, QualifiedName};
 use trefoil_keys::cell::Mode;
+use trefoil_keys::lex::MAX_TOKENS;
 
 fn column(c: &ProtectedColumn) -> String {
     format!("{}.{}.{}", c.table.schema, c.table.name, c.name)
@@ -31,6 +32,15 @@ pub(super) fn too_deep() -> ClientError {
         Code::TooDeep,
         "the statement is nested too deeply to be analysed",
         "Split it, or replace chains of operators by IN lists.",
+    )
+}
+
+/// So long that its tree would take too much memory.
+pub(super) fn too_many_tokens() -> ClientError {
+    ClientError::refused(
+        Code::TooDeep,
+        format!("the statement has more than {MAX_TOKENS} tokens and is too long to be analysed"),
+        "Send many rows by COPY or in several statements, and large values as parameters.",
     )
 }
 

@@ -30,6 +30,17 @@ struct Name {
 }
 
 impl Seen {
+    /// About how many bytes it holds; relations are the catalog's.
+    pub(super) fn size(&self) -> usize {
+        let relation = |name: &Name| {
+            let schema = name.schema.as_ref().map_or(0, String::len);
+            size_of::<Name>() + schema + name.name.len() + size_of_val(&*name.candidates)
+        };
+        let function = |(name, _): &(String, Option<bool>)| size_of::<(String, Option<bool>)>() + name.len();
+        self.relations.iter().map(relation).sum::<usize>()
+            + self.functions.iter().map(function).sum::<usize>()
+    }
+
     /// Adds what a statement names.
     pub(super) fn add(&mut self, statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
         if names.policy.is_empty() {

@@ -913,3 +913,46 @@ fn stars_do_not_double_without_end() {
     }
     refused(&format!("{text} select count(*) from c39"), "54011");
 }
+
+/// Texts of as many tokens as may be, and as long as a message may be. Whatever becomes of them, it takes
+/// neither the stack nor the memory.
+#[test]
+fn the_largest_texts_cost_an_error_and_never_the_process() {
+    const TOKENS: usize = 2_000_000;
+    const LARGEST: usize = 64 << 20;
+    // Left-recursive in the grammar: a tree as deep as there are units.
+    let chain = |unit: &str, tokens: usize| unit.repeat((TOKENS - 20) / tokens);
+    untouched(&format!("select 1{}", chain("+1", 2)));
+    for text in [
+        format!("select ssn{} from patients", chain("[1]", 3)),
+        format!("select 1 from patients{}", chain(" union all select 1", 4)),
+        format!("select id from patients where ssn = 'a'{}", chain("::text", 2)),
+    ] {
+        assert!(plan(&text).is_err(), "{}", &text[..40]);
+    }
+    // Right-recursive: the grammar's own stack ends them.
+    let nest = |open: &str, close: &str| [&open.repeat(500_000), "1", &close.repeat(500_000)].concat();
+    for text in [
+        format!("select {} from patients", nest("(", ")")),
+        format!("select {} from logs", nest("case when true then ", " end")),
+        format!("select {} from logs", nest("array[", "]")),
+        format!("select {} from logs", nest("(select ", ")")),
+        format!("select 1 from logs where {} true", "not ".repeat(1_000_000)),
+    ] {
+        assert!(plan(&text).is_err(), "{}", &text[..40]);
+    }
+    let too_long =
+        plan(&format!("select 1{}", ",1".repeat(LARGEST / 2))).err().map(|refusal| match refusal {
+            Refusal::Refused(error) | Refusal::UnknownRelation(error) => error.message,
+        });
+    assert_eq!(
+        too_long.as_deref(),
+        Some("the statement has more than 2000000 tokens and is too long to be analysed")
+    );
+    // As long, and few tokens: what nests within a value is the value's.
+    assert!(plan(&format!("insert into patients (ssn) values ('{}')", "[".repeat(LARGEST))).is_ok());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 3_000_000, "{peak} kB");
+}

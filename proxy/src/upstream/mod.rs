@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_postgres::{Client, NoTls};
+use trefoil_keys::panics::panic_point;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -167,6 +168,7 @@ impl Catalogs {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            panic_point("catalog.poll", b"poll");
             if self.policy.is_empty() {
                 continue;
             }
@@ -186,6 +188,7 @@ impl Catalogs {
     async fn look_at(&self, cell: &CatalogCell) {
         // Whoever has the loader loads, or looks already.
         let Ok(mut loader) = cell.loader.try_lock() else { return };
+        panic_point("catalog.look", cell.database.as_bytes());
         let looked = async {
             let client = match loader.client.take() {
                 Some(client) if !client.is_closed() => client,

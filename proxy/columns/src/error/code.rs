@@ -31,7 +31,7 @@ macro_rules! codes {
 codes! {
     /// The text is not in PostgreSQL's grammar.
     NotInGrammar = "TF101", state::SYNTAX_ERROR;
-    /// The text is nested too deeply.
+    /// The text is nested too deeply, or has too many tokens.
     TooDeep = "TF102", state::STATEMENT_TOO_COMPLEX;
     /// The analysis failed in itself.
     NotUnderstood = "TF103", state::FEATURE_NOT_SUPPORTED;

@@ -95,8 +95,12 @@ pub mod sqlstate {
     pub const UNDEFINED_TABLE: &str = "42P01";
     /// Datatype mismatch.
     pub const DATATYPE_MISMATCH: &str = "42804";
+    /// Program limit exceeded.
+    pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     /// Statement too complex.
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+    /// Internal error: a defect of the proxy.
+    pub const INTERNAL_ERROR: &str = "XX000";
     /// Data corrupted: a cell did not authenticate.
     pub const DATA_CORRUPTED: &str = "XX001";
 }
