@@ -32,9 +32,9 @@ const COLUMNS: [(&str, &str); 4] = [
 const ASK: &str = "SELECT ssn, name, photo FROM patients WHERE ssn = 'SEED-001'";
 
 /// A stack of its own, whose programs let a test look, and the secrets to look for.
-struct Looked {
+pub(crate) struct Looked {
     // Dropped first: the programs end.
-    stack: Stack,
+    pub(crate) stack: Stack,
     database: Endpoint,
     directory: tempfile::TempDir,
     keys: Vec<(String, [u8; 32])>,
@@ -43,9 +43,9 @@ struct Looked {
 }
 
 impl Looked {
-    fn start(switch: &str) -> Self {
+    pub(crate) fn start(name: &str, switch: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let database = cluster().create_database(&format!("memory_{switch}")).unwrap();
+        let database = cluster().create_database(name).unwrap();
         let options = ProxyOptions {
             policy: POLICY,
             tenant: "memory",
@@ -69,8 +69,13 @@ impl Looked {
         Self { stack, database, directory, keys, users, applications }
     }
 
-    fn through(&self, part: &Part) -> Endpoint {
+    pub(crate) fn through(&self, part: &Part) -> Endpoint {
         self.database.through(part.port())
+    }
+
+    /// All that must not be in the memory of an idle proxy.
+    pub(crate) fn found_in_proxy(&self) -> BTreeSet<String> {
+        self.found(&self.stack.proxy, &[&self.keys, &self.users, &self.applications])
     }
 
     /// What of these is found in a program: names only.
@@ -82,7 +87,7 @@ impl Looked {
     }
 
     /// Until the database knows no other sessions than these, which are idle, and the proxy has said so.
-    fn wait_until_idle(&self, sessions: usize) {
+    pub(crate) fn wait_until_idle(&self, sessions: usize) {
         let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                      AND pid <> pg_backend_pid() AND (state <> 'idle' OR application_name <> 'trefoil-proxy')";
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
@@ -271,12 +276,12 @@ static TURN: Mutex<()> = Mutex::new(());
 #[test]
 fn neither_an_idle_proxy_nor_one_that_waits_holds_a_key_or_a_share() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let looked = Looked::start("open");
+    let looked = Looked::start("memory_open", "open");
     let open = traffic(&looked);
     looked.wait_until_idle(open.len());
     let Looked { stack, keys, users, applications, .. } = &looked;
     let all: [&[_]; 3] = [keys, users, applications];
-    assert_eq!(looked.found(&stack.proxy, &all), BTreeSet::new(), "the idle proxy");
+    assert_eq!(looked.found_in_proxy(), BTreeSet::new(), "the idle proxy");
     // Envelopes only pass through the sidecar; what it holds is the application's shares.
     assert_eq!(looked.found(&stack.application, &[keys, users]), BTreeSet::new(), "the sidecar");
 
@@ -298,7 +303,7 @@ fn neither_an_idle_proxy_nor_one_that_waits_holds_a_key_or_a_share() {
 #[test]
 fn without_wiping_the_search_finds_every_key_and_share() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let looked = Looked::start("unwiped");
+    let looked = Looked::start("memory_unwiped", "unwiped");
     let open = traffic(&looked);
     let Looked { stack, keys, users, applications, .. } = &looked;
     let kinds = ["TK as", "a key of ", "TKu of", "TKa of"];

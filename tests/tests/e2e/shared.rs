@@ -22,6 +22,13 @@ pub(crate) struct Shared {
     application: Part,
 }
 
+impl Shared {
+    /// One of the sidecars.
+    pub(crate) fn sidecar(&self) -> &Part {
+        &self.application
+    }
+}
+
 /// One test's database, by every way that leads to it.
 pub(crate) struct Database {
     /// Straight to PostgreSQL.
