@@ -4,7 +4,8 @@
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
 # make soak   load with kills of the database, of clients and of the proxy   (SECONDS=600)
 # make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
-.PHONY: demo up test differential soak fuzz programs packages
+# make sbom   lists what the programs consist of, as CycloneDX           (in the target directory)
+.PHONY: demo up test differential soak fuzz sbom programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -40,6 +41,9 @@ soak: programs
 fuzz: packages
 	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \
 	    cargo test --locked -p trefoil-proxy --test fuzz -- --nocapture
+
+sbom:
+	@deploy/sbom.sh "$(TARGET)/sbom"
 
 packages:
 	@deploy/packages.sh $(NEEDED_BY)
