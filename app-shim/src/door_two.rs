@@ -5,7 +5,7 @@
 use crate::config::Http;
 use crate::envelopes::{Envelopes, OfferError};
 use crate::http::fields::{ANNOUNCEMENT_PATH, ANNOUNCEMENT_TYPE, ENVELOPE, USER};
-use crate::http::{Client, Form, Handler, Onward, Refusal, answer, serve, trust};
+use crate::http::{Client, Form, Handler, Onward, Refusal, UNREACHABLE, answer, serve, trust};
 use crate::state::{State, internal};
 use anyhow::Context as _;
 use axum::body::Body;
@@ -54,6 +54,13 @@ const UNAVAILABLE: Problem = Problem::new(
     "proxy-unavailable",
     "whether the user's envelope holds cannot be found out now",
     "try again; if it happens again, see whether trefoil-proxy runs",
+);
+/// Where the application is and why it does not answer is for the log alone.
+const NO_APPLICATION: Problem = Problem::new(
+    StatusCode::BAD_GATEWAY,
+    UNREACHABLE,
+    "the application cannot be reached",
+    "try again; if it happens again, whoever runs the application finds the reason in the sidecar's log",
 );
 const NO_ANNOUNCEMENT: Problem = Problem::new(
     StatusCode::NOT_FOUND,
@@ -134,7 +141,8 @@ impl DoorTwo {
         }
         let mut onward = Onward::new(request);
         self.say_from_where(onward.headers_mut(), peer);
-        self.application.send(onward).await.map_err(plain)
+        let answered = self.application.send(onward).await;
+        answered.map_err(|problem| plain(if problem.code == UNREACHABLE { NO_APPLICATION } else { problem }))
     }
 
     /// Public: whoever reads it verifies its signature.

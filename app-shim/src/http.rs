@@ -13,7 +13,7 @@ mod page;
 mod server;
 pub(crate) mod trust;
 
-pub(crate) use client::{Client, Onward};
+pub(crate) use client::{Client, Onward, UNREACHABLE};
 pub(crate) use origin::Origin;
 pub(crate) use page::{Form, Refusal, answer};
 pub(crate) use server::{Handler, serve};

@@ -178,7 +178,7 @@ impl Client {
         }
         Problem::new(
             StatusCode::BAD_GATEWAY,
-            "origin-unreachable",
+            UNREACHABLE,
             "",
             "see whether the application runs and can be reached there, and its certificate is valid; then \
              try again",
@@ -186,6 +186,9 @@ impl Client {
         .saying(format!("cannot reach the application at {}: {innermost}", self.origin))
     }
 }
+
+/// The code of the problem that the origin cannot be reached, which says where it is.
+pub(crate) const UNREACHABLE: &str = "origin-unreachable";
 
 fn overdue(awaited: Awaited) -> Problem {
     match awaited {

@@ -204,6 +204,17 @@ fn a_proxy_that_cannot_be_asked_is_no_refusal() {
 }
 
 #[test]
+fn where_an_application_that_is_away_should_be_is_for_the_log_alone() {
+    let mut origin = Origin::start();
+    let (door, place) = (Door::open(&origin), origin.url().replace("http://", ""));
+    origin.stop();
+    let answer = curl(&[&door.at("/")]);
+    answer.is_problem(502, "origin-unreachable");
+    assert!(!answer.body.contains(&place) && !answer.body.contains("os error"), "{}", answer.body);
+    assert!(door.sidecar.output().contains(&place));
+}
+
+#[test]
 fn agent_and_door_stand_one_behind_the_other() {
     let origin = Origin::start();
     let door = Door::open(&origin);

@@ -31,7 +31,7 @@ impl State {
 
     fn frontend_messages(&mut self, splice: &mut Splice<'_, '_>) -> Result<Turn, Fault> {
         loop {
-            if splice.waiting() >= BOUND || self.queue.is_full() {
+            if splice.waiting() >= BOUND {
                 return Ok(Turn::Blocked);
             }
             let rest = splice.rest();
@@ -52,6 +52,11 @@ impl State {
                     }
                 }
                 continue;
+            }
+            if self.queue.is_full() {
+                // Without a Sync the server may keep its replies.
+                self.flush(splice);
+                return Ok(Turn::Blocked);
             }
             let Some(head) = frame::head(rest)? else { return Ok(Turn::More) };
             let body = rest.get(frame::HEAD..head.size);

@@ -16,11 +16,20 @@ use std::sync::Arc;
 /// Entries that one session may have open.
 pub(super) const LIMIT: usize = 16_384;
 
+/// Of them, those that keep the plan of the statement before.
+const PARSES: usize = 1_024;
+
 /// A message whose reply is to come.
 pub(super) struct Pending {
     pub(super) kind: Kind,
     /// What the client is told in place of the server's error, if a stand-in was sent.
     pub(super) refusal: Option<Box<ClientError>>,
+}
+
+impl Pending {
+    fn is_parse(&self) -> bool {
+        matches!(self.kind, Kind::Parse(_))
+    }
 }
 
 /// Which message, with what its reply is treated by.
@@ -70,15 +79,21 @@ pub(super) struct Query {
 #[derive(Default)]
 pub(super) struct Queue {
     entries: VecDeque<Pending>,
+    parses: usize,
 }
 
 impl Queue {
     pub(super) fn push(&mut self, kind: Kind) {
-        self.entries.push_back(Pending { kind, refusal: None });
+        self.add(Pending { kind, refusal: None });
     }
 
     pub(super) fn push_refused(&mut self, kind: Kind, refusal: ClientError) {
-        self.entries.push_back(Pending { kind, refusal: Some(Box::new(refusal)) });
+        self.add(Pending { kind, refusal: Some(Box::new(refusal)) });
+    }
+
+    fn add(&mut self, entry: Pending) {
+        self.parses += usize::from(entry.is_parse());
+        self.entries.push_back(entry);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -86,7 +101,7 @@ impl Queue {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.entries.len() >= LIMIT
+        self.entries.len() >= LIMIT || self.parses >= PARSES
     }
 
     /// The entry that the next reply answers.
@@ -96,6 +111,7 @@ impl Queue {
 
     pub(super) fn pop(&mut self) -> Option<Pending> {
         let entry = self.entries.pop_front();
+        self.parses -= usize::from(entry.as_ref().is_some_and(Pending::is_parse));
         if self.entries.is_empty() && self.entries.capacity() > 1024 {
             self.entries = VecDeque::new();
         }
@@ -118,6 +134,7 @@ impl Queue {
         let sync = self.entries.iter().position(is_sync);
         let later = self.entries.split_off(sync.unwrap_or(self.entries.len()));
         let mut failed = std::mem::replace(&mut self.entries, later);
+        self.parses -= failed.iter().filter(|entry| entry.is_parse()).count();
         // A failed Parse of the unnamed statement has dropped the one before.
         if let Some(Pending { kind: Kind::Parse(undo), .. }) = failed.front_mut()
             && undo.name.is_empty()

@@ -245,6 +245,22 @@ fn statements_beyond_the_limit_are_refused_and_nothing_shifts() {
 }
 
 #[test]
+fn plans_that_may_still_be_taken_back_are_bounded() {
+    let mut state = state();
+    let parse = message(b'P', b"\0x\0\0\0");
+    let all = parse.repeat(1_500);
+    let mut out = Vec::new();
+    let (consumed, turn) = state.frontend(&all, &mut out);
+    assert!(matches!(turn, Ok(Turn::Blocked)) && consumed == 1_024 * parse.len());
+    assert_eq!(out, [&all[..consumed], b"H\0\0\0\x04"].concat(), "the server is to answer without a Sync");
+    reply(&mut state, &b"1\0\0\0\x04".repeat(1_024));
+    let rest = [&all[consumed..], &message(b'S', b"")].concat();
+    assert_eq!(send(&mut state, &rest), rest);
+    let replies = [b"1\0\0\0\x04".repeat(476), READY.to_vec()].concat();
+    assert_eq!(reply(&mut state, &replies), replies);
+}
+
+#[test]
 fn portals_beyond_the_limit_are_refused_and_nothing_shifts() {
     let mut state = state();
     let bind = |portal: &str| message(b'B', format!("{portal}\0s\0\0\0\0\0\0\0").as_bytes());

@@ -76,10 +76,15 @@ impl State {
         if self.queue.is_empty() {
             return Ok(());
         }
+        self.flush(out);
+        Err(Turn::Blocked)
+    }
+
+    /// Has the server send all replies that it has, once.
+    pub(super) fn flush(&mut self, out: &mut Splice<'_, '_>) {
         if !std::mem::replace(&mut self.flushed, true) {
             out.replace(0).extend_from_slice(frontend::FLUSH);
         }
-        Err(Turn::Blocked)
     }
 
     /// Waits until the server has reported all changes of how values are read; an error if it cannot

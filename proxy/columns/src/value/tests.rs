@@ -314,6 +314,15 @@ fn json_is_bounded() {
     assert!(text(LogicalType::Jsonb, &deep(1000), Purpose::Assign).is_ok());
     assert_eq!(text(LogicalType::Jsonb, &deep(1001), Purpose::Assign), Err("54001"));
     assert_eq!(text(LogicalType::Jsonb, &"[".repeat(5_000_000), Purpose::Assign), Err("54001"));
+    assert_eq!(text(LogicalType::Json, &deep(1001), Purpose::Assign), Err("54001"));
+    let objects = "{\"a\":".repeat(1_000_000);
+    assert_eq!(text(LogicalType::Json, &objects, Purpose::Assign), Err("54001"));
+    // Recursion, of some KiB for each level; programs have stacks of 64 MiB for it.
+    let jsonb = move || text(LogicalType::Jsonb, &objects, Purpose::Assign);
+    let jsonb = std::thread::Builder::new().stack_size(8 << 20).spawn(jsonb).unwrap().join().unwrap();
+    assert_eq!(jsonb, Err("54001"));
+    let array = LogicalType::Array(Box::new(LogicalType::Text));
+    assert!(text(&array, &"{".repeat(5_000_000), Purpose::Assign).is_err());
     let large = format!("[{}0]", "1e131071,".repeat(600));
     assert_eq!(text(LogicalType::Jsonb, &large, Purpose::Assign), Err("54000"));
 }
