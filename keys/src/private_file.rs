@@ -6,7 +6,7 @@ use rand::Rng;
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -59,8 +59,15 @@ impl FileError {
     }
 }
 
+/// Whether systemd has handed the file to this service alone (`LoadCredential=`): it is root's, and the
+/// service's account reads it by an ACL, whose mask stands where the group's permissions are.
+fn is_credential(path: &Path, metadata: &fs::Metadata) -> bool {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY");
+    metadata.uid() == 0 && directory.is_some_and(|directory| path.parent() == Some(Path::new(&directory)))
+}
+
 /// The whole content of the file at `path`, which must be a regular file without any permission for
-/// group and others.
+/// group and others; only of a credential of systemd's the group's permission to read says nothing.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // The kind is looked at first: opening a pipe would wait for its other end.
     if !fs::metadata(path).map_err(FileError::io("open", path))?.is_file() {
@@ -69,7 +76,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut file = File::open(path).map_err(FileError::io("open", path))?;
     let metadata = file.metadata().map_err(FileError::io("examine", path))?;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & if is_credential(path, &metadata) { 0o037 } else { 0o077 } != 0 {
         return Err(FileError::Exposed { path: path.to_owned(), mode });
     }
     let length = match usize::try_from(metadata.len()) {

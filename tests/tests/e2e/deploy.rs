@@ -43,6 +43,13 @@ fn the_example_configurations_are_taken_by_the_programs() {
     succeeded(&proxy().args(names).output().unwrap());
     let checked = succeeded(&proxy().arg("--check").output().unwrap());
     assert!(checked.contains("valid"), "{checked}");
+    if trefoil_keys::privileges::is_root() {
+        // As systemd shows a credential: an ACL's mask in the place of the group's permissions.
+        let lock = directory.path().join("proxy.lock");
+        fs::set_permissions(&lock, fs::Permissions::from_mode(0o440)).unwrap();
+        assert!(!proxy().arg("--check").output().unwrap().status.success());
+        succeeded(&proxy().arg("--check").env("CREDENTIALS_DIRECTORY", directory.path()).output().unwrap());
+    }
     // It asks the proxy for its keys: that of all tests.
     let other = &shared().proxy;
     let shim = || {
