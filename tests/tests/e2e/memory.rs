@@ -96,7 +96,18 @@ impl Looked {
             assert!(std::time::Instant::now() < deadline, "a session goes on: {}", rows());
             std::thread::sleep(Duration::from_millis(100));
         }
-        std::thread::sleep(Duration::from_millis(500));
+        // What the database has sent, the proxy may still be reading for a client that has left.
+        let busy = || ticks(self.stack.proxy.process().pid());
+        let mut before = busy();
+        loop {
+            std::thread::sleep(Duration::from_millis(500));
+            let now = busy();
+            if now - before <= 3 {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "the proxy works on");
+            before = now;
+        }
     }
 
     /// Whether the kernel has memory that even root cannot read.
@@ -105,6 +116,13 @@ impl Looked {
         assert!(log.contains("shares of requests lie in"), "{log}");
         log.contains("lie in secret memory")
     }
+}
+
+/// What a process has worked so far, in ticks of 10 ms.
+fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
 /// TK, from two sheets of escrow, and both halves of the keys that it gives to columns.
