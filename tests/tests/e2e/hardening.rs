@@ -211,13 +211,17 @@ fn floods_that_nobody_reads_and_rows_without_end_wait_outside_of_the_proxy() {
     writer.send(|buffer| message::query("COPY wards (id, name) FROM STDIN", buffer)).unwrap();
     while writer.read().unwrap().tag != b'G' {}
     let piece = vec![b'x'; 1 << 20];
-    writer.send(|buffer| Ok::<_, Error>(message::CopyData::new(&b"77\t"[..])?.write(buffer))).unwrap();
+    let data = |piece: &[u8], buffer: &mut BytesMut| {
+        message::CopyData::new(piece)?.write(buffer);
+        Ok::<_, Error>(())
+    };
+    writer.send(|buffer| data(b"77\t", buffer)).unwrap();
     for _ in 0..100 {
-        writer.send(|buffer| Ok::<_, Error>(message::CopyData::new(&piece[..])?.write(buffer))).unwrap();
+        writer.send(|buffer| data(&piece, buffer)).unwrap();
     }
     let held = resident(process);
     assert!(held < 400_000, "the proxy holds {held} kB");
-    writer.send(|buffer| Ok::<_, Error>(message::copy_fail("enough", buffer)?)).unwrap();
+    writer.send(|buffer| message::copy_fail("enough", buffer)).unwrap();
     assert_eq!(sqlstate(&writer.until_ready().unwrap()).as_deref(), Some("57014"));
     assert!(clients.iter_mut().all(|client| client.read().is_ok()));
 }
