@@ -30,14 +30,12 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use login::Login;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use trefoil_https::problem::{method_not_allowed, not_found};
 use trefoil_https::server::{self, Bounds};
-use trefoil_keys::tls;
-use zeroize::Zeroizing;
+use trefoil_link::{Clients, ServedTls, Source};
 
 /// What requests need.
 pub(crate) struct Interface {
@@ -87,21 +85,11 @@ fn router(interface: Arc<Interface>, login: Arc<Login>) -> Router {
         .with_state(interface)
 }
 
-fn tls(config: &Admin, state: &State) -> anyhow::Result<rustls::ServerConfig> {
-    let identity = match &config.certificate {
-        None => state.identity()?.identity(),
-        Some((certificate, key)) => (
-            tls::certificates_from_pem(&read(certificate)?)?,
-            tls::private_key_from_pem(&Zeroizing::new(read(key)?))?,
-        ),
+fn tls(config: &Admin, state: &State) -> anyhow::Result<ServedTls> {
+    let source = match config.certificate.clone() {
+        None => Source::Own(state.identity()?),
+        Some((certificate, key)) => Source::Files { certificate, key },
     };
-    let client_ca = config
-        .client_ca
-        .as_deref()
-        .map(|path| anyhow::Ok(tls::client_authority(tls::certificates_from_pem(&read(path)?)?)?));
-    Ok(tls::server_config(identity, client_ca.transpose()?)?)
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    let clients = config.client_ca.clone().map(|authority| Clients { authority, required: true });
+    Ok(ServedTls::new(source, clients, false, &[b"http/1.1"])?)
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::block_in_place;
 use trefoil_https::Problem;
-use trefoil_keys::tls;
+use trefoil_keys::tls::{self, Serving};
 use zeroize::Zeroizing;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -98,8 +98,8 @@ fn server_tls(certificate: &Path, key: &Path) -> anyhow::Result<Arc<rustls::Serv
         .with_context(|| format!("http.certificate: {}", certificate.display()))?;
     let pem = Zeroizing::new(read(key)?);
     let key = tls::private_key_from_pem(&pem).with_context(|| format!("http.key: {}", key.display()))?;
-    let mut config = tls::server_config((chain, key), None).context("http.certificate, http.key")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let serving = Serving { alpn: &[b"h2", b"http/1.1"], ..Serving::default() };
+    let config = tls::server_config((chain, key), serving).context("http.certificate, http.key")?;
     Ok(Arc::new(config))
 }
 

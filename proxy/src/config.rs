@@ -2,20 +2,32 @@
 //! [`Config`]. Unknown keys are errors. Relative paths start at the working directory.
 
 mod arguments;
+mod check;
+mod error;
+mod listen;
+mod tls;
 
 pub use arguments::{Arguments, Command};
+pub use error::ConfigError;
+pub use listen::Listen;
+pub use tls::Tls;
 
+use check::{address, filled, number, seconds};
+use listen::OneOrMore;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tls::RawTls;
 use trefoil_keys::lock::Lock;
 use zeroize::Zeroizing;
 
 /// The checked configuration.
 pub struct Config {
-    /// Where clients connect: a loopback address.
-    pub listen: SocketAddr,
+    /// Where clients connect, how many, and how long until they have logged in.
+    pub listen: Listen,
+    /// TLS towards clients.
+    pub tls: Tls,
     /// Where PostgreSQL is.
     pub upstream: Upstream,
     /// The proxy's own login, by which it reads catalogs.
@@ -104,54 +116,15 @@ pub enum LogLevel {
     Debug,
 }
 
-/// Why the configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{path}: {reason}; give the path of the file by --config")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: std::io::Error,
-    },
-    /// The file is not TOML. Without the line itself, which may hold the password.
-    #[error("{path}, line {line}: not valid TOML: {problem}; correct the syntax")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// From 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// Unknown or missing keys, or values of a wrong kind.
-    #[error("{file}, with environment and flags: {reason}")]
-    Keys {
-        /// The file.
-        file: String,
-        /// What is wrong.
-        reason: config::ConfigError,
-    },
-    /// The same, and there is no file.
-    #[error("{0}; give the path of a configuration file by --config")]
-    NoFile(config::ConfigError),
-    /// A value that is not allowed.
-    #[error("`{key}`: {problem}; {remedy}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with its value.
-        problem: String,
-        /// What to do.
-        remedy: &'static str,
-    },
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    listen: String,
+    listen: OneOrMore,
+    unix_socket: Option<PathBuf>,
+    max_connections: u64,
+    max_connections_per_address: Option<u64>,
+    authentication_timeout: u64,
+    tls: RawTls,
     upstream: RawUpstream,
     catalog: RawCatalog,
     policy: PathBuf,
@@ -195,8 +168,17 @@ struct RawAdmin {
 }
 
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 33] = [
     "listen",
+    "unix_socket",
+    "max_connections",
+    "max_connections_per_address",
+    "authentication_timeout",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
+    "tls.min_version",
+    "tls.required",
     "upstream.host",
     "upstream.port",
     "catalog.user",
@@ -221,8 +203,12 @@ const KEYS: [&str; 24] = [
     "log_format",
     "log_level",
 ];
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 15] = [
     ("listen", "127.0.0.1:6432"),
+    ("max_connections", "4096"),
+    ("authentication_timeout", "60"),
+    ("tls.min_version", "1.3"),
+    ("tls.required", "true"),
     ("admin.listen", "127.0.0.1:6434"),
     ("upstream.host", "127.0.0.1"),
     ("upstream.port", "5432"),
@@ -268,7 +254,14 @@ impl Config {
 
     fn check(raw: Raw) -> Result<Self, ConfigError> {
         Ok(Self {
-            listen: loopback(&raw.listen)?,
+            listen: Listen::check(
+                raw.listen,
+                raw.unix_socket,
+                raw.max_connections,
+                raw.max_connections_per_address,
+                raw.authentication_timeout,
+            )?,
+            tls: Tls::check(raw.tls)?,
             upstream: Upstream { host: filled("upstream.host", raw.upstream.host)?, port: raw.upstream.port },
             catalog: CatalogLogin {
                 user: filled("catalog.user", raw.catalog.user)?,
@@ -351,55 +344,6 @@ fn store(directory: PathBuf, lock: Lock, admin: RawAdmin) -> Result<StoreConfig,
     }
     let listen = address("admin.listen", &listen)?;
     Ok(StoreConfig { directory, lock, listen, certificate, key })
-}
-
-fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Value {
-        key,
-        problem: format!("`{text}` is not an address with a port"),
-        remedy: "write it like 127.0.0.1:6432 or [::1]:6432",
-    })
-}
-
-fn loopback(text: &str) -> Result<SocketAddr, ConfigError> {
-    let address = address("listen", text)?;
-    if !address.ip().is_loopback() {
-        return Err(ConfigError::Value {
-            key: "listen",
-            problem: format!(
-                "{address} is not a loopback address, and shares would cross the network in clear"
-            ),
-            remedy: "listen on 127.0.0.1 or [::1]; TLS comes in a later version",
-        });
-    }
-    Ok(address)
-}
-
-fn filled(key: &'static str, text: String) -> Result<String, ConfigError> {
-    if text.is_empty() {
-        return Err(ConfigError::Value { key, problem: "it is empty".to_owned(), remedy: "give it a value" });
-    }
-    Ok(text)
-}
-
-fn seconds(
-    key: &'static str,
-    value: u64,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<Duration, ConfigError> {
-    within(key, value, range).map(Duration::from_secs)
-}
-
-fn number(key: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<usize, ConfigError> {
-    within(key, value, range).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
-}
-
-fn within(key: &'static str, value: u64, range: std::ops::RangeInclusive<u64>) -> Result<u64, ConfigError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let problem = format!("{value} is not between {} and {}", range.start(), range.end());
-    Err(ConfigError::Value { key, problem, remedy: "choose a value in this range" })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod bootstrap;
+pub mod certificates;
 pub mod config;
 pub mod explain;
 pub mod server;

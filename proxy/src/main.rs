@@ -1,12 +1,11 @@
 //! `trefoil-proxy`: reads configuration and policy, opens its store, and serves until SIGTERM or SIGINT.
-//! SIGHUP reads the databases' catalogs anew. The log holds no SQL text, no value and no share, not even
+//! SIGHUP reads certificates and the databases' catalogs anew. The log holds no SQL text, no value and no share, not even
 //! of a panic.
 
 use anyhow::Context;
 use axum::Router;
 use clap::Parser;
 use futures_util::FutureExt;
-use rustls::ServerConfig;
 use std::iter;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -25,9 +24,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use trefoil_https::server::Bounds;
 use trefoil_keys::lock::Lock;
 use trefoil_keys::store::Store;
-use trefoil_keys::tls::Fingerprint;
 use trefoil_keys::{Protection, memory, panics, privileges};
+use trefoil_link::ServedTls;
 use trefoil_proxy::bootstrap::InitArguments;
+use trefoil_proxy::certificates::Certificates;
 use trefoil_proxy::config::{
     Arguments, Command, Config, LogFormat, LogLevel, StoreConfig, is_known_variable,
 };
@@ -135,8 +135,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
     let protection = trefoil_keys::protection()?;
     let state = open(&config)?;
-    let StoreConfig { certificate, key, .. } = &config.store;
-    let (tls, fingerprint) = admin::server_config(&state, certificate.as_deref(), key.as_deref())?;
+    let certificates = Certificates::new(&config, &state)?;
     check_keyspaces(&policy, &state).with_context(|| format!("policy {}", config.policy.display()))?;
     if arguments.check {
         println!("configuration, policy and store are valid");
@@ -160,14 +159,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start worker threads")?
-        .block_on(serve(config, policy, Arc::new(state), (tls, fingerprint)))
+        .block_on(serve(config, policy, Arc::new(state), Arc::new(certificates)))
 }
 
 async fn serve(
     config: Config,
     policy: Policy,
     state: Arc<State>,
-    tls: (ServerConfig, Fingerprint),
+    certificates: Arc<Certificates>,
 ) -> anyhow::Result<()> {
     let (policy, shares) = (Arc::new(policy), Arc::clone(state.shares()));
     let login = config.catalog_login();
@@ -178,9 +177,15 @@ async fn serve(
     bootstrap::log_if_unfinished(&state)?;
     let mut background = JoinSet::new();
     let router = admin::router(Arc::clone(&state), Arc::clone(&catalogs));
-    background.spawn(open_admin_port(config.store.listen, tls, router).await?);
+    background.spawn(open_admin_port(config.store.listen, Arc::clone(&certificates.admin), router).await?);
+    tracing::info!("data port: certificate {}", certificates.data.offer().fingerprint);
+    if !config.tls.required {
+        tracing::warn!("connections in clear are taken from other hosts: tls.required = false");
+    }
+    let tls = Arc::clone(&certificates.data);
     background.spawn(watch(state));
-    background.spawn(reread(hang_up, Arc::clone(&catalogs)));
+    background.spawn(reread(hang_up, Arc::clone(&catalogs), Arc::clone(&certificates)));
+    background.spawn(async move { certificates.watch().await });
     let shutdown = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -189,7 +194,7 @@ async fn serve(
         tracing::info!("stopping");
     };
     tokio::select! {
-        served = server::run(config, policy, shares, catalogs, shutdown) => Ok(served?),
+        served = server::run(config, tls, policy, shares, catalogs, shutdown) => Ok(served?),
         // None of them ends by itself, and without any the proxy is only half there.
         Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
     }
@@ -197,12 +202,13 @@ async fn serve(
 
 async fn open_admin_port(
     listen: SocketAddr,
-    (tls, fingerprint): (ServerConfig, Fingerprint),
+    tls: Arc<ServedTls>,
     router: Router,
 ) -> anyhow::Result<impl Future<Output = ()>> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("admin port {listen}"))?;
+    let fingerprint = tls.offer().fingerprint;
     tracing::info!("admin port at {}, certificate {fingerprint}", listener.local_addr()?);
-    Ok(trefoil_https::server::serve(listener, Arc::new(tls), router, Bounds::default()))
+    Ok(trefoil_https::server::serve(listener, tls, router, Bounds::default()))
 }
 
 /// What becomes due with time: retired keys, an expired one-time password.
@@ -223,8 +229,9 @@ fn on(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot receive signals")
 }
 
-async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>) {
+async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>, certificates: Arc<Certificates>) {
     while hang_up.recv().await.is_some() {
+        certificates.reload();
         // A panic is told by its hook; the next signal is heeded all the same.
         AssertUnwindSafe(catalogs.reload_all()).catch_unwind().await.ok();
     }

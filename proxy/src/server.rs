@@ -1,21 +1,24 @@
 //! The listener: one task for each session, a bound on their number, and a stop that lets them end.
 
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::policy::Policy;
-use crate::session::{self, Environment, Figures, Plans, Upstream};
+use crate::session::{self, Door, Environment, Figures, Plans, Upstream};
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
-use std::io;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
-use trefoil_link::{Address, Stream};
+use trefoil_link::{Address, Capacity, ListenError, Listeners, Place, Places, ServedTls, Stream};
 
-/// Sessions at a time; the server's `max_connections` is usually far below.
-const SESSIONS: usize = 4096;
+/// Places beside those of `max_connections`, for who has not logged in: each is told when there are too many.
+const WAITING: usize = 128;
+/// Of them, for one address.
+const WAITING_PER_ADDRESS: usize = 32;
+
+/// Descriptors beside those of sessions.
+const SPARE_DESCRIPTORS: u64 = 128;
 
 /// How often the plan cache's figures are logged, where they change.
 const FIGURES: Duration = Duration::from_secs(300);
@@ -24,28 +27,42 @@ const FIGURES: Duration = Duration::from_secs(300);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves until `shutdown` completes, then gives the sessions a little time to end.
+///
+/// # Errors
+/// Where nothing can listen.
 pub async fn run(
     config: Config,
+    tls: Arc<ServedTls>,
     policy: Arc<Policy>,
     shares: Arc<Shares>,
     catalogs: Arc<Catalogs>,
     shutdown: impl Future<Output = ()> + Send,
-) -> io::Result<()> {
-    let listener = TcpListener::bind(config.listen).await?;
+) -> Result<(), ListenError> {
+    let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = &config.listen;
+    let mut listeners = Listeners::open(addresses, unix_socket.as_deref()).await?;
     let environment = Arc::new(Environment {
         plans: Plans::new(policy, config.plan_cache_bytes),
         shares,
         catalogs: Arc::clone(&catalogs),
+        door: Door { tls, tls_required: config.tls.required, patience: config.listen.authentication_timeout },
         upstream: Upstream { address: Address::new(&config.upstream.host, config.upstream.port), tls: None },
         max_message: config.max_message,
         max_statements: config.max_statements,
         max_portals: config.max_portals,
     });
-    tracing::info!("listening on {}", listener.local_addr()?);
+    let known = Capacity { in_all: *max_connections, in_one_network: *max_connections_per_address };
+    let all = Capacity {
+        in_all: known.in_all + WAITING,
+        in_one_network: known.in_one_network + WAITING_PER_ADDRESS,
+    };
+    let places = Places::new(all, known);
+    allow_descriptors(all.in_all);
+    for place in listeners.places() {
+        tracing::info!("listening on {place}");
+    }
     let mut background = JoinSet::new();
     background.spawn(catalogs.poll(config.catalog_poll));
     background.spawn(log_figures(Arc::clone(&environment)));
-    let places = Arc::new(Semaphore::new(SESSIONS));
     let mut sessions = JoinSet::new();
     let mut number = 0_u64;
     tokio::pin!(shutdown);
@@ -57,24 +74,26 @@ pub async fn run(
                 return Err(io::Error::other("a background task ended; the log says where"));
             }
             Some(ended) = sessions.join_next() => report(&ended),
-            accepted = listener.accept() => match accepted {
+            accepted = listeners.accept() => match accepted {
                 Ok((client, peer)) => {
                     number += 1;
-                    let span = tracing::info_span!("session", number, %peer);
-                    let (places, environment) = (Arc::clone(&places), Arc::clone(&environment));
-                    // Fails where the client has left already.
-                    client.set_nodelay(true).ok();
-                    sessions.spawn(serve(Stream::Tcp(client), places, environment).instrument(span));
+                    let from = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                    let span = tracing::info_span!("session", number, peer = from);
+                    // There is always a stranger that gives way: they have places of their own.
+                    if let Some(place) = places.take(peer.map(|peer| peer.ip())) {
+                        sessions.spawn(serve(client, place, Arc::clone(&environment)).instrument(span));
+                    }
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely: sessions that end free some.
+                    // Out of descriptors, most likely: who has not logged in gives some back.
                     tracing::error!(%error, "cannot accept");
+                    places.relieve();
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
         }
     }
-    drop(listener);
+    drop(listeners);
     drop(background);
     let ended = async {
         while let Some(ended) = sessions.join_next().await {
@@ -84,6 +103,24 @@ pub async fn run(
     // Dropping the set ends those that are left.
     tokio::time::timeout(GRACE, ended).await.ok();
     Ok(())
+}
+
+/// Two for each connection, as far as this process may have them.
+fn allow_descriptors(connections: usize) {
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_mul(2) + SPARE_DESCRIPTORS;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let allowed = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if current.is_some_and(|current| current < allowed)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(allowed), maximum })
+    {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
+    if allowed < wanted {
+        tracing::warn!(
+            "the limit on open files is {allowed}, and max_connections may take {wanted}: raise the limit \
+             (LimitNOFILE= in systemd) or lower max_connections"
+        );
+    }
 }
 
 async fn log_figures(environment: Arc<Environment>) {
@@ -99,14 +136,14 @@ async fn log_figures(environment: Arc<Environment>) {
     }
 }
 
-async fn serve(client: Stream, places: Arc<Semaphore>, environment: Arc<Environment>) {
-    let Ok(_place) = places.try_acquire() else {
-        tracing::warn!("too many sessions");
-        return session::turn_away(client).await;
-    };
-    match session::serve(client, environment).await {
-        Ok(()) => tracing::debug!("ended"),
-        Err(error) => tracing::info!(%error, "ended"),
+async fn serve(client: Stream, mut place: Place, environment: Arc<Environment>) {
+    let claim = place.claim();
+    tokio::select! {
+        outcome = session::serve(client, claim, environment) => match outcome {
+            Ok(()) => tracing::debug!("ended"),
+            Err(error) => tracing::info!(%error, "ended"),
+        },
+        () = place.lost() => tracing::info!("ended: gave way to another one, before its login"),
     }
 }
 

@@ -12,15 +12,15 @@ const CRATES: &[(&str, &[&str])] = &[
     ("keys", &["trefoil-arena"]),
     // The only `unsafe` of ours.
     ("keys/arena", &[]),
-    // Who answers in the place of a pinned peer, keys knows.
-    ("keys/https", &["trefoil-keys"]),
+    // Who answers in the place of a pinned peer, keys knows; which certificate is shown, and who gives way, link.
+    ("keys/https", &["trefoil-keys", "trefoil-link"]),
     // Whose certificates are shown and trusted, keys knows.
     ("keys/link", &["trefoil-keys"]),
     ("keys/passphrase", &[]),
     ("proxy", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-link"]),
     ("proxy/columns", &["trefoil-keys"]),
     ("tenant-admin", &["trefoil-columns", "trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
-    ("app-shim", &["trefoil-https", "trefoil-keys", "trefoil-passphrase"]),
+    ("app-shim", &["trefoil-https", "trefoil-keys", "trefoil-link", "trefoil-passphrase"]),
     ("tests", &[]),
 ];
 
@@ -42,6 +42,8 @@ const PROXY: &[(&str, &[&str])] = &[
     // What a view's columns hold follows from its definition, which is analysed like a statement.
     ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
     ("session", &["copy", "error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
+    // What is shown is configured, or in the store.
+    ("certificates", &["config", "state"]),
     ("server", &["config", "error", "policy", "session", "shares", "upstream"]),
 ];
 

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-use trefoil_https::network;
+use trefoil_link::network;
 
 const FREE: u32 = 5;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -17,7 +17,8 @@ use trefoil_keys::envelope::{EnvelopePrivateKey, EnvelopePublicKey, UserEnvelope
 use trefoil_keys::receipt::{Outcome, Receipt};
 use trefoil_keys::signing::{SigningKey, VerifyingKey};
 use trefoil_keys::status::{self, Status};
-use trefoil_keys::tls::{self, Fingerprint, SelfSigned};
+use trefoil_keys::tls::{Fingerprint, SelfSigned};
+use trefoil_link::{ServedTls, Source};
 
 /// What it does with a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -114,7 +115,11 @@ impl Proxy {
             socket.listen(64).unwrap()
         };
         self.address = socket.local_addr().unwrap();
-        let tls = tls::server_config(self.identity.identity(), None).unwrap();
+        let own = SelfSigned {
+            certificate: self.identity.certificate.clone(),
+            private_key: self.identity.private_key.clone(),
+        };
+        let tls = ServedTls::new(Source::Own(own), None, false, &[b"http/1.1"]).unwrap();
         let app = Router::new()
             .route("/v1/status", get(status))
             .route("/v1/commands", post(command))

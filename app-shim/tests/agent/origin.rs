@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use trefoil_keys::tls::{SelfSigned, server_config};
+use trefoil_keys::tls::{SelfSigned, Serving, server_config};
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ fn acceptor(directory: &Path) -> TlsAcceptor {
         base64(&identity.certificate)
     );
     std::fs::write(directory.join("ca.pem"), pem).unwrap();
-    let mut config = server_config(identity.identity(), None).unwrap();
+    let mut config = server_config(identity.identity(), Serving::default()).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }

@@ -5,9 +5,7 @@
 
 pub mod body;
 pub mod client;
-mod places;
 pub mod problem;
 pub mod server;
 
-pub use places::network;
 pub use problem::Problem;

@@ -2,7 +2,6 @@
 //! slowly its peer reads and writes, and there are never more than [`Bounds::connections`] of them. No
 //! peer without credentials keeps others out: its connections are the first to give way.
 
-use crate::places::{Place, Places};
 use crate::problem::Problem;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -19,6 +18,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use trefoil_link::{Capacity, Claim, Place, Places, ServedTls};
 
 /// How long, and how many.
 #[derive(Debug, Clone, Copy)]
@@ -52,42 +52,40 @@ impl Default for Bounds {
 pub struct Peer {
     /// The address at the other end.
     pub address: SocketAddr,
-    number: u64,
-    places: Arc<Places>,
+    claim: Claim,
 }
 
 impl Peer {
     /// The request has shown credentials: its connection does not give way to others any more.
     pub fn keep(&self) {
-        self.places.keep(self.number);
+        self.claim.keep();
     }
 }
 
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Serves `app` until dropped. Requests carry a [`Peer`].
-pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Router, bounds: Bounds) {
-    let places = Places::new(bounds.connections, bounds.from_one_network);
-    let acceptor = TlsAcceptor::from(tls);
+/// Serves `app` until dropped, each connection under what `tls` offers when it comes. Requests carry a
+/// [`Peer`].
+pub async fn serve(listener: TcpListener, tls: Arc<ServedTls>, app: Router, bounds: Bounds) {
+    let capacity = Capacity { in_all: bounds.connections, in_one_network: bounds.from_one_network };
+    let places = Places::new(capacity, capacity);
     let app = app.layer(from_fn(answer_of_a_panic));
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                let Some(place) = places.take(address.ip()) else {
+                let Some(place) = places.take(Some(address.ip())) else {
                     tracing::debug!(%address, "no place for a connection");
                     continue;
                 };
-                let peer = Peer { address, number: place.number, places: Arc::clone(&places) };
+                let peer = Peer { address, claim: place.claim() };
                 let app = app.clone().layer(Extension(peer));
-                tokio::spawn(hold(
-                    place,
-                    connection(stream, acceptor.clone(), app, bounds),
-                    bounds.connection,
-                ));
+                let acceptor = TlsAcceptor::from(Arc::clone(&tls.offer().config));
+                tokio::spawn(hold(place, connection(stream, acceptor, app, bounds), bounds.connection));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 // Out of descriptors: let some connections end.
+                places.relieve();
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -137,7 +135,8 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpSocket;
     use tokio::sync::watch;
-    use trefoil_keys::tls::{SelfSigned, pinned_client_config, server_config};
+    use trefoil_keys::tls::{SelfSigned, pinned_client_config};
+    use trefoil_link::Source;
 
     const SHORT: Duration = Duration::from_millis(50);
     const LONG: Duration = Duration::from_secs(60);
@@ -157,12 +156,13 @@ mod tests {
         let identity = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = server_config(identity.identity(), None).unwrap();
+        let fingerprint = identity.fingerprint();
+        let tls = ServedTls::new(Source::Own(identity), None, false, &[b"http/1.1"]).unwrap();
         let wait = || async { std::future::pending::<()>().await };
         let app = Router::new().route("/", get(async || "here")).route("/wait", get(wait));
         let app = app.route("/known", get(known));
         tokio::spawn(serve(listener, Arc::new(tls), app, bounds));
-        let tls = pinned_client_config(identity.fingerprint(), None).unwrap();
+        let tls = pinned_client_config(fingerprint, None).unwrap();
         (address, client::client(tls.clone(), LONG).unwrap(), Arc::new(tls))
     }
 

@@ -66,8 +66,9 @@ pub async fn accept(mut stream: Stream, tls: Option<Arc<Offer>>) -> Result<Accep
             let Some(offer) = &tls else {
                 return Err(AcceptError::Handshake(io::ErrorKind::Unsupported.into()));
             };
-            let encrypted = handshake(tcp, offer).await?;
+            let mut encrypted = handshake(tcp, offer).await?;
             if encrypted.tls().and_then(|tls| tls.alpn_protocol()) != Some(ALPN) {
+                encrypted.shutdown().await?;
                 return Err(AcceptError::Alpn);
             }
             stream = encrypted;
@@ -75,6 +76,8 @@ pub async fn accept(mut stream: Stream, tls: Option<Arc<Offer>>) -> Result<Accep
             stream = Stream::Tcp(tcp);
         }
     }
+    // Each request for encryption is answered once; a second one is the caller's to refuse.
+    let mut asked = Vec::new();
     loop {
         let length = stream.read_u32().await?;
         let Some(size) = usize::try_from(length).ok().filter(|size| (8..=MAX_PACKET).contains(size)) else {
@@ -90,7 +93,8 @@ pub async fn accept(mut stream: Stream, tls: Option<Arc<Offer>>) -> Result<Accep
                 tcp.write_all(b"S").await?;
                 handshake(tcp, offer).await?
             }
-            (mut stream, _) if stream.tls().is_none() && (*body == SSL || *body == GSS) => {
+            (mut stream, _) if stream.tls().is_none() && refusable(body, &asked) => {
+                asked.extend_from_slice(body);
                 stream.write_all(b"N").await?;
                 stream
             }
@@ -100,6 +104,11 @@ pub async fn accept(mut stream: Stream, tls: Option<Arc<Offer>>) -> Result<Accep
             }
         };
     }
+}
+
+/// Whether this asks for encryption, and for the first time.
+fn refusable(body: &[u8], asked: &[u8]) -> bool {
+    (*body == SSL || *body == GSS) && !asked.chunks(body.len()).any(|former| former == body)
 }
 
 async fn handshake(stream: TcpStream, offer: &Offer) -> Result<Stream, AcceptError> {

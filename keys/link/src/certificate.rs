@@ -1,6 +1,7 @@
 //! What is read from a certificate (X.509, RFC 5280) that was verified before, or is one's own.
 
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use std::time::{Duration, SystemTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::signature_algorithm::SignatureAlgorithm;
 
@@ -19,6 +20,13 @@ impl Subject {
         let sound = !common_name.is_empty() && !common_name.contains('\0');
         sound.then(|| Self { common_name: common_name.to_owned() })
     }
+}
+
+/// When a certificate in DER ends; none if that is beyond the years that this machine counts.
+pub fn expiry(certificate: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// The hash of a certificate in DER that the channel binding `tls-server-end-point` stands for (RFC 5929,

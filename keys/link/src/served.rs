@@ -1,16 +1,14 @@
 //! TLS as a server offers it, from a certificate that can be replaced while it serves: connections that
 //! exist keep the one that they began with.
 
-use crate::certificate::end_point;
+use crate::certificate::{end_point, expiry};
 use arc_swap::ArcSwap;
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::version::{TLS12, TLS13};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::ServerConfig;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use trefoil_keys::private_file::{self, FileError};
-use trefoil_keys::tls::{self, Fingerprint, Identity, SelfSigned, TlsError};
+use trefoil_keys::tls::{self, Fingerprint, Identity, SelfSigned, Serving, TlsError};
 
 /// Where certificate and private key come from.
 pub enum Source {
@@ -20,6 +18,13 @@ pub enum Source {
         certificate: PathBuf,
         /// The private key, which only its owner may read.
         key: PathBuf,
+    },
+    /// A file (PEM) of a chain for the program's own key. Read again at each reload.
+    Certified {
+        /// The chain.
+        certificate: PathBuf,
+        /// Whose key it is for.
+        own: SelfSigned,
     },
     /// The program's own.
     Own(SelfSigned),
@@ -38,7 +43,7 @@ pub struct ServedTls {
     source: Source,
     clients: Option<Clients>,
     tls12: bool,
-    alpn: &'static [u8],
+    alpn: &'static [&'static [u8]],
     current: ArcSwap<Offer>,
 }
 
@@ -48,6 +53,8 @@ pub struct Offer {
     pub config: Arc<ServerConfig>,
     /// By which clients may know the certificate.
     pub fingerprint: Fingerprint,
+    /// When the certificate ends.
+    pub expiry: Option<SystemTime>,
     /// What SCRAM's channel binding `tls-server-end-point` (RFC 5929) binds to; none for certificates
     /// whose signature has no hash of its own.
     pub end_point: Option<Vec<u8>>,
@@ -78,7 +85,7 @@ pub enum ServedError {
 }
 
 impl ServedTls {
-    /// TLS 1.3, and 1.2 with `tls12`, for a protocol by its name in ALPN.
+    /// TLS 1.3, and 1.2 with `tls12`, for protocols by their names in ALPN.
     ///
     /// # Errors
     /// [`ServedError`].
@@ -86,7 +93,7 @@ impl ServedTls {
         source: Source,
         clients: Option<Clients>,
         tls12: bool,
-        alpn: &'static [u8],
+        alpn: &'static [&'static [u8]],
     ) -> Result<Self, ServedError> {
         let current = ArcSwap::from_pointee(offer(&source, clients.as_ref(), tls12, alpn)?);
         Ok(Self { source, clients, tls12, alpn, current })
@@ -110,36 +117,36 @@ impl ServedTls {
     }
 }
 
-fn offer(source: &Source, clients: Option<&Clients>, tls12: bool, alpn: &[u8]) -> Result<Offer, ServedError> {
+fn offer(
+    source: &Source,
+    clients: Option<&Clients>,
+    tls12: bool,
+    alpn: &[&[u8]],
+) -> Result<Offer, ServedError> {
     let (file, (chain, key)) = match source {
         Source::Own(own) => (Path::new("the program's own certificate"), own.identity()),
+        Source::Certified { certificate, own } => {
+            (certificate.as_path(), (certificates(certificate)?, own.identity().1))
+        }
         Source::Files { certificate, key } => (certificate.as_path(), files(certificate, key)?),
     };
-    let unusable = |error| content(file, TlsError::Unusable(error));
     let first = chain.first().map(AsRef::as_ref).unwrap_or_default();
-    let (fingerprint, end_point) = (Fingerprint::of(first), end_point(first));
-    let provider = Arc::new(default_provider());
-    let versions: &[&SupportedProtocolVersion] = if tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions)
-        .map_err(unusable)?;
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(Clients { authority, required }) => {
-            let roots = certificates(authority)
-                .and_then(|found| tls::client_authority(found).map_err(|error| content(authority, error)))?;
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            let verifier = if *required { verifier } else { verifier.allow_unauthenticated() };
-            let built = verifier.build().map_err(|error| TlsError::ClientAuthority(error.to_string()));
-            builder.with_client_cert_verifier(built.map_err(|error| content(authority, error))?)
-        }
+    let (fingerprint, expiry, end_point) = (Fingerprint::of(first), expiry(first), end_point(first));
+    let roots = clients.map(|Clients { authority, .. }| {
+        certificates(authority)
+            .and_then(|found| tls::client_authority(found).map_err(|error| content(authority, error)))
+    });
+    let options = Serving {
+        clients: roots.transpose()?,
+        clients_optional: clients.is_some_and(|clients| !clients.required),
+        tls12,
+        alpn,
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
-    config.alpn_protocols = vec![alpn.to_vec()];
-    // Each connection shows its certificates anew; PostgreSQL's clients never resume.
-    config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    Ok(Offer { config: Arc::new(config), fingerprint, end_point })
+    let config = tls::server_config((chain, key), options).map_err(|error| match (error, clients) {
+        (error @ TlsError::ClientAuthority(_), Some(clients)) => content(&clients.authority, error),
+        (error, _) => content(file, error),
+    })?;
+    Ok(Offer { config: Arc::new(config), fingerprint, expiry, end_point })
 }
 
 fn files(certificate: &Path, key: &Path) -> Result<Identity, ServedError> {

@@ -54,7 +54,7 @@ impl Authority {
 
     fn serves(&self, clients: Option<Clients>) -> ServedTls {
         let (certificate, key) = self.certify("localhost", "server");
-        ServedTls::new(Source::Files { certificate, key }, clients, false, b"postgresql").unwrap()
+        ServedTls::new(Source::Files { certificate, key }, clients, false, &[b"postgresql"]).unwrap()
     }
 
     fn identity(&self, name: &str) -> Identity {
@@ -171,6 +171,9 @@ async fn requests_for_encryption_are_answered_and_the_packet_follows() {
     let (answer, accepted) = raw(None, &[gss, SSL, START].concat()).await;
     assert_eq!(answer, b"NN");
     assert_eq!(accepted.unwrap(), START);
+    // The second one is no request any more.
+    let (answer, accepted) = raw(None, &[SSL, gss, SSL].concat()).await;
+    assert_eq!((answer.as_slice(), accepted.unwrap().as_slice()), (&b"NN"[..], SSL));
 }
 
 #[tokio::test]

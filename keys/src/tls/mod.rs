@@ -1,8 +1,8 @@
-//! TLS 1.3 between tenant admin, application and proxy (RFC 8446): configurations for a server that shows
-//! its own certificate, and for a client that accepts exactly one.
+//! TLS (RFC 8446; 1.2 only where asked for): configurations for a server that shows its own certificate,
+//! and for a client that accepts exactly one.
 //!
-//! No other version, and aws-lc-rs given by name: nothing that another part of the process installs as
-//! its default changes what is spoken here.
+//! aws-lc-rs is given by name: nothing that another part of the process installs as its default changes
+//! what is spoken here.
 
 mod certificate;
 mod pin;
@@ -11,9 +11,9 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use std::sync::Arc;
 
 pub use certificate::{SelfSigned, certificate_request};
@@ -39,36 +39,55 @@ pub enum TlsError {
     /// No private key where there should be one.
     #[error("no unencrypted private key in PEM (-----BEGIN PRIVATE KEY-----)")]
     PrivateKey,
-    /// Certificate and key do not fit each other, or are of a kind that TLS 1.3 does not know.
-    #[error("certificate and private key cannot be used for TLS 1.3: {0}")]
+    /// Certificate and key do not fit each other, or are of a kind that TLS does not know.
+    #[error("certificate and private key cannot be used for TLS: {0}")]
     Unusable(rustls::Error),
     /// Not certificates that others can be verified with.
     #[error("not certificates of an authority that client certificates can be verified with: {0}")]
     ClientAuthority(String),
 }
 
-/// For a server. With `client_authority`, only clients with a certificate of that authority get through.
+/// What a server speaks, and to whom: by default HTTP/1.1 over TLS 1.3, to everybody.
+pub struct Serving<'a> {
+    /// The authorities whose certificates clients show.
+    pub clients: Option<RootCertStore>,
+    /// Whether clients without a certificate get through, too.
+    pub clients_optional: bool,
+    /// Whether TLS 1.2 is spoken, too.
+    pub tls12: bool,
+    /// The protocols by their names in ALPN, the preferred one first.
+    pub alpn: &'a [&'a [u8]],
+}
+
+impl Default for Serving<'_> {
+    fn default() -> Self {
+        Self { clients: None, clients_optional: false, tls12: false, alpn: &[HTTP_1_1] }
+    }
+}
+
+/// For a server.
 ///
 /// # Errors
 /// [`TlsError`] if the certificates are not usable.
-pub fn server_config(
-    (chain, key): Identity,
-    client_authority: Option<RootCertStore>,
-) -> Result<ServerConfig, TlsError> {
+pub fn server_config((chain, key): Identity, serving: Serving<'_>) -> Result<ServerConfig, TlsError> {
+    let versions: &[&SupportedProtocolVersion] = if serving.tls12 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let builder = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])
+        .with_protocol_versions(versions)
         .map_err(TlsError::Unusable)?;
-    let builder = match client_authority {
+    let builder = match serving.clients {
         None => builder.with_no_client_auth(),
         Some(roots) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                .build()
-                .map_err(|error| TlsError::ClientAuthority(error.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+            let verifier = if serving.clients_optional { verifier.allow_unauthenticated() } else { verifier };
+            let built = verifier.build().map_err(|error| TlsError::ClientAuthority(error.to_string()))?;
+            builder.with_client_cert_verifier(built)
         }
     };
     let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Unusable)?;
-    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    config.alpn_protocols = serving.alpn.iter().map(|name| name.to_vec()).collect();
+    // Each connection shows its certificates anew; PostgreSQL's clients never resume.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
     Ok(config)
 }
 

@@ -1,7 +1,7 @@
 //! Handshakes between two configurations, in memory.
 
 use super::{
-    Fingerprint, Identity, OtherCertificate, SelfSigned, TlsError, certificate_request,
+    Fingerprint, Identity, OtherCertificate, SelfSigned, Serving, TlsError, certificate_request,
     certificates_from_pem, client_authority, pinned_client_config, private_key_from_pem, server_config,
 };
 use proptest::prelude::{any, proptest};
@@ -48,7 +48,8 @@ fn shake_hands(
 fn the_pinned_server_is_accepted_whatever_its_name() {
     let server = self_signed();
     let client = pinned_client_config(server.fingerprint(), None).unwrap();
-    let (client, server) = shake_hands(client, server_config(server.identity(), None).unwrap()).unwrap();
+    let (client, server) =
+        shake_hands(client, server_config(server.identity(), Serving::default()).unwrap()).unwrap();
     assert_eq!(client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(server.alpn_protocol(), Some(b"http/1.1".as_slice()));
 }
@@ -58,7 +59,8 @@ fn another_server_is_refused() {
     let (server, other) = (self_signed(), self_signed());
     assert_ne!(server.fingerprint(), other.fingerprint());
     let client = pinned_client_config(other.fingerprint(), None).unwrap();
-    let refused = shake_hands(client, server_config(server.identity(), None).unwrap()).err().unwrap();
+    let refused =
+        shake_hands(client, server_config(server.identity(), Serving::default()).unwrap()).err().unwrap();
     let expected = OtherCertificate { found: server.fingerprint(), expected: other.fingerprint() };
     assert_eq!(OtherCertificate::in_error(&refused), Some(expected), "{refused}");
 }
@@ -77,11 +79,11 @@ fn a_copied_certificate_without_its_key_is_refused() {
     // The library itself does not put the two together.
     let (_, key) = thief.identity();
     let mixed = (vec![server.certificate.clone()], key.clone_key());
-    assert!(matches!(server_config(mixed, None), Err(TlsError::Unusable(_))));
+    assert!(matches!(server_config(mixed, Serving::default()), Err(TlsError::Unusable(_))));
 
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
     let copied = rustls::sign::CertifiedKey::new(vec![server.certificate.clone()], key);
-    let mut config = server_config(thief.identity(), None).unwrap();
+    let mut config = server_config(thief.identity(), Serving::default()).unwrap();
     config.cert_resolver = Arc::new(Copied(Arc::new(copied)));
     let client = pinned_client_config(server.fingerprint(), None).unwrap();
     let refused = shake_hands(client, config).err().unwrap();
@@ -127,7 +129,8 @@ fn with_an_authority_only_its_clients_get_through() {
     let (server, authority) = (self_signed(), Authority::new());
     let shake_hands = |client: Option<Identity>| {
         let roots = client_authority(certificates_from_pem(authority.0.pem().as_bytes()).unwrap()).unwrap();
-        let config = server_config(server.identity(), Some(roots)).unwrap();
+        let config =
+            server_config(server.identity(), Serving { clients: Some(roots), ..Serving::default() }).unwrap();
         shake_hands(pinned_client_config(server.fingerprint(), client).unwrap(), config)
     };
     assert!(shake_hands(Some(authority.client())).is_ok());

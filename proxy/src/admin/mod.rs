@@ -4,9 +4,6 @@
 
 mod commands;
 mod envelopes;
-mod tls;
-
-pub use tls::{TlsSetupError, server_config};
 
 use crate::bootstrap::{self, Claim, Confirmation};
 use crate::state::{Bootstrap, State};

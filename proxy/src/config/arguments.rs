@@ -13,7 +13,7 @@ use std::path::PathBuf;
     version,
     about = "Encrypts and decrypts protected PostgreSQL columns",
     args_conflicts_with_subcommands = true,
-    after_help = "SIGHUP reads the databases' catalogs anew."
+    after_help = "SIGHUP reads certificates and the databases' catalogs anew."
 )]
 pub struct Arguments {
     /// What to do; without one, serve.
@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Check configuration, policy and store, and exit
     #[arg(long)]
     pub check: bool,
-    /// Address to listen on, such as 127.0.0.1:6432; port 0 takes a free one
+    /// Addresses to listen on, such as 127.0.0.1:6432,[::1]:6432; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// Host of the PostgreSQL server, or the directory of its socket

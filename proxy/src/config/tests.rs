@@ -46,7 +46,7 @@ fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<
 #[test]
 fn flags_win_over_environment_over_file_over_defaults() {
     let config = load(FILE, &[], None).unwrap();
-    assert_eq!(config.listen.port(), 7000);
+    assert_eq!(config.listen.addresses, [("127.0.0.1".to_owned(), 7000)]);
     assert_eq!(config.upstream, Upstream { host: "/run/postgresql".to_owned(), port: 5432 });
     assert_eq!(config.catalog.password.unwrap().as_str(), "0123");
     assert_eq!((config.max_validity.as_secs(), config.clock_skew.as_secs()), (30, 5));
@@ -59,11 +59,12 @@ fn flags_win_over_environment_over_file_over_defaults() {
         ("TREFOIL_LOG_FORMAT", "json"),
     ];
     let config = load(FILE, &variables, None).unwrap();
-    assert_eq!((config.listen.port(), config.upstream.port), (8000, 5433));
+    assert_eq!((config.listen.addresses[0].1, config.upstream.port), (8000, 5433));
     assert_eq!(config.max_validity.as_secs(), 20);
     assert_eq!(config.log_format, LogFormat::Json);
 
-    assert_eq!(load(FILE, &variables, Some("[::1]:0")).unwrap().listen.to_string(), "[::1]:0");
+    let listen = load(FILE, &variables, Some("[::1]:0")).unwrap().listen;
+    assert_eq!(listen.addresses, [("::1".to_owned(), 0)]);
 }
 
 #[test]
@@ -73,7 +74,15 @@ fn every_variable_reaches_its_key() {
         let name = variable_name(key);
         assert!(is_known_variable(&name));
         let result = load(FILE, &[(&name, value)], None);
-        let paths = ["policy", "state", "catalog.password", "lock.key_file", "admin.certificate"];
+        let paths = [
+            "policy",
+            "state",
+            "catalog.password",
+            "lock.key_file",
+            "admin.certificate",
+            "tls.certificate",
+            "tls.client_ca",
+        ];
         let taken = paths.contains(&key);
         assert!(taken || result.is_err(), "{key}");
     }
@@ -108,7 +117,15 @@ fn says_once_and_in_which_file_what_is_wrong() {
 #[test]
 fn refuses_with_the_reason() {
     for (file, reason) in [
-        (FILE.replace("127.0.0.1", "0.0.0.0"), "loopback"),
+        (FILE.replace("\"127.0.0.1:7000\"", "[]"), "no `unix_socket` either"),
+        (FILE.replace("127.0.0.1:7000", "/run/x"), "name it by `unix_socket`"),
+        (FILE.replace("policy = ", "unix_socket = \"here\"\npolicy = "), "absolute path of a socket file"),
+        (FILE.replace("policy = ", "unix_socket = \"/tmp\"\npolicy = "), "absolute path of a socket file"),
+        (FILE.replace("policy = ", "max_connections = 0\npolicy = "), "between"),
+        (FILE.replace("policy = ", "max_connections_per_address = 0\npolicy = "), "between"),
+        (FILE.replace("policy = ", "authentication_timeout = 601\npolicy = "), "between"),
+        (locked("key_file = \"lock\"\n[tls]\nkey = \"key.pem\""), "no certificate"),
+        (locked("key_file = \"lock\"\n[tls]\nmin_version = \"1.1\""), "no version of TLS"),
         (FILE.replace("127.0.0.1:7000", "here"), "not an address with a port"),
         (FILE.replace("max_validity = 30", "max_validity = 0"), "between"),
         (FILE.replace("max_validity", "max_validty"), "max_validty"),
@@ -125,4 +142,34 @@ fn refuses_with_the_reason() {
         let error = load(&file, &[], None).err().unwrap();
         assert!(error.contains(reason), "{error}");
     }
+}
+
+#[test]
+fn one_address_or_several_with_a_socket_beside() {
+    let listen = |text: &str| {
+        let file = FILE.replace("listen = \"127.0.0.1:7000\"", text);
+        load(&file, &[], None).unwrap().listen
+    };
+    let owned = |pairs: &[(&str, u16)]| -> Vec<(String, u16)> {
+        pairs.iter().map(|(host, port)| ((*host).to_owned(), *port)).collect()
+    };
+    let both = [("127.0.0.1", 1), ("::1", 2)];
+    assert_eq!(listen("listen = [\"127.0.0.1:1\", \"[::1]:2\"]").addresses, owned(&both));
+    assert_eq!(listen("listen = \"127.0.0.1:1, [::1]:2\"").addresses, owned(&both));
+    assert_eq!(listen("listen = \"db.example:6432\"").addresses, owned(&[("db.example", 6432)]));
+    let socket = listen("listen = []\nunix_socket = \"/run/trefoil/.s.PGSQL.6432\"");
+    assert_eq!(socket.unix_socket, Some("/run/trefoil/.s.PGSQL.6432".into()));
+    assert!(socket.addresses.is_empty());
+}
+
+#[test]
+fn limits_and_tls_have_defaults() {
+    let Config { listen, tls, .. } = load(FILE, &[], None).unwrap();
+    assert_eq!((listen.max_connections, listen.max_connections_per_address), (4096, 4096));
+    assert_eq!(listen.authentication_timeout.as_secs(), 60);
+    let plain = Tls { certificate: None, key: None, client_ca: None, tls12: false, required: true };
+    assert_eq!(tls, plain);
+    let file = format!("{FILE}\n[tls]\nrequired = false\nmin_version = \"1.2\"\ncertificate = \"c.pem\"");
+    let tls = load(&file, &[("TREFOIL_MAX_CONNECTIONS", "10")], None).unwrap();
+    assert_eq!((tls.tls.required, tls.tls.tls12, tls.listen.max_connections_per_address), (false, true, 10));
 }

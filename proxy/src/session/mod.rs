@@ -7,6 +7,7 @@
 mod backend;
 mod carriers;
 mod copy;
+mod door;
 mod extended;
 mod fault;
 mod frontend;
@@ -29,31 +30,26 @@ mod state;
 mod tests;
 mod text;
 
+pub use door::Door;
 pub use plans::{Analyze, Figures, Plans};
 
 use crate::error::{ClientError, sqlstate};
 use crate::shares::Shares;
 use crate::upstream::Catalogs;
-use crate::wire::Malformed;
 use crate::wire::backend::Severity;
 use crate::wire::frame;
 use fault::Fault;
 use futures_util::FutureExt;
 use socket::Side;
-use startup::{Begin, Wish};
+use startup::Begin;
 use state::{BOUND, State, Turn};
 use std::future::poll_fn;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
-use trefoil_link::{AcceptError, Accepted, Address, ClientTls, ConnectError, Stream, accept, connect};
-
-/// How long a client may take to say what it wants.
-const STARTUP_TIME: Duration = Duration::from_secs(60);
-/// How long the last words may take to be taken.
-const FAREWELL_TIME: Duration = Duration::from_secs(5);
+use tokio::time::{Instant, timeout_at};
+use trefoil_link::{AcceptError, Address, Claim, ClientTls, ConnectError, Stream, connect};
 
 /// What all sessions share.
 pub struct Environment {
@@ -63,6 +59,8 @@ pub struct Environment {
     pub shares: Arc<Shares>,
     /// The databases' catalogs.
     pub catalogs: Arc<Catalogs>,
+    /// What a client meets before its session begins.
+    pub door: Door,
     /// Where the server is, and how it is spoken to.
     pub upstream: Upstream,
     /// The longest message, in bytes, that is held to be understood.
@@ -90,6 +88,9 @@ pub enum SessionError {
     /// The client got no further than its first bytes.
     #[error("{0}")]
     Accept(AcceptError),
+    /// It did not say in time what it wants.
+    #[error("nothing asked for in time")]
+    Late,
     /// A cancel request could not be forwarded.
     #[error("cancel request not forwarded: {0}")]
     Cancel(ConnectError),
@@ -98,41 +99,20 @@ pub enum SessionError {
     Fatal(ClientError),
 }
 
-/// Tells a client that no more sessions can be served.
-pub async fn turn_away(client: Stream) {
-    let error = ClientError::new("53300", "the proxy serves as many sessions as it may", "Try again later.");
-    farewell(&mut Side::new(client), Fault::Fatal(error)).await.ok();
-}
-
-/// Serves a client until it or the server leaves.
-pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), SessionError> {
-    let accepted = match tokio::time::timeout(STARTUP_TIME, accept(client, None)).await {
-        Ok(accepted) => accepted,
-        Err(_) => return Ok(()),
+/// Serves a client until it or the server leaves. By its claim it keeps its place once it has logged in.
+pub async fn serve(client: Stream, claim: Claim, environment: Arc<Environment>) -> Result<(), SessionError> {
+    let deadline = Instant::now() + environment.door.patience;
+    let Some((mut client, begin)) = door::enter(client, &claim, &environment, deadline).await? else {
+        return Ok(());
     };
-    let Accepted { stream, packet, .. } = match accepted {
-        Ok(accepted) => accepted,
-        Err(AcceptError::Length(stream)) => {
-            return farewell(&mut Side::new(*stream), Malformed::Length.into()).await;
-        }
-        // It left without a word.
-        Err(AcceptError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-        Err(error) => return Err(SessionError::Accept(error)),
-    };
-    let mut client = Side::new(stream);
-    let begin = match startup::first(&packet) {
-        Wish::Cancel(packet) => {
-            return startup::cancel(&environment.upstream, &packet).await.map_err(SessionError::Cancel);
-        }
-        Wish::Session(begin) => begin,
-        Wish::Refused(fault) => return farewell(&mut client, fault).await,
-    };
-    drop(packet);
     let Upstream { address, tls } = &environment.upstream;
-    let server = match connect(address, tls.as_ref()).await {
-        Ok(stream) => Side::new(stream),
-        Err(error) => {
-            tracing::warn!(%error, "no connection to the database");
+    let server = match timeout_at(deadline, connect(address, tls.as_ref())).await {
+        Ok(Ok(stream)) => Side::new(stream),
+        failed => {
+            match failed {
+                Ok(Err(error)) => tracing::warn!(%error, "no connection to the database"),
+                _ => tracing::warn!("no connection to the database in time"),
+            }
             let message = "the database server cannot be reached";
             return farewell(
                 &mut client,
@@ -141,7 +121,7 @@ pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), 
             .await;
         }
     };
-    let mut session = Session::new(client, server, environment, begin);
+    let mut session = Session::new(client, server, environment, begin, Login { claim, deadline });
     // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
     let ended =
         AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));
@@ -166,16 +146,15 @@ pub async fn serve(client: Stream, environment: Arc<Environment>) -> Result<(), 
 async fn farewell(client: &mut Side, fault: Fault) -> Result<(), SessionError> {
     let error = fault.into_client_error();
     if backend::refused(&error, Severity::Fatal, client.outgoing()).is_ok() {
-        let sent = async {
-            while client.waiting() > 0 {
-                poll_fn(|context| client.poll_send(context)).await;
-            }
-            client.shutdown().await;
-        };
-        // A client that does not read is not waited for.
-        tokio::time::timeout(FAREWELL_TIME, sent).await.ok();
+        client.close().await;
     }
     Err(SessionError::Fatal(error))
+}
+
+/// A login that is not done yet.
+struct Login {
+    claim: Claim,
+    deadline: Instant,
 }
 
 struct Session {
@@ -191,10 +170,17 @@ struct Session {
     within_message: bool,
     /// What waited for the client when the pass began that runs, or that a panic has ended.
     before_pass: Option<usize>,
+    login: Option<Login>,
 }
 
 impl Session {
-    fn new(client: Side, mut server: Side, environment: Arc<Environment>, begin: Begin) -> Self {
+    fn new(
+        client: Side,
+        mut server: Side,
+        environment: Arc<Environment>,
+        begin: Begin,
+        login: Login,
+    ) -> Self {
         server.outgoing().extend_from_slice(&begin.packet);
         let state = State::new(environment, begin.presented);
         Self {
@@ -206,6 +192,7 @@ impl Session {
             told: false,
             within_message: false,
             before_pass: None,
+            login: Some(login),
         }
     }
 
@@ -231,18 +218,28 @@ impl Session {
                 self.leaving = true;
             }
             if self.leaving && !self.told && self.server.waiting() == 0 {
-                self.server.shutdown().await;
+                self.server.finish();
                 self.told = true;
             }
             if self.server.ended && self.client.waiting() == 0 {
-                self.client.shutdown().await;
+                self.client.close().await;
                 return Ok(());
             }
-            self.turn(
+            if self.state.ready
+                && let Some(Login { claim, .. }) = self.login.take()
+                && !claim.keep()
+            {
+                return Err(door::full());
+            }
+            let deadline = self.login.as_ref().map(|login| login.deadline);
+            let turn = self.turn(
                 from_client == Turn::More && !self.leaving,
                 from_server == Turn::More && !self.server.ended,
-            )
-            .await;
+            );
+            match deadline {
+                None => turn.await,
+                Some(deadline) => timeout_at(deadline, turn).await.map_err(|_| door::late())?,
+            }
         }
     }
 

@@ -1,9 +1,12 @@
 //! The two sockets of a session and their buffers. One read and one write each per turn.
 
 use std::future::Future;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
 use trefoil_keys::memory::wipe;
 use trefoil_link::Stream;
 
@@ -11,6 +14,22 @@ use trefoil_link::Stream;
 const SMALL: usize = 8 * 1024;
 /// What is read at once while much comes.
 const LARGE: usize = 64 * 1024;
+
+/// How long the last words may take to be taken.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
+/// How long a client is read on that has been told its end.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The end of what is sent: half of a connection is closed by it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    /// There is more to come.
+    Open,
+    /// To be said when nothing waits any more.
+    Due,
+    /// Said.
+    Said,
+}
 
 /// A socket with what was received and not treated yet, and what is to be sent.
 pub(super) struct Side {
@@ -23,6 +42,7 @@ pub(super) struct Side {
     sent: usize,
     /// Under TLS, what is sent may still wait.
     unflushed: bool,
+    goodbye: Goodbye,
     read_size: usize,
     /// Nothing more will be received.
     pub(super) ended: bool,
@@ -39,6 +59,7 @@ impl Side {
             outgoing: Vec::new(),
             sent: 0,
             unflushed: false,
+            goodbye: Goodbye::Open,
             read_size: SMALL,
             ended: false,
             gone: false,
@@ -96,7 +117,7 @@ impl Side {
     pub(super) fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let waiting = self.outgoing.get(self.sent..).unwrap_or_default();
         if waiting.is_empty() {
-            return self.poll_flush(context);
+            return self.poll_settle(context);
         }
         match Pin::new(&mut self.stream).poll_write(context, waiting) {
             Poll::Pending => return Poll::Pending,
@@ -119,17 +140,24 @@ impl Side {
         Poll::Ready(())
     }
 
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.unflushed && !self.gone {
-            match Pin::new(&mut self.stream).poll_flush(context) {
-                Poll::Pending => {}
-                Poll::Ready(flushed) => {
-                    self.unflushed = false;
-                    self.gone = flushed.is_err();
-                }
-            }
+    /// When nothing waits: the flush that TLS needs, or the goodbye. `Ready` says that something changed.
+    fn poll_settle(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.gone {
+            return Poll::Pending;
         }
-        Poll::Pending
+        let stream = Pin::new(&mut self.stream);
+        let settled = match self.goodbye {
+            Goodbye::Due => stream.poll_shutdown(context),
+            Goodbye::Open if self.unflushed => stream.poll_flush(context),
+            _ => return Poll::Pending,
+        };
+        self.gone = ready!(settled).is_err();
+        self.unflushed = false;
+        if self.goodbye == Goodbye::Due {
+            self.goodbye = Goodbye::Said;
+            return Poll::Ready(());
+        }
+        if self.gone { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Throws away what was to be sent.
@@ -138,11 +166,34 @@ impl Side {
         self.sent = 0;
     }
 
-    /// Tells the other end that nothing more will come.
-    pub(super) async fn shutdown(&mut self) {
-        if self.stream.shutdown().await.is_err() {
-            self.gone = true;
+    /// Tells the other end, when it has taken all, that nothing more will come.
+    pub(super) fn finish(&mut self) {
+        if self.goodbye == Goodbye::Open {
+            self.goodbye = Goodbye::Due;
         }
+    }
+
+    /// Sends what waits, says goodbye, and reads on for a moment: a connection that is closed over unread
+    /// data is reset, and what was said last may be lost. Who does not take it is not waited for.
+    pub(super) async fn close(&mut self) {
+        self.finish();
+        let said = poll_fn(|context| {
+            while !self.gone && self.goodbye != Goodbye::Said {
+                ready!(self.poll_send(context));
+            }
+            Poll::Ready(())
+        });
+        if timeout(FAREWELL_TIME, said).await.is_err() || self.gone {
+            return;
+        }
+        let left = poll_fn(|context| {
+            while !self.ended {
+                self.consume(self.received().len(), true);
+                ready!(self.poll_receive(context));
+            }
+            Poll::Ready(())
+        });
+        timeout(LINGER, left).await.ok();
     }
 
     /// Room for a read. A buffer that has to grow is wiped where it was: it may hold a share.

@@ -5,10 +5,19 @@ use super::carriers::Presented;
 use super::fault::Fault;
 use crate::error::{ClientError, Code, sqlstate};
 use crate::wire::startup::{First, Startup};
+use std::io;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use trefoil_keys::carrier::{Carriers, MalformedCarrier, message, options};
 use trefoil_link::{ConnectError, connect};
 use zeroize::Zeroizing;
+
+/// How long a cancel request may take to reach the server.
+const CANCEL_TIME: Duration = Duration::from_secs(10);
+/// How many are on their way at a time: nobody has to log in for one.
+static CANCELS: Semaphore = Semaphore::const_new(32);
 
 /// What a client wants.
 pub(super) enum Wish {
@@ -34,9 +43,16 @@ pub(super) struct Begin {
 pub(super) fn first(packet: &[u8]) -> Wish {
     match First::decode(packet) {
         Ok(First::Cancel) => Wish::Cancel(packet.to_vec()),
+        Ok(First::Unsupported(major, minor)) => Wish::Refused(unsupported(major, minor)),
         Ok(First::Start(startup)) => begin(&startup).map_or_else(Wish::Refused, Wish::Session),
         Err(malformed) => Wish::Refused(malformed.into()),
     }
+}
+
+/// In PostgreSQL's words.
+fn unsupported(major: u32, minor: u32) -> Fault {
+    let message = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2");
+    Fault::Fatal(ClientError::new(sqlstate::FEATURE_NOT_SUPPORTED, message, ""))
 }
 
 fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
@@ -96,10 +112,15 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
 
 /// Forwards a cancel request, byte for byte, and waits until the server has closed.
 pub(super) async fn cancel(upstream: &Upstream, packet: &[u8]) -> Result<(), ConnectError> {
-    let mut stream = connect(&upstream.address, upstream.tls.as_ref()).await?;
-    stream.write_all(packet).await?;
-    stream.flush().await?;
-    // The server answers by closing; whatever it says is not for the client.
-    stream.read(&mut [0; 1]).await?;
-    Ok(())
+    let late = || ConnectError::Io(io::ErrorKind::TimedOut.into());
+    let forwarded = async {
+        let _turn = CANCELS.acquire().await;
+        let mut stream = connect(&upstream.address, upstream.tls.as_ref()).await?;
+        stream.write_all(packet).await?;
+        stream.flush().await?;
+        // The server answers by closing; whatever it says is not for the client.
+        stream.read(&mut [0; 1]).await?;
+        Ok(())
+    };
+    timeout(CANCEL_TIME, forwarded).await.map_err(|_| late())?
 }

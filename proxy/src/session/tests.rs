@@ -2,7 +2,7 @@
 
 use super::carriers::Presented;
 use super::state::{State, Turn};
-use super::{Environment, Fault, Plans, Upstream};
+use super::{Door, Environment, Fault, Plans, Upstream};
 use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
@@ -13,7 +13,8 @@ use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use std::sync::Arc;
 use std::time::Duration;
-use trefoil_link::Address;
+use trefoil_keys::tls::SelfSigned;
+use trefoil_link::{Address, ServedTls, Source};
 
 fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool) {
     let plan = || Plan { statements: vec![StatementPlan::default()], ..Plan::default() };
@@ -67,10 +68,16 @@ fn state() -> State {
     let shares = Arc::new(Shares::new(Keyring::default(), limits));
     let policy = Arc::new(Policy::default());
     let login = tokio_postgres::Config::new();
+    let own = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
     let environment = Environment {
         plans: Plans::with_analysis(Arc::clone(&policy), 1 << 20, analyze),
         shares: Arc::clone(&shares),
         catalogs: Arc::new(Catalogs::new(login, policy, shares, None)),
+        door: Door {
+            tls: Arc::new(ServedTls::new(Source::Own(own), None, false, &[b"postgresql"]).unwrap()),
+            tls_required: true,
+            patience: Duration::from_secs(60),
+        },
         upstream: Upstream { address: Address::new("/nowhere", 1), tls: None },
         max_message: 1 << 20,
         max_statements: 3,

@@ -7,12 +7,18 @@ use super::writer::{counted, string};
 
 /// `CancelRequest`, as its code.
 const CANCEL: u32 = 80_877_102;
+/// Length of the process identifier in a CancelRequest, before the key.
+const PROCESS_ID: usize = 4;
+/// How long the key may be: four bytes in protocol 3.0, up to 256 in 3.2.
+const CANCEL_KEY: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// A first packet.
 #[derive(Clone, Copy)]
 pub enum First<'a> {
     /// Cancels another session's statement. To be forwarded as it is.
     Cancel,
+    /// Of a protocol that is not spoken: its major and minor version.
+    Unsupported(u32, u32),
     /// Starts a session.
     Start(Startup<'a>),
 }
@@ -31,7 +37,10 @@ impl<'a> First<'a> {
         reader.int32("length")?;
         let version = reader.oid("protocol version")?;
         match version {
-            CANCEL => Ok(Self::Cancel),
+            CANCEL if CANCEL_KEY.contains(&reader.rest().len().saturating_sub(PROCESS_ID)) => {
+                Ok(Self::Cancel)
+            }
+            CANCEL => Err(Malformed::Length),
             _ if version >> 16 == 3 => {
                 let parameters = reader.rest();
                 let startup = Startup { version, parameters };
@@ -39,7 +48,7 @@ impl<'a> First<'a> {
                 while names.next_pair()?.is_some() {}
                 Ok(Self::Start(startup))
             }
-            _ => Err(Malformed::Field("protocol version")),
+            _ => Ok(Self::Unsupported(version >> 16, version & 0xffff)),
         }
     }
 }
@@ -109,7 +118,20 @@ mod tests {
         for end in 0..START.len() {
             assert!(First::decode(&START[..end]).is_err());
         }
-        assert!(First::decode(b"\0\0\0\x08\x04\xd2\x16\x2f").is_err());
-        assert!(First::decode(b"\0\0\0\x08\0\x02\0\0").is_err());
+        let version = |packet: &[u8]| match First::decode(packet).unwrap() {
+            First::Unsupported(major, minor) => (major, minor),
+            _ => panic!("it is spoken"),
+        };
+        assert_eq!(version(b"\0\0\0\x08\x04\xd2\x16\x2f"), (1234, 5679));
+        assert_eq!(version(b"\0\0\0\x08\0\x02\0\0"), (2, 0));
+    }
+
+    #[test]
+    fn cancels_with_a_key_of_any_length_that_there_is() {
+        for (length, good) in [(0, false), (4, true), (32, true), (256, true), (257, false)] {
+            let size = u32::try_from(12 + length).unwrap().to_be_bytes();
+            let packet = [&size[..], &CANCEL.to_be_bytes(), &[0; 4], &vec![7; length]].concat();
+            assert_eq!(matches!(First::decode(&packet), Ok(First::Cancel)), good, "{length}");
+        }
     }
 }

@@ -24,5 +24,7 @@ mod replacement;
 mod scripts;
 mod shared;
 mod shares;
+mod strangers;
+mod tls;
 mod transparency;
 mod users;
