@@ -17,6 +17,9 @@ const WAITING: usize = 128;
 /// Of them, for one address.
 const WAITING_PER_ADDRESS: usize = 32;
 
+/// How many of them give way at once when descriptors run out.
+const RELIEF: usize = 32;
+
 /// Descriptors beside those of sessions.
 const SPARE_DESCRIPTORS: u64 = 128;
 
@@ -87,7 +90,7 @@ pub async fn run(
                 Err(error) => {
                     // Out of descriptors, most likely: who has not logged in gives some back.
                     tracing::error!(%error, "cannot accept");
-                    places.relieve();
+                    places.relieve(RELIEF);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },

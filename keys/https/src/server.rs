@@ -62,6 +62,8 @@ impl Peer {
     }
 }
 
+/// How many connections give way at once when descriptors run out.
+const RELIEF: usize = 8;
 const MAX_HEAD: usize = 16 * 1024;
 
 /// Serves `app` until dropped, each connection under what `tls` offers when it comes. Requests carry a
@@ -85,7 +87,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<ServedTls>, app: Router, boun
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 // Out of descriptors: let some connections end.
-                places.relieve();
+                places.relieve(RELIEF);
                 sleep(Duration::from_millis(100)).await;
             }
         }

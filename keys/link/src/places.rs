@@ -86,10 +86,11 @@ impl Places {
         Some(Place { claim: Claim { number, places: Arc::clone(self) }, lost })
     }
 
-    /// Ends one connection of a stranger, where there is one: something that all need has run out.
-    pub fn relieve(&self) {
+    /// Ends up to so many connections of strangers: something that all need has run out.
+    pub fn relieve(&self, count: usize) {
         let mut held = self.held();
-        if let Some(crowded) = held.most_crowded() {
+        for _ in 0..count {
+            let Some(crowded) = held.most_crowded() else { return };
             held.give_way(crowded);
         }
     }
@@ -248,10 +249,9 @@ mod tests {
             assert_eq!(kept && place.claim().keep(), kept);
         }
         let lost = places.take(None).unwrap();
-        places.relieve();
+        places.relieve(2);
         assert!(!lost.claim().keep(), "its place is gone");
         drop(lost);
-        places.relieve();
         let held = places.held();
         assert_eq!((held.by_number.len(), held.by_network.len(), held.known), (0, 0, 0));
     }

@@ -4,7 +4,9 @@
 use crate::tls::Front;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use trefoil_link::Trust;
 use trefoil_tests::frontend::Frontend;
@@ -99,6 +101,48 @@ fn what_is_not_the_protocol_ends_in_an_error_and_a_closed_connection() {
     }
     clean(&front, before);
     drop(Frontend::connect(&front.database, &[]).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_under_tls() {
+    let front = tokio::task::spawn_blocking(|| Front::start("", "")).await.unwrap();
+    let before = sockets(&front);
+    let trust = Trust::Pinned(front.served);
+    for (sent, says) in [
+        (SSL, "unsupported frontend protocol 1234.5679"),
+        (GSS, "unsupported frontend protocol 1234.5680"),
+        (b"\xff\xff\xff\xff", "invalid length of startup packet"),
+        (b"\0\0\0\x09\0\x03\0\0\x01", "startup parameter"),
+        (b"\0\0\0\x09\0\x03", ""),
+        (b"", ""),
+    ] {
+        let mut stream = front.stream(&trust).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        // The end of what is said; the answer may still come.
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap_or_default();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(if says.is_empty() { answer.is_empty() } else { answer.contains(says) }, "{answer}");
+    }
+    clean(&front, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn descriptors_that_run_out_are_given_back_by_who_has_not_logged_in() {
+    let front = tokio::task::spawn_blocking(|| Front::start("", "")).await.unwrap();
+    let pid = front.proxy.process().pid().to_string();
+    let limited = Command::new("prlimit").args(["--pid", &pid, "--nofile=96:96"]).status().unwrap();
+    assert!(limited.success());
+    let to = SocketAddr::from(([127, 0, 0, 1], front.proxy.port()));
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        flood.push(silent(2, to).await);
+    }
+    let client = front.client(&Trust::Pinned(front.served)).await.unwrap();
+    client.batch_execute("SELECT 1").await.unwrap();
+    let times = front.log().matches("cannot accept").count();
+    assert!((1..60).contains(&times), "{times} times in some seconds");
 }
 
 #[test]

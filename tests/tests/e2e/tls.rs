@@ -1,49 +1,71 @@
 //! The proxy's side towards clients: TLS as real clients ask for it, sockets, certificates, cancel requests.
 
-use crate::scripts::{node, output, python};
+use crate::scripts::{java, node, output, python};
 use crate::shared::{POLICY, cluster};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
-use tempfile::TempDir;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, SystemTime};
 use tokio_postgres::NoTls;
 use trefoil_keys::tls::Fingerprint;
-use trefoil_link::{Address, ClientTls, Trust, connect};
+use trefoil_link::{Address, ClientTls, Stream, Trust, connect};
 use trefoil_tests::cluster::free_port;
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::stack::{Ordered, Part, ProxyOptions};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An authority of the test, and what it has certified, as files.
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    dir: TempDir,
+    dir: PathBuf,
+}
+
+/// A directory that goes with the cluster.
+fn directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("front_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let directory = cluster().directory().join(name);
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// What all tests share that need nothing of their own.
+fn shared() -> &'static Front {
+    static SHARED: OnceLock<Front> = OnceLock::new();
+    SHARED.get_or_init(|| Front::start("", ""))
 }
 
 impl Authority {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         // Two of one name would be taken for one another, until a signature fails.
-        params.distinguished_name.push(DnType::CommonName, dir.path().display().to_string());
+        params.distinguished_name.push(DnType::CommonName, dir.display().to_string());
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
+        fs::write(dir.join("ca.pem"), issuer.pem()).unwrap();
         Self { issuer, dir }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     /// Certificate and key for a name, as `file.crt` and `file.key`.
     pub(crate) fn certify(&self, name: &str, file: &str) -> Fingerprint {
+        self.certify_until(SystemTime::now() + 400 * DAY, name, file)
+    }
+
+    fn certify_until(&self, end: SystemTime, name: &str, file: &str) -> Fingerprint {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = end.into();
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.file(&format!("{file}.crt")), certificate.pem()).unwrap();
@@ -60,13 +82,12 @@ pub(crate) struct Front {
     pub(crate) database: Endpoint,
     pub(crate) authority: Authority,
     pub(crate) served: Fingerprint,
-    directory: TempDir,
 }
 
 impl Front {
     /// With these further lines of configuration, and these of its section `[tls]`.
     pub(crate) fn start(lines: &str, tls: &str) -> Self {
-        let (authority, directory) = (Authority::new(), tempfile::tempdir().unwrap());
+        let authority = Authority::new();
         let served = authority.certify("localhost", "server");
         let database = cluster().endpoint();
         let configuration = format!(
@@ -81,9 +102,9 @@ impl Front {
             recorder: None,
             configuration: &configuration,
         };
-        let proxy = Ordered::proxy(directory.path(), &options).unwrap().start().unwrap();
+        let proxy = Ordered::proxy(&directory(), &options).unwrap().start().unwrap();
         let database = database.through(proxy.port());
-        Self { proxy, database, authority, served, directory }
+        Self { proxy, database, authority, served }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -138,11 +159,16 @@ impl Front {
         format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
     }
 
-    /// A client of our own, which accepts what is trusted so.
-    pub(crate) async fn client(&self, trust: &Trust) -> Result<tokio_postgres::Client, String> {
+    /// A connection under TLS, if the certificate is trusted.
+    pub(crate) async fn stream(&self, trust: &Trust) -> Result<Stream, String> {
         let tls = ClientTls::new("localhost", trust, None, false).unwrap();
         let address = Address::Tcp("127.0.0.1".to_owned(), self.proxy.port());
-        let stream = connect(&address, Some(&tls)).await.map_err(|error| error.to_string())?;
+        connect(&address, Some(&tls)).await.map_err(|error| error.to_string())
+    }
+
+    /// A client of our own.
+    pub(crate) async fn client(&self, trust: &Trust) -> Result<tokio_postgres::Client, String> {
+        let stream = self.stream(trust).await?;
         let mut config = tokio_postgres::Config::new();
         config.user(&self.database.user).password(&self.database.password).dbname(&self.database.database);
         let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(|error| {
@@ -155,7 +181,7 @@ impl Front {
 
 #[test]
 fn psql_gets_what_its_sslmode_asks_for() {
-    let front = Front::start("", "");
+    let front = shared();
     for mode in ["verify-full", "verify-ca", "require", "prefer"] {
         front.under_tls(&format!("sslmode={mode}"));
     }
@@ -163,18 +189,17 @@ fn psql_gets_what_its_sslmode_asks_for() {
     // A certificate for another name, and one of another authority.
     front.refused("host=other.example sslmode=verify-full", "does not match host name");
     front.under_tls("host=other.example sslmode=verify-ca");
-    let other = Authority::new().dir.keep().join("ca.pem");
+    let other = Authority::new().file("ca.pem");
     for mode in ["verify-full", "verify-ca"] {
         let settings = format!("sslmode={mode} sslrootcert={}", other.display());
         front.refused(&settings, "certificate verify failed");
     }
     front.refused("sslmode=require password=wrong", "password authentication failed");
-    fs::remove_dir_all(other.parent().unwrap()).unwrap();
 }
 
 #[test]
 fn openssl_finds_tls_behind_the_request_and_from_the_first_byte() {
-    let front = Front::start("", "");
+    let front = shared();
     let said = front.openssl(&["-starttls", "postgres", "-tls1_3"]);
     assert!(said.contains("Verify return code: 0 (ok)") && said.contains("TLSv1.3"), "{said}");
     let said = front.openssl(&["-alpn", "postgresql"]);
@@ -197,7 +222,7 @@ fn openssl_finds_tls_behind_the_request_and_from_the_first_byte() {
 
 #[test]
 fn a_newer_libpq_negotiates_directly_and_cancels_under_tls_and_in_clear() {
-    let front = Front::start("", "");
+    let front = shared();
     for (settings, cancels, seen) in [
         ("sslmode=verify-full sslnegotiation=direct", "safe", "tls\n42\ncanceled\n"),
         ("sslmode=verify-full max_protocol_version=3.2", "safe,clear", "tls\n42\ncanceled\ncanceled\n"),
@@ -211,10 +236,18 @@ fn a_newer_libpq_negotiates_directly_and_cancels_under_tls_and_in_clear() {
 
 #[test]
 fn node_postgres_speaks_tls() {
-    let front = Front::start("", "");
+    let front = shared();
     let ca = front.authority.file("ca.pem").display().to_string();
     let seen = output(&mut node("tests/node/tls.js"), &[("URL", &front.database.url()), ("CA", &ca)]);
     assert_eq!(seen, "TLSv1.3\n42\n");
+}
+
+#[test]
+fn jdbc_verifies_the_proxy_and_cancels() {
+    let front = shared();
+    let ca = front.authority.file("ca.pem").display().to_string();
+    let seen = output(&mut java("OverTls"), &[("URL", &front.database.url()), ("CA", &ca)]);
+    assert_eq!(seen, "42\n57014\n");
 }
 
 #[test]
@@ -236,9 +269,9 @@ fn clients_may_show_certificates_of_one_authority_only() {
 
 #[test]
 fn without_a_certificate_of_its_own_the_data_port_shows_the_admin_ports() {
-    let (directory, database) = (tempfile::tempdir().unwrap(), cluster().endpoint());
+    let database = cluster().endpoint();
     let options = ProxyOptions { policy: POLICY, tenant: "own", database, recorder: None, configuration: "" };
-    let proxy = Ordered::proxy(directory.path(), &options).unwrap().start().unwrap();
+    let proxy = Ordered::proxy(&directory(), &options).unwrap().start().unwrap();
     let trust = Trust::Pinned(proxy.fingerprint().parse().unwrap());
     let tls = ClientTls::new("localhost", &trust, None, false).unwrap();
     let address = Address::Tcp("127.0.0.1".to_owned(), proxy.port());
@@ -267,6 +300,27 @@ async fn certificates_are_replaced_under_open_sessions() {
     front.proxy.process_mut().wait_for("certificates not read, the former ones stay", PATIENCE).unwrap();
     front.client(&Trust::Pinned(next)).await.unwrap();
     open.batch_execute("SELECT * FROM kept").await.unwrap();
+}
+
+#[test]
+fn the_admin_ports_certificate_is_replaced_and_what_ends_is_warned_of() {
+    let mut front = Front::start("", "");
+    let files = ["crt", "key"].map(|kind| front.authority.file(&format!("admin.{kind}")));
+    front.authority.certify("localhost", "admin");
+    let section = format!("[admin]\ncertificate = {:?}\nkey = {:?}\n", files[0], files[1]);
+    front.proxy.configure(&[("[admin]\n".to_owned(), section)]).unwrap();
+    let next = front.authority.certify_until(SystemTime::now() + 5 * DAY, "localhost", "admin");
+    front.authority.certify_until(SystemTime::now() - DAY, "localhost", "server");
+    front.proxy.process().signal("HUP").unwrap();
+    let proxy = front.proxy.process_mut();
+    proxy.wait_for(&format!("admin port: new certificate {next}"), PATIENCE).unwrap();
+    proxy.wait_for("data port: the certificate has expired", PATIENCE).unwrap();
+    proxy.wait_for("admin port: the certificate expires in 4 days", PATIENCE).unwrap();
+    let tls = trefoil_keys::tls::pinned_client_config(next, None).unwrap();
+    let client = trefoil_https::client::client(tls, PATIENCE).unwrap();
+    let request = client.get(format!("{}/health", front.proxy.admin_url()));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(trefoil_https::client::send(request, 10_000)).unwrap();
 }
 
 /// An address of this machine that is none of loopback, if it has one.
@@ -305,5 +359,4 @@ fn psql_finds_the_unix_socket_by_its_directory() {
     assert!(said.contains("via socket in") && !said.contains("SSL"), "{said}");
     front.proxy.process_mut().stop();
     assert!(!Path::new(&path).exists());
-    assert!(front.directory.path().exists());
 }
