@@ -119,8 +119,7 @@ pub(super) async fn cancel(upstream: &Upstream, packet: &[u8]) -> Result<(), Con
         stream.write_all(packet).await?;
         stream.flush().await?;
         // The server answers by closing; whatever it says is not for the client.
-        stream.read(&mut [0; 1]).await?;
-        Ok(())
+        Ok(stream.read(&mut [0; 1]).await.map(drop)?)
     };
     timeout(CANCEL_TIME, forwarded).await.map_err(|_| late())?
 }
