@@ -29,6 +29,17 @@ const FIGURES: Duration = Duration::from_secs(300);
 /// How long sessions may go on after the stop.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Why the proxy does not serve on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It cannot listen.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A task that has no end has ended.
+    #[error("a background task ended; the log says where")]
+    Task,
+}
+
 /// Serves until `shutdown` completes, then gives the sessions a little time to end.
 ///
 /// # Errors
@@ -40,7 +51,7 @@ pub async fn run(
     shares: Arc<Shares>,
     catalogs: Arc<Catalogs>,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), ListenError> {
+) -> Result<(), ServeError> {
     let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = &config.listen;
     let mut listeners = Listeners::open(addresses, unix_socket.as_deref()).await?;
     let environment = Arc::new(Environment {
@@ -74,7 +85,7 @@ pub async fn run(
             () = &mut shutdown => break,
             // Neither ends by itself, and stale catalogs are not served on.
             Some(_) = background.join_next() => {
-                return Err(io::Error::other("a background task ended; the log says where"));
+                return Err(ServeError::Task);
             }
             Some(ended) = sessions.join_next() => report(&ended),
             accepted = listeners.accept() => match accepted {

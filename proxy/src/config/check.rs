@@ -36,11 +36,7 @@ pub(super) fn number(
     within(key, value, range).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
 }
 
-pub(super) fn within(
-    key: &'static str,
-    value: u64,
-    range: RangeInclusive<u64>,
-) -> Result<u64, ConfigError> {
+pub(super) fn within(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
     if range.contains(&value) {
         return Ok(value);
     }

@@ -1,7 +1,7 @@
 //! Where clients connect, how many at a time, and how long they may take to log in.
 
 use super::ConfigError;
-use super::check::{seconds, within};
+use super::check::{number, seconds};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,15 +62,16 @@ impl Listen {
                 remedy: "name the file, as in /run/trefoil/.s.PGSQL.6432, so that psql -h /run/trefoil -p 6432 finds it",
             });
         }
-        let count = |key, value| {
-            within(key, value, 1..=MAX_CONNECTIONS).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-        };
         let per_address = max_connections_per_address.unwrap_or(max_connections);
         Ok(Self {
             addresses,
             unix_socket,
-            max_connections: count("max_connections", max_connections)?,
-            max_connections_per_address: count("max_connections_per_address", per_address)?,
+            max_connections: number("max_connections", max_connections, 1..=MAX_CONNECTIONS)?,
+            max_connections_per_address: number(
+                "max_connections_per_address",
+                per_address,
+                1..=MAX_CONNECTIONS,
+            )?,
             authentication_timeout: seconds(
                 "authentication_timeout",
                 authentication_timeout,
