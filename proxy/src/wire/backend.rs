@@ -40,6 +40,12 @@ pub fn severity(body: &[u8]) -> Result<Severity, Malformed> {
     }
 }
 
+/// A field of an ErrorResponse's or a NoticeResponse's body, by its code.
+pub fn error_field(body: &[u8], code: u8) -> Option<&[u8]> {
+    let mut fields = body.split(|byte| *byte == 0);
+    fields.find_map(|field| field.split_first().filter(|(found, _)| **found == code)).map(|(_, value)| value)
+}
+
 /// What a client is told of a failure.
 #[derive(Clone, Copy)]
 pub struct Failure<'a> {
@@ -165,6 +171,8 @@ mod tests {
     #[test]
     fn reads_replies() {
         assert_eq!(severity(b"SFEHLER\0VERROR\0\0"), Ok(Severity::Error));
+        assert_eq!(error_field(b"SFEHLER\0C28000\0\0", b'C'), Some(&b"28000"[..]));
+        assert_eq!(error_field(b"SFEHLER\0\0", b'C'), None);
         assert_eq!(severity(b"SFEHLER\0"), Err(Malformed::Short("error field")));
         assert_eq!(parameter_status(b"TimeZone\0UTC\0"), Ok((&b"TimeZone"[..], &b"UTC"[..])));
         assert_eq!(ready_for_query(b"T"), Ok(Transaction::Open));

@@ -2,6 +2,7 @@
 //! proxy says itself, and views of the messages that it rewrites. Whatever is not decoded here
 //! stays opaque. No length is believed before it is checked, and nothing here panics.
 
+pub mod authentication;
 pub mod backend;
 pub mod bind;
 pub mod frame;
