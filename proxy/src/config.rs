@@ -6,12 +6,15 @@ mod check;
 mod error;
 mod listen;
 mod tls;
+mod upstream;
 
 pub use arguments::{Arguments, Command};
 pub use error::ConfigError;
 pub use listen::Listen;
 pub use tls::Tls;
+pub use upstream::Upstream;
 
+use crate::authentication::Files;
 use check::{address, filled, number, seconds};
 use listen::OneOrMore;
 use serde::Deserialize;
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tls::RawTls;
 use trefoil_keys::lock::Lock;
+use upstream::RawUpstream;
 use zeroize::Zeroizing;
 
 /// The checked configuration.
@@ -30,6 +34,8 @@ pub struct Config {
     pub tls: Tls,
     /// Where PostgreSQL is.
     pub upstream: Upstream,
+    /// Who may log in, and how.
+    pub authentication: Files,
     /// The proxy's own login, by which it reads catalogs.
     pub catalog: CatalogLogin,
     /// The policy file.
@@ -70,15 +76,6 @@ pub struct StoreConfig {
     pub certificate: Option<PathBuf>,
     /// Its private key (PEM), where it is not the store's.
     pub key: Option<PathBuf>,
-}
-
-/// Where PostgreSQL is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// Host name or address; with a leading `/`, the directory of its socket.
-    pub host: String,
-    /// Port.
-    pub port: u16,
 }
 
 /// The proxy's own login.
@@ -125,6 +122,9 @@ struct Raw {
     max_connections_per_address: Option<u64>,
     authentication_timeout: u64,
     tls: RawTls,
+    hba_file: Option<PathBuf>,
+    ident_file: Option<PathBuf>,
+    users_file: Option<PathBuf>,
     upstream: RawUpstream,
     catalog: RawCatalog,
     policy: PathBuf,
@@ -147,13 +147,6 @@ struct Raw {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawUpstream {
-    host: String,
-    port: u16,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawCatalog {
     user: String,
     password: Option<String>,
@@ -168,7 +161,7 @@ struct RawAdmin {
 }
 
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 41] = [
     "listen",
     "unix_socket",
     "max_connections",
@@ -179,8 +172,16 @@ const KEYS: [&str; 33] = [
     "tls.client_ca",
     "tls.min_version",
     "tls.required",
+    "hba_file",
+    "ident_file",
+    "users_file",
     "upstream.host",
     "upstream.port",
+    "upstream.tls",
+    "upstream.ca",
+    "upstream.certificate",
+    "upstream.key",
+    "upstream.min_version",
     "catalog.user",
     "catalog.password",
     "policy",
@@ -242,10 +243,10 @@ impl Config {
         Self::check(raw)
     }
 
-    /// How the proxy's own connections reach the server; the database is still to be named.
+    /// As whom the proxy's own connections log in; the database is still to be named.
     pub fn catalog_login(&self) -> tokio_postgres::Config {
         let mut login = tokio_postgres::Config::new();
-        login.host(&self.upstream.host).port(self.upstream.port).user(&self.catalog.user);
+        login.user(&self.catalog.user);
         if let Some(password) = &self.catalog.password {
             login.password(password.as_bytes());
         }
@@ -262,7 +263,8 @@ impl Config {
                 raw.authentication_timeout,
             )?,
             tls: Tls::check(raw.tls)?,
-            upstream: Upstream { host: filled("upstream.host", raw.upstream.host)?, port: raw.upstream.port },
+            upstream: Upstream::check(raw.upstream)?,
+            authentication: Files { hba: raw.hba_file, ident: raw.ident_file, users: raw.users_file },
             catalog: CatalogLogin {
                 user: filled("catalog.user", raw.catalog.user)?,
                 password: raw.catalog.password.map(Zeroizing::new),

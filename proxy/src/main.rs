@@ -1,5 +1,5 @@
 //! `trefoil-proxy`: reads configuration and policy, opens its store, and serves until SIGTERM or SIGINT.
-//! SIGHUP reads certificates and the databases' catalogs anew. The log holds no SQL text, no value and no share, not even
+//! SIGHUP reads certificates, who may log in and the databases' catalogs anew. The log holds no SQL text, no value and no share, not even
 //! of a panic.
 
 use anyhow::Context;
@@ -26,6 +26,7 @@ use trefoil_keys::lock::Lock;
 use trefoil_keys::store::Store;
 use trefoil_keys::{Protection, memory, panics, privileges};
 use trefoil_link::ServedTls;
+use trefoil_proxy::authentication::{Authentication, scram_verifier};
 use trefoil_proxy::bootstrap::InitArguments;
 use trefoil_proxy::certificates::Certificates;
 use trefoil_proxy::config::{
@@ -35,7 +36,7 @@ use trefoil_proxy::explain::{self, ExplainArguments};
 use trefoil_proxy::policy::Policy;
 use trefoil_proxy::shares::Limits;
 use trefoil_proxy::state::State;
-use trefoil_proxy::upstream::{Catalogs, WriteCheckValueArguments, write_check_value};
+use trefoil_proxy::upstream::{Catalogs, Server, WriteCheckValueArguments, write_check_value};
 use trefoil_proxy::{admin, bootstrap, server};
 
 /// Statements are parsed and analysed on worker threads, by recursion as deep as they are nested.
@@ -54,6 +55,10 @@ fn main() -> ExitCode {
         Some(Command::Explain(arguments)) => explain(arguments),
         Some(Command::Init(arguments)) => init(&arguments).map(|()| ExitCode::SUCCESS),
         Some(Command::WriteCheckValue(arguments)) => repair(&arguments).map(|()| ExitCode::SUCCESS),
+        Some(Command::ScramVerifier(arguments)) => memory::keep_private()
+            .context("cannot keep other processes out of this one's memory")
+            .and_then(|()| scram_verifier(&arguments))
+            .map(|()| ExitCode::SUCCESS),
         Some(Command::ChangeLock { config, key_file }) => {
             change_lock(config.as_ref(), key_file).map(|()| ExitCode::SUCCESS)
         }
@@ -104,6 +109,7 @@ fn repair(arguments: &WriteCheckValueArguments) -> anyhow::Result<()> {
     let state = open(&config)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(write_check_value(
         arguments,
+        &server(&config)?,
         config.catalog_login(),
         &state,
     ))
@@ -123,6 +129,10 @@ fn change_lock(config: Option<&PathBuf>, key_file: PathBuf) -> anyhow::Result<()
     Ok(())
 }
 
+fn server(config: &Config) -> anyhow::Result<Server> {
+    config.upstream.server().context("[upstream]")
+}
+
 fn open(config: &Config) -> anyhow::Result<State> {
     let limits = Limits { max_validity: config.max_validity, clock_skew: config.clock_skew };
     Ok(State::open(&config.store.directory, &config.store.lock, limits)?)
@@ -135,7 +145,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
     let protection = trefoil_keys::protection()?;
     let state = open(&config)?;
-    let certificates = Certificates::new(&config, &state)?;
+    let certificates = Arc::new(Certificates::new(&config, &state)?);
+    let links = Links {
+        certificates,
+        server: Arc::new(server(&config)?),
+        authentication: Arc::new(
+            Authentication::load(config.authentication.clone()).context("authentication")?,
+        ),
+    };
     check_keyspaces(&policy, &state).with_context(|| format!("policy {}", config.policy.display()))?;
     if arguments.check {
         println!("configuration, policy and store are valid");
@@ -154,24 +171,37 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Protection::Locked => tracing::warn!("shares of requests lie in locked memory: no memfd_secret here"),
     }
     warn_of_unknown_variables();
+    if links.server.is_in_clear() {
+        let address = links.server.address();
+        tracing::warn!(%address, "what is said to the database crosses the network in clear: [upstream] tls = \"disable\"");
+    }
     tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(WORKER_STACK)
         .enable_all()
         .build()
         .context("cannot start worker threads")?
-        .block_on(serve(config, policy, Arc::new(state), Arc::new(certificates)))
+        .block_on(serve(config, policy, Arc::new(state), links))
 }
 
-async fn serve(
-    config: Config,
-    policy: Policy,
-    state: Arc<State>,
+/// What is read from files again at SIGHUP.
+#[derive(Clone)]
+struct Links {
     certificates: Arc<Certificates>,
-) -> anyhow::Result<()> {
+    server: Arc<Server>,
+    authentication: Arc<Authentication>,
+}
+
+async fn serve(config: Config, policy: Policy, state: Arc<State>, links: Links) -> anyhow::Result<()> {
     let (policy, shares) = (Arc::new(policy), Arc::clone(state.shares()));
     let login = config.catalog_login();
-    let catalogs =
-        Arc::new(Catalogs::new(login, Arc::clone(&policy), Arc::clone(&shares), Some(Arc::clone(&state))));
+    let Links { certificates, server, authentication } = links.clone();
+    let catalogs = Arc::new(Catalogs::new(
+        Arc::clone(&server),
+        login,
+        Arc::clone(&policy),
+        Arc::clone(&shares),
+        Some(Arc::clone(&state)),
+    ));
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
     let hang_up = on(SignalKind::hangup())?;
     bootstrap::log_if_unfinished(&state)?;
@@ -184,7 +214,7 @@ async fn serve(
     }
     let tls = Arc::clone(&certificates.data);
     background.spawn(watch(state));
-    background.spawn(reread(hang_up, Arc::clone(&catalogs), Arc::clone(&certificates)));
+    background.spawn(reread(hang_up, Arc::clone(&catalogs), links));
     background.spawn(async move { certificates.watch().await });
     let shutdown = async move {
         tokio::select! {
@@ -194,7 +224,7 @@ async fn serve(
         tracing::info!("stopping");
     };
     tokio::select! {
-        served = server::run(config, tls, policy, shares, catalogs, shutdown) => Ok(served?),
+        served = server::run(config, tls, policy, shares, catalogs, server, authentication, shutdown) => Ok(served?),
         // None of them ends by itself, and without any the proxy is only half there.
         Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
     }
@@ -229,9 +259,16 @@ fn on(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("cannot receive signals")
 }
 
-async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>, certificates: Arc<Certificates>) {
+async fn reread(mut hang_up: Signal, catalogs: Arc<Catalogs>, links: Links) {
     while hang_up.recv().await.is_some() {
-        certificates.reload();
+        links.certificates.reload();
+        if let Err(error) = links.server.reload() {
+            tracing::error!(%error, "the files of [upstream] are no good: nothing of them has changed");
+        }
+        match links.authentication.reload() {
+            Ok(()) => tracing::info!("hba_file, ident_file and users_file are read"),
+            Err(error) => tracing::error!(%error, "who may log in has not changed"),
+        }
         // A panic is told by its hook; the next signal is heeded all the same.
         AssertUnwindSafe(catalogs.reload_all()).catch_unwind().await.ok();
     }

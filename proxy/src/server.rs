@@ -1,16 +1,17 @@
 //! The listener: one task for each session, a bound on their number, and a stop that lets them end.
 
+use crate::authentication::Authentication;
 use crate::config::{Config, Listen};
 use crate::policy::Policy;
-use crate::session::{self, Door, Environment, Figures, Plans, Upstream};
+use crate::session::{self, Door, Environment, Figures, Plans};
 use crate::shares::Shares;
-use crate::upstream::Catalogs;
+use crate::upstream::{Catalogs, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
-use trefoil_link::{Address, Capacity, ListenError, Listeners, Place, Places, ServedTls, Stream};
+use trefoil_link::{Capacity, ListenError, Listeners, Place, Places, ServedTls, Stream};
 
 /// Places beside those of `max_connections`, for who has not logged in: each is told when there are too many.
 const WAITING: usize = 128;
@@ -50,6 +51,8 @@ pub async fn run(
     policy: Arc<Policy>,
     shares: Arc<Shares>,
     catalogs: Arc<Catalogs>,
+    server: Arc<Server>,
+    authentication: Arc<Authentication>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = &config.listen;
@@ -59,7 +62,8 @@ pub async fn run(
         shares,
         catalogs: Arc::clone(&catalogs),
         door: Door { tls, tls_required: config.tls.required, patience: config.listen.authentication_timeout },
-        upstream: Upstream { address: Address::new(&config.upstream.host, config.upstream.port), tls: None },
+        server,
+        authentication,
         max_message: config.max_message,
         max_statements: config.max_statements,
         max_portals: config.max_portals,

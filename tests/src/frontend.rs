@@ -123,6 +123,7 @@ impl Frontend {
             };
             match kind {
                 0 => return Ok(()),
+                3 => self.send(|buffer| frontend::password_message(password.as_bytes(), buffer))?,
                 10 => {
                     let first = scram.message().to_vec();
                     self.send(|buffer| frontend::sasl_initial_response("SCRAM-SHA-256", &first, buffer))?;

@@ -258,7 +258,7 @@ fn configure_proxy(dir: &Path, options: &ProxyOptions<'_>) -> Result<(PathBuf, [
     let configuration = format!(
         "listen = \"127.0.0.1:{port}\"\npolicy = {policy:?}\nstate = {state:?}\n{more}\n\
          [lock]\nkey_file = {lock:?}\n\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\n\
-         [upstream]\nhost = \"127.0.0.1\"\nport = {upstream}\n\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
+         [upstream]\nhost = \"127.0.0.1\"\nport = {upstream}\ntls = \"disable\"\n\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
         state = dir.join("proxy.state"),
         lock = dir.join("proxy.lock"),
         more = options.configuration,

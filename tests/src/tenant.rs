@@ -40,7 +40,7 @@ impl Tenant {
         write_private(
             &file,
             &format!(
-                "policy = \"none\"\nstate = {:?}\n[lock]\nkey_file = {:?}\n[upstream]\nhost = \"127.0.0.1\"\n[catalog]\nuser = \"none\"\n",
+                "policy = \"none\"\nstate = {:?}\n[lock]\nkey_file = {:?}\n[upstream]\nhost = \"127.0.0.1\"\ntls = \"disable\"\n[catalog]\nuser = \"none\"\n",
                 dir.join("proxy.state"),
                 dir.join("proxy.lock"),
             ),

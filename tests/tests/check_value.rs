@@ -54,7 +54,7 @@ impl Setting {
         let path = |name: &str| dir.join(name);
         let config = format!(
             "listen = \"127.0.0.1:0\"\npolicy = {:?}\nstate = {:?}\n[lock]\nkey_file = {:?}\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n[upstream]\nport = {port}\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n[upstream]\nport = {port}\ntls = \"disable\"\n\
              [catalog]\nuser = {user:?}\npassword = {password:?}\n",
             path("policy.toml"),
             path("state"),

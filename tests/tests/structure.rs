@@ -33,7 +33,8 @@ const COLUMNS: &[(&str, &[&str])] =
 const PROXY: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
-    ("config", &["bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
+    ("authentication", &["trefoil_keys"]),
+    ("config", &["authentication", "bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
     ("sql", &["copy", "error", "policy", "trefoil_keys"]),
     ("shares", &["error", "policy", "trefoil_keys"]),
     ("state", &["shares", "trefoil_keys"]),
@@ -41,10 +42,24 @@ const PROXY: &[(&str, &[&str])] = &[
     ("admin", &["bootstrap", "error", "shares", "state", "trefoil_keys", "upstream"]),
     // What a view's columns hold follows from its definition, which is analysed like a statement.
     ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
-    ("session", &["copy", "error", "policy", "shares", "sql", "trefoil_keys", "upstream", "value", "wire"]),
+    (
+        "session",
+        &[
+            "authentication",
+            "copy",
+            "error",
+            "policy",
+            "shares",
+            "sql",
+            "trefoil_keys",
+            "upstream",
+            "value",
+            "wire",
+        ],
+    ),
     // What is shown is configured, or in the store.
     ("certificates", &["config", "state"]),
-    ("server", &["config", "error", "policy", "session", "shares", "upstream"]),
+    ("server", &["authentication", "config", "error", "policy", "session", "shares", "upstream"]),
 ];
 
 fn table(rows: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {

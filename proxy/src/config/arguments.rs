@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::authentication::ScramVerifierArguments;
 use crate::bootstrap::InitArguments;
 use crate::explain::ExplainArguments;
 use crate::upstream::WriteCheckValueArguments;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
     version,
     about = "Encrypts and decrypts protected PostgreSQL columns",
     args_conflicts_with_subcommands = true,
-    after_help = "SIGHUP reads certificates and the databases' catalogs anew."
+    after_help = "SIGHUP reads the databases' catalogs, certificates and who may log in anew."
 )]
 pub struct Arguments {
     /// What to do; without one, serve.
@@ -54,6 +55,8 @@ pub enum Command {
     Init(InitArguments),
     /// Write the tenant key's check value into a database that lost it (while no proxy runs)
     WriteCheckValue(WriteCheckValueArguments),
+    /// Make a verifier of a password for users_file
+    ScramVerifier(ScramVerifierArguments),
     /// Put the store under another key file (while no proxy runs); then name that in the configuration
     ChangeLock {
         /// Configuration file (TOML), with the lock that the store has now

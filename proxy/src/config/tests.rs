@@ -1,7 +1,9 @@
 //! Files, flags and variables, and what is wrong with them.
 
 use super::*;
+use crate::upstream::Tls as UpstreamTls;
 use std::io::Write;
+use trefoil_link::Trust;
 
 const FILE: &str = r#"
     listen = "127.0.0.1:7000"
@@ -47,7 +49,7 @@ fn load(file: &str, variables: &[(&str, &str)], listen: Option<&str>) -> Result<
 fn flags_win_over_environment_over_file_over_defaults() {
     let config = load(FILE, &[], None).unwrap();
     assert_eq!(config.listen.addresses, [("127.0.0.1".to_owned(), 7000)]);
-    assert_eq!(config.upstream, Upstream { host: "/run/postgresql".to_owned(), port: 5432 });
+    assert_eq!(config.upstream, Upstream { host: "/run/postgresql".to_owned(), port: 5432, tls: None });
     assert_eq!(config.catalog.password.unwrap().as_str(), "0123");
     assert_eq!((config.max_validity.as_secs(), config.clock_skew.as_secs()), (30, 5));
     assert_eq!(config.log_format, LogFormat::Text);
@@ -82,8 +84,9 @@ fn every_variable_reaches_its_key() {
             "admin.certificate",
             "tls.certificate",
             "tls.client_ca",
+            "upstream.ca",
         ];
-        let taken = paths.contains(&key);
+        let taken = paths.contains(&key) || key.ends_with("_file");
         assert!(taken || result.is_err(), "{key}");
     }
     assert!(!is_known_variable("TREFOIL_LISTNE"));
@@ -111,6 +114,29 @@ fn says_once_and_in_which_file_what_is_wrong() {
         let error = Config::load(&arguments, |_| None).err().unwrap();
         assert!(error.to_string().contains(reason), "{error}");
         assert!(std::error::Error::source(&error).is_none(), "{error}");
+    }
+}
+
+#[test]
+fn the_database_is_reached_by_tls_unless_it_is_a_socket_or_said_otherwise() {
+    let tls = |keys: &str| {
+        let file = FILE.replace("host = \"/run/postgresql\"", keys);
+        load(&file, &[], None).map(|config| config.upstream.tls)
+    };
+    let full = |trust, tls12| UpstreamTls { name: "db.example".to_owned(), trust, identity: None, tls12 };
+    assert_eq!(tls("host = \"db.example\"").unwrap(), Some(full(Trust::System, false)));
+    let own = "host = \"db.example\"\nca = \"ca.pem\"\nmin_version = \"1.2\"";
+    assert_eq!(tls(own).unwrap(), Some(full(Trust::Authority("ca.pem".into()), true)));
+    assert_eq!(tls("host = \"db.example\"\ntls = \"disable\"").unwrap(), None);
+    assert_eq!(tls("host = \"/run/postgresql\"\nca = \"ca.pem\"").unwrap(), None);
+    for (keys, reason) in [
+        ("tls = \"require\"", "require"),
+        ("tls = \"disable\"\nca = \"ca.pem\"", "no use without TLS"),
+        ("certificate = \"c.pem\"", "belong together"),
+        ("min_version = \"1.1\"", "1.1"),
+    ] {
+        let says = tls(keys).unwrap_err();
+        assert!(says.contains(reason), "{says}");
     }
 }
 

@@ -2,12 +2,15 @@
 
 use super::{explain, overview};
 use crate::policy::{Policy, catalog::Catalog};
+use crate::upstream::{Server, Tls};
 use crate::{sql, upstream};
 use anyhow::Context;
 use clap::Args;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tokio_postgres::config::{Host, SslMode};
+use trefoil_link::{Address, Trust};
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
@@ -23,9 +26,13 @@ pub struct ExplainArguments {
     /// The tables, as SQL: pg_dump --schema-only, or the application's own DDL
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub schema: Option<PathBuf>,
-    /// The database to read the tables from, such as postgresql://user@localhost/db (PGPASSWORD is used)
+    /// The database to read the tables from, such as postgresql://user@localhost/db (PGPASSWORD is used).
+    /// Under TLS and verify-full; in clear with sslmode=disable, and to this machine without sslmode=require
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
+    /// The authorities (PEM) that its certificate is trusted by, in place of the system's
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub ca: Option<PathBuf>,
     /// The statements; standard input for `-`. Without any, shows what the policy protects
     #[arg(value_name = "SQL")]
     pub statements: Vec<String>,
@@ -64,8 +71,29 @@ fn catalog(arguments: &ExplainArguments, policy: &Policy) -> anyhow::Result<Arc<
         login.password(password);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let catalog = runtime.block_on(upstream::read_catalog(&login, policy)).context("reading the catalog")?;
+    let server = server(&login, arguments.ca.as_ref())?;
+    let reading = upstream::read_catalog(&server, &login, policy);
+    let catalog = runtime.block_on(reading).context("reading the catalog")?;
     Ok(Arc::new(catalog))
+}
+
+/// The first server that a URL names.
+fn server(login: &tokio_postgres::Config, ca: Option<&PathBuf>) -> anyhow::Result<Server> {
+    let port = login.get_ports().first().copied().unwrap_or(5432);
+    let host = match login.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        Some(Host::Unix(directory)) => directory.display().to_string(),
+        None => "localhost".to_owned(),
+    };
+    let address = Address::new(&host, port);
+    let clear = match login.get_ssl_mode() {
+        SslMode::Disable => true,
+        SslMode::Prefer => address.is_local() && ca.is_none(),
+        _ => false,
+    };
+    let trust = ca.map_or(Trust::System, |file| Trust::Authority(file.clone()));
+    let tls = (!clear).then_some(Tls { name: host, trust, identity: None, tls12: true });
+    Ok(Server::new(address, tls)?)
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

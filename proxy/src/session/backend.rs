@@ -92,7 +92,7 @@ impl State {
                     splice.pass(head.size);
                     continue;
                 }
-                (b'R' | b'K' | b'v', _) if !self.ready => Reply::Pass,
+                (b'K', _) if !self.ready => Reply::Pass,
                 (_, _) if !self.ready => return Err(Fault::server("before the session was ready")),
                 (tag, Some(body)) => self.reply(tag, body)?,
             };

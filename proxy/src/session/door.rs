@@ -2,6 +2,7 @@
 //! time. Nobody here has shown who they are.
 
 use super::fault::Fault;
+use super::login::Link;
 use super::socket::Side;
 use super::startup::{self, Begin, Wish};
 use super::{Environment, SessionError, farewell};
@@ -29,13 +30,13 @@ pub(super) async fn enter(
     claim: &Claim,
     environment: &Environment,
     deadline: Instant,
-) -> Result<Option<(Side, Begin)>, SessionError> {
+) -> Result<Option<(Side, Link, Box<Begin>)>, SessionError> {
     let door = &environment.door;
     let accepted = match timeout_at(deadline, accept(stream, Some(door.tls.offer()))).await {
         Ok(accepted) => accepted,
         Err(_) => return Err(SessionError::Late),
     };
-    let Accepted { mut stream, packet, .. } = match accepted {
+    let Accepted { mut stream, packet, tls } = match accepted {
         Ok(accepted) => accepted,
         Err(AcceptError::Length(stream)) => return refuse(*stream, length()).await,
         // It left without a word.
@@ -44,7 +45,7 @@ pub(super) async fn enter(
     };
     match startup::first(&packet) {
         Wish::Cancel(packet) => {
-            let forwarded = startup::cancel(&environment.upstream, &packet).await;
+            let forwarded = startup::cancel(&environment.server, &packet).await;
             // A client takes the end for the answer, whatever has become of its request.
             timeout_at(deadline, stream.shutdown()).await.ok();
             forwarded.map(|()| None).map_err(SessionError::Cancel)
@@ -52,7 +53,10 @@ pub(super) async fn enter(
         Wish::Refused(fault) => refuse(stream, fault).await,
         Wish::Session(_) if door.tls_required && !stream.is_private() => refuse(stream, in_clear()).await,
         Wish::Session(_) if !claim.has_room() => refuse(stream, full()).await,
-        Wish::Session(begin) => Ok(Some((Side::new(stream), begin))),
+        Wish::Session(begin) => {
+            let link = Link::of(&stream, tls.as_deref());
+            Ok(Some((Side::new(stream), link, begin)))
+        }
     }
 }
 

@@ -62,17 +62,12 @@ impl State {
             let body = rest.get(frame::HEAD..head.size);
             if !self.ready {
                 match (head.tag, body) {
-                    (b'p' | b'X', Some(_)) => {
+                    (b'X', Some(_)) => {
                         splice.pass(head.size);
-                        if head.tag == b'X' {
-                            return Ok(Turn::Terminated);
-                        }
-                        continue;
+                        return Ok(Turn::Terminated);
                     }
-                    (b'p' | b'X', None) if head.size <= self.environment.max_message => {
-                        return Ok(Turn::More);
-                    }
-                    (b'p' | b'X', None) => return Err(Malformed::TooLong.into()),
+                    (b'X', None) if head.size <= SMALL_MESSAGE => return Ok(Turn::More),
+                    (b'X', None) => return Err(Malformed::TooLong.into()),
                     _ => return Ok(Turn::Blocked),
                 }
             }

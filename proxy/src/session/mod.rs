@@ -13,6 +13,7 @@ mod fault;
 mod frontend;
 mod grants;
 mod limits;
+mod login;
 mod names;
 mod parameters;
 mod path;
@@ -33,13 +34,15 @@ mod text;
 pub use door::Door;
 pub use plans::{Analyze, Figures, Plans};
 
+use crate::authentication::Authentication;
 use crate::error::{ClientError, sqlstate};
 use crate::shares::Shares;
-use crate::upstream::Catalogs;
+use crate::upstream::{Catalogs, LoginError, Server};
 use crate::wire::backend::Severity;
 use crate::wire::frame;
 use fault::Fault;
 use futures_util::FutureExt;
+use login::Ended;
 use socket::Side;
 use startup::Begin;
 use state::{BOUND, State, Turn};
@@ -49,7 +52,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
-use trefoil_link::{AcceptError, Address, Claim, ClientTls, ConnectError, Stream, connect};
+use trefoil_link::{AcceptError, Claim, Stream};
 
 /// What all sessions share.
 pub struct Environment {
@@ -62,21 +65,15 @@ pub struct Environment {
     /// What a client meets before its session begins.
     pub door: Door,
     /// Where the server is, and how it is spoken to.
-    pub upstream: Upstream,
+    pub server: Arc<Server>,
+    /// Who may log in, and how.
+    pub authentication: Arc<Authentication>,
     /// The longest message, in bytes, that is held to be understood.
     pub max_message: usize,
     /// Named prepared statements that a session may have open at a time.
     pub max_statements: usize,
     /// Named portals and cursors that a session may have open at a time.
     pub max_portals: usize,
-}
-
-/// Where the server is, and how it is spoken to.
-pub struct Upstream {
-    /// Where it is.
-    pub address: Address,
-    /// TLS; none for Unix sockets.
-    pub tls: Option<ClientTls>,
 }
 
 /// Why a session ended other than by either side's leave. Fit for a log.
@@ -93,7 +90,7 @@ pub enum SessionError {
     Late,
     /// A cancel request could not be forwarded.
     #[error("cancel request not forwarded: {0}")]
-    Cancel(ConnectError),
+    Cancel(LoginError),
     /// The client was told this, as FATAL.
     #[error("{0:?}")]
     Fatal(ClientError),
@@ -102,26 +99,25 @@ pub enum SessionError {
 /// Serves a client until it or the server leaves. By its claim it keeps its place once it has logged in.
 pub async fn serve(client: Stream, claim: Claim, environment: Arc<Environment>) -> Result<(), SessionError> {
     let deadline = Instant::now() + environment.door.patience;
-    let Some((mut client, begin)) = door::enter(client, &claim, &environment, deadline).await? else {
+    let Some((mut client, link, begin)) = door::enter(client, &claim, &environment, deadline).await? else {
         return Ok(());
     };
-    let Upstream { address, tls } = &environment.upstream;
-    let server = match timeout_at(deadline, connect(address, tls.as_ref())).await {
-        Ok(Ok(stream)) => Side::new(stream),
-        failed => {
-            match failed {
-                Ok(Err(error)) => tracing::warn!(%error, "no connection to the database"),
-                _ => tracing::warn!("no connection to the database in time"),
-            }
-            let message = "the database server cannot be reached";
-            return farewell(
-                &mut client,
-                Fault::Fatal(ClientError::new("08006", message, "The proxy's log says why.")),
-            )
-            .await;
+    let login = login::log_in(&mut client, &link, &begin, &environment);
+    let server = match timeout_at(deadline, login).await {
+        Ok(Ok(server)) => server,
+        Ok(Err(Ended::Left)) => return Ok(()),
+        Ok(Err(Ended::Refused(error))) => return farewell(&mut client, Fault::Fatal(error)).await,
+        Ok(Err(Ended::ByServer { .. })) => {
+            client.close().await;
+            return Ok(());
         }
+        Err(_) => return farewell(&mut client, door::late()).await,
     };
-    let mut session = Session::new(client, server, environment, begin, Login { claim, deadline });
+    if !claim.keep() {
+        client.discard();
+        return farewell(&mut client, door::full()).await;
+    }
+    let mut session = Session::new(client, server, environment, *begin);
     // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
     let ended =
         AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));
@@ -151,12 +147,6 @@ async fn farewell(client: &mut Side, fault: Fault) -> Result<(), SessionError> {
     Err(SessionError::Fatal(error))
 }
 
-/// A login that is not done yet.
-struct Login {
-    claim: Claim,
-    deadline: Instant,
-}
-
 struct Session {
     client: Side,
     server: Side,
@@ -170,29 +160,21 @@ struct Session {
     within_message: bool,
     /// What waited for the client when the pass began that runs, or that a panic has ended.
     before_pass: Option<usize>,
-    login: Option<Login>,
 }
 
 impl Session {
-    fn new(
-        client: Side,
-        mut server: Side,
-        environment: Arc<Environment>,
-        begin: Begin,
-        login: Login,
-    ) -> Self {
-        server.outgoing().extend_from_slice(&begin.packet);
+    fn new(client: Side, server: Side, environment: Arc<Environment>, begin: Begin) -> Self {
         let state = State::new(environment, begin.presented);
+        let database = String::from_utf8_lossy(&begin.database).into_owned();
         Self {
             client,
             server,
             state,
-            database: begin.database,
+            database,
             leaving: false,
             told: false,
             within_message: false,
             before_pass: None,
-            login: Some(login),
         }
     }
 
@@ -225,21 +207,11 @@ impl Session {
                 self.client.close().await;
                 return Ok(());
             }
-            if self.state.ready
-                && let Some(Login { claim, .. }) = self.login.take()
-                && !claim.keep()
-            {
-                return Err(door::full());
-            }
-            let deadline = self.login.as_ref().map(|login| login.deadline);
-            let turn = self.turn(
+            self.turn(
                 from_client == Turn::More && !self.leaving,
                 from_server == Turn::More && !self.server.ended,
-            );
-            match deadline {
-                None => turn.await,
-                Some(deadline) => timeout_at(deadline, turn).await.map_err(|_| door::late())?,
-            }
+            )
+            .await;
         }
     }
 

@@ -1,14 +1,15 @@
 //! The two sockets of a session and their buffers. One read and one write each per turn.
 
-use std::future::Future;
-use std::future::poll_fn;
+use crate::wire::{Malformed, frame};
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 use trefoil_keys::memory::wipe;
-use trefoil_link::Stream;
+use trefoil_link::{Stream, end_point};
+use zeroize::Zeroizing;
 
 /// What is read at once while little comes.
 const SMALL: usize = 8 * 1024;
@@ -158,6 +159,59 @@ impl Side {
             return Poll::Ready(());
         }
         if self.gone { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether nobody on a network can read or change what is sent.
+    pub(super) fn is_private(&self) -> bool {
+        self.stream.is_private()
+    }
+
+    /// What SCRAM can be bound to, by the peer's certificate.
+    pub(super) fn end_point(&self) -> Option<Vec<u8>> {
+        self.stream.peer_certificate().and_then(end_point)
+    }
+
+    /// The next whole message, of at most `limit` bytes, as its type and body; none if there will be no more.
+    /// It is wiped where it was.
+    pub(super) async fn message(
+        &mut self,
+        limit: usize,
+    ) -> Result<Option<(u8, Zeroizing<Vec<u8>>)>, Malformed> {
+        loop {
+            if let Some(head) = frame::head(self.received())? {
+                if head.size > limit {
+                    return Err(Malformed::TooLong);
+                }
+                if let Some(body) = self.received().get(frame::HEAD..head.size) {
+                    let body = Zeroizing::new(body.to_vec());
+                    self.consume(head.size, true);
+                    return Ok(Some((head.tag, body)));
+                }
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            poll_fn(|context| self.poll_receive(context)).await;
+        }
+    }
+
+    /// Sends what waits.
+    pub(super) async fn flush(&mut self) {
+        while self.waiting() > 0 {
+            poll_fn(|context| self.poll_send(context)).await;
+        }
+        self.unflushed = false;
+        if !self.gone && self.stream.flush().await.is_err() {
+            self.gone = true;
+        }
+    }
+
+    /// Sends what waits, and then this, of which nothing is kept.
+    pub(super) async fn send(&mut self, secret: &[u8]) {
+        self.flush().await;
+        if !self.gone && !secret.is_empty() {
+            self.gone = self.stream.write_all(secret).await.is_err() || self.stream.flush().await.is_err();
+        }
     }
 
     /// Throws away what was to be sent.

@@ -1,17 +1,18 @@
 //! What a client's first packet asks for: a session with its parameters, or a cancel request.
 
-use super::Upstream;
 use super::carriers::Presented;
 use super::fault::Fault;
 use crate::error::{ClientError, Code, sqlstate};
-use crate::wire::startup::{First, Startup};
+use crate::upstream::{LoginError, Server};
+use crate::wire::Malformed;
+use crate::wire::startup::{self, First, Startup};
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use trefoil_keys::carrier::{Carriers, MalformedCarrier, message, options};
-use trefoil_link::{ConnectError, connect};
+use trefoil_link::ConnectError;
 use zeroize::Zeroizing;
 
 /// How long a cancel request may take to reach the server.
@@ -24,19 +25,33 @@ pub(super) enum Wish {
     /// Another session's statement cancelled: this packet forwarded.
     Cancel(Vec<u8>),
     /// A session.
-    Session(Begin),
+    Session(Box<Begin>),
     /// What it wants cannot be had.
     Refused(Fault),
 }
 
 /// How a session begins.
 pub(super) struct Begin {
-    /// The StartupMessage for the server.
-    pub(super) packet: Vec<u8>,
-    /// The database.
-    pub(super) database: String,
+    /// The user, exactly as it was sent.
+    pub(super) user: Vec<u8>,
+    /// The database, likewise; the user's, where none was named.
+    pub(super) database: Vec<u8>,
     /// What the client brought.
     pub(super) presented: Presented,
+    version: u32,
+    /// The other parameters for the server.
+    parameters: Vec<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+}
+
+impl Begin {
+    /// The StartupMessage for the server, in which this role is the only user.
+    pub(super) fn packet(&self, role: &[u8]) -> Result<Zeroizing<Vec<u8>>, Malformed> {
+        let named = [(&b"user"[..], role), (b"database", &self.database)];
+        let others = self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+        let mut packet = Zeroizing::new(Vec::new());
+        startup::encode(self.version, named.into_iter().chain(others), &mut packet)?;
+        Ok(packet)
+    }
 }
 
 /// What a whole first packet asks for.
@@ -44,7 +59,7 @@ pub(super) fn first(packet: &[u8]) -> Wish {
     match First::decode(packet) {
         Ok(First::Cancel) => Wish::Cancel(packet.to_vec()),
         Ok(First::Unsupported(major, minor)) => Wish::Refused(unsupported(major, minor)),
-        Ok(First::Start(startup)) => begin(&startup).map_or_else(Wish::Refused, Wish::Session),
+        Ok(First::Start(startup)) => begin(&startup).map(Box::new).map_or_else(Wish::Refused, Wish::Session),
         Err(malformed) => Wish::Refused(malformed.into()),
     }
 }
@@ -65,8 +80,15 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
     let mut parameters = startup.parameters();
     while let Some((name, value)) = parameters.next_pair()? {
         match name {
-            b"user" => user = Some(value),
-            b"database" => database = Some(value),
+            // The last one counts, as in PostgreSQL, and none but that one goes on.
+            b"user" => {
+                user = Some(value);
+                continue;
+            }
+            b"database" => {
+                database = Some(value);
+                continue;
+            }
             b"replication" if !matches!(value, b"false" | b"off" | b"no" | b"0") => {
                 return Err(Fault::Fatal(ClientError::refused(
                     Code::Replication,
@@ -76,7 +98,7 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
             }
             b"options" => {
                 let left = options::take(value, &mut carriers).map_err(malformed)?;
-                kept.push((name, Zeroizing::new(left)));
+                kept.push((name.to_vec(), Zeroizing::new(left)));
                 continue;
             }
             name if name == message::PARAMETER.as_bytes() => {
@@ -98,28 +120,31 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
                 }
             }
         }
-        kept.push((name, Zeroizing::new(value.to_vec())));
+        kept.push((name.to_vec(), Zeroizing::new(value.to_vec())));
     }
-    let mut packet = Vec::new();
-    startup.encode(&kept, &mut packet)?;
     let database = database.filter(|name| !name.is_empty()).or(user).unwrap_or_default();
     Ok(Begin {
-        packet,
-        database: String::from_utf8_lossy(database).into_owned(),
+        user: user.unwrap_or_default().to_vec(),
+        database: database.to_vec(),
         presented: Presented::new(extension, carriers),
+        version: startup.version(),
+        parameters: kept,
     })
 }
 
 /// Forwards a cancel request, byte for byte, and waits until the server has closed.
-pub(super) async fn cancel(upstream: &Upstream, packet: &[u8]) -> Result<(), ConnectError> {
+pub(super) async fn cancel(server: &Server, packet: &[u8]) -> Result<(), LoginError> {
     let late = || ConnectError::Io(io::ErrorKind::TimedOut.into());
     let forwarded = async {
         let _turn = CANCELS.acquire().await;
-        let mut stream = connect(&upstream.address, upstream.tls.as_ref()).await?;
-        stream.write_all(packet).await?;
-        stream.flush().await?;
-        // The server answers by closing; whatever it says is not for the client.
-        Ok(stream.read(&mut [0; 1]).await.map(drop)?)
+        let mut stream = server.connect().await?;
+        let sent = async {
+            stream.write_all(packet).await?;
+            stream.flush().await?;
+            // The server answers by closing; whatever it says is not for the client.
+            stream.read(&mut [0; 1]).await.map(drop)
+        };
+        Ok(sent.await.map_err(ConnectError::Io)?)
     };
     timeout(CANCEL_TIME, forwarded).await.map_err(|_| late())?
 }

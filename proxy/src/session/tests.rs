@@ -2,13 +2,14 @@
 
 use super::carriers::Presented;
 use super::state::{State, Turn};
-use super::{Door, Environment, Fault, Plans, Upstream};
+use super::{Door, Environment, Fault, Plans};
+use crate::authentication::{Authentication, Files};
 use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
 use crate::policy::Policy;
 use crate::shares::{Keyring, Limits, Shares};
 use crate::sql::{Context, CopyPlan, Naming, Plan, Refusal, SearchPath, StatementPlan};
-use crate::upstream::Catalogs;
+use crate::upstream::{Catalogs, Server};
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
 use std::sync::Arc;
@@ -69,23 +70,26 @@ fn state() -> State {
     let policy = Arc::new(Policy::default());
     let login = tokio_postgres::Config::new();
     let own = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
+    let server = Arc::new(Server::new(Address::new("/nowhere", 1), None).unwrap());
     let environment = Environment {
         plans: Plans::with_analysis(Arc::clone(&policy), 1 << 20, analyze),
         shares: Arc::clone(&shares),
-        catalogs: Arc::new(Catalogs::new(login, policy, shares, None)),
+        catalogs: Arc::new(Catalogs::new(Arc::clone(&server), login, policy, shares, None)),
         door: Door {
             tls: Arc::new(ServedTls::new(Source::Own(own), None, false, &[b"postgresql"]).unwrap()),
             tls_required: true,
             patience: Duration::from_secs(60),
         },
-        upstream: Upstream { address: Address::new("/nowhere", 1), tls: None },
+        server,
+        authentication: Arc::new(Authentication::load(Files::default()).unwrap()),
         max_message: 1 << 20,
         max_statements: 3,
         max_portals: 3,
     };
     let mut state = State::new(Arc::new(environment), Presented::default());
     state.begun = true;
-    assert_eq!(reply(&mut state, b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"), b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I");
+    let ready = b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I";
+    assert_eq!(reply(&mut state, ready), ready);
     state
 }
 

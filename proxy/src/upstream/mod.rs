@@ -6,8 +6,10 @@ mod fingerprint;
 mod key_check;
 mod load;
 mod reach;
+mod server;
 
 pub use key_check::{WriteCheckValueArguments, write_check_value};
+pub use server::{LoginError, Server, ServerError, Tls};
 
 use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
@@ -20,10 +22,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use trefoil_keys::panics::panic_point;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A session that begins gets a snapshot no older than this: the database changes by other ways too.
 const FRESH: Duration = Duration::from_secs(1);
@@ -36,6 +37,9 @@ pub enum UpstreamError {
     /// Refused by, or lost on the way to, the server.
     #[error("{}", describe(.0))]
     Database(#[from] tokio_postgres::Error),
+    /// There is no connection.
+    #[error("{0}")]
+    Login(#[from] LoginError),
     /// No answer in time.
     #[error("no answer within the time limit")]
     Timeout,
@@ -53,6 +57,7 @@ impl From<UpstreamError> for ClientError {
 
 /// The catalogs of all databases that sessions have asked for.
 pub struct Catalogs {
+    server: Arc<Server>,
     login: tokio_postgres::Config,
     policy: Arc<Policy>,
     shares: Arc<Shares>,
@@ -118,15 +123,16 @@ impl CatalogCell {
 }
 
 impl Catalogs {
-    /// For the server that `login` names; its database is replaced by each session's own.
+    /// For databases of this server; the one in `login` is replaced by each session's own.
     pub fn new(
+        server: Arc<Server>,
         mut login: tokio_postgres::Config,
         policy: Arc<Policy>,
         shares: Arc<Shares>,
         state: Option<Arc<State>>,
     ) -> Self {
-        login.connect_timeout(CONNECT_TIMEOUT).application_name("trefoil-proxy");
-        Self { login, policy, shares, state, databases: Mutex::default() }
+        login.application_name("trefoil-proxy");
+        Self { server, login, policy, shares, state, databases: Mutex::default() }
     }
 
     /// What keeps databases from being served, in words.
@@ -298,12 +304,7 @@ impl Catalogs {
 
     async fn connect(&self, database: &str) -> Result<Client, UpstreamError> {
         let mut login = self.login.clone();
-        let (client, connection) = login.dbname(database).connect(NoTls).await?;
-        tokio::spawn(async move {
-            // What broke it shows on the client's side.
-            let _ = connection.await;
-        });
-        Ok(client)
+        Ok(self.server.log_in(login.dbname(database)).await?)
     }
 
     /// At each load, and each look whether one is due: whoever changes the check value changes no catalog.
@@ -367,12 +368,12 @@ impl Catalogs {
 }
 
 /// Reads the catalog of one database, by a connection for this purpose.
-pub async fn read_catalog(login: &tokio_postgres::Config, policy: &Policy) -> Result<Catalog, UpstreamError> {
-    let (mut client, connection) = login.connect(NoTls).await?;
-    tokio::spawn(async move {
-        // What broke it shows in the query's answer.
-        let _ = connection.await;
-    });
+pub async fn read_catalog(
+    server: &Server,
+    login: &tokio_postgres::Config,
+    policy: &Policy,
+) -> Result<Catalog, UpstreamError> {
+    let mut client = server.log_in(login).await?;
     Ok(load::catalog(&mut client, policy).await?)
 }
 

@@ -54,7 +54,7 @@ impl<'a> First<'a> {
 }
 
 /// Name and value.
-type Pair<'a> = (&'a [u8], &'a [u8]);
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// Reads the parameters in their order.
 pub struct Parameters<'a>(Reader<'a>);
@@ -75,22 +75,27 @@ impl<'a> Startup<'a> {
         Parameters(Reader::new(self.parameters))
     }
 
-    /// Appends a StartupMessage of the same version with these parameters.
-    pub fn encode<N: AsRef<[u8]>, V: AsRef<[u8]>>(
-        &self,
-        parameters: &[(N, V)],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
-        counted(out, 4, |out| {
-            out.extend_from_slice(&self.version.to_be_bytes());
-            for (name, value) in parameters {
-                string(out, name.as_ref());
-                string(out, value.as_ref());
-            }
-            out.push(0);
-            Ok(())
-        })
+    /// The protocol's version: the major one above the minor one.
+    pub fn version(&self) -> u32 {
+        self.version
     }
+}
+
+/// Appends a StartupMessage of this version with these parameters.
+pub fn encode<'a>(
+    version: u32,
+    parameters: impl IntoIterator<Item = Pair<'a>>,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    counted(out, 4, |out| {
+        out.extend_from_slice(&version.to_be_bytes());
+        for (name, value) in parameters {
+            string(out, name);
+            string(out, value);
+        }
+        out.push(0);
+        Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -109,7 +114,7 @@ mod tests {
         }
         assert_eq!(pairs, [(&b"user"[..], &b"\xffx"[..]), (b"database", b"d")]);
         let mut out = Vec::new();
-        startup.encode(&pairs, &mut out).unwrap();
+        encode(startup.version(), pairs, &mut out).unwrap();
         assert_eq!(out, START);
     }
 

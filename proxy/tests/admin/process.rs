@@ -25,6 +25,7 @@ key_file = "lock.key"
 listen = "127.0.0.1:0"
 [upstream]
 port = 1
+tls = "disable"
 [catalog]
 user = "nobody"
 "#;

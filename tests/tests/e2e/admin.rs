@@ -63,7 +63,7 @@ impl Proxy {
         write_private(&directory.join("policy.toml"), POLICY).unwrap();
         let configuration = format!(
             "listen = \"127.0.0.1:{port}\"\npolicy = {:?}\nstate = {:?}\n[lock]\nkey_file = {:?}\n\
-             [admin]\nlisten = \"127.0.0.1:{admin}\"\n[upstream]\nhost = \"127.0.0.1\"\nport = 1\n\
+             [admin]\nlisten = \"127.0.0.1:{admin}\"\n[upstream]\nhost = \"127.0.0.1\"\nport = 1\ntls = \"disable\"\n\
              [catalog]\nuser = \"nobody\"\npassword = \"none\"\n",
             directory.join("policy.toml"),
             directory.join("proxy.state"),

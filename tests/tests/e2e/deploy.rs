@@ -136,7 +136,7 @@ fn the_proxy_runs_as_nobody_in_a_read_only_root_with_nothing_else_in_it() {
     let configuration = format!(
         "listen = \"127.0.0.1:{port}\"\npolicy = \"/files/policy.toml\"\nstate = \"/files/state\"\n\
          lock = {{ key_file = \"/files/lock\" }}\nadmin = {{ listen = \"127.0.0.1:{admin}\" }}\n\
-         upstream = {{ host = \"127.0.0.1\", port = {} }}\ncatalog = {{ user = {:?}, password = {:?} }}\n",
+         upstream = {{ host = \"127.0.0.1\", port = {}, tls = \"disable\" }}\ncatalog = {{ user = {:?}, password = {:?} }}\n",
         database.port, database.user, database.password
     );
     fs::write(files.path().join("proxy.toml"), configuration).unwrap();

@@ -45,7 +45,7 @@ fn configure(directory: &Path, user: &str) -> [u16; 2] {
     let configuration = format!(
         "listen = \"127.0.0.1:{port}\"\npolicy = {:?}\nstate = {:?}\n{user}\n\
          lock = {{ key_file = {:?} }}\nadmin = {{ listen = \"127.0.0.1:{admin}\" }}\n\
-         upstream = {{ host = \"127.0.0.1\", port = {} }}\ncatalog = {{ user = {:?}, password = {:?} }}\n",
+         upstream = {{ host = \"127.0.0.1\", port = {}, tls = \"disable\" }}\ncatalog = {{ user = {:?}, password = {:?} }}\n",
         path("policy.toml"),
         path("state"),
         path("lock"),

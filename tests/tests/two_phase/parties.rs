@@ -101,7 +101,7 @@ impl Parties {
         let config = format!(
             "listen = \"127.0.0.1:{pg}\"\npolicy = \"{dir}/policy.toml\"\nstate = \"{dir}/proxy\"\n\
              [lock]\nkey_file = \"{dir}/proxy.lock\"\n[admin]\nlisten = \"127.0.0.1:{admin}\"\n\
-             [upstream]\nhost = \"127.0.0.1\"\nport = {port}\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
+             [upstream]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"disable\"\n[catalog]\nuser = {user:?}\npassword = {password:?}\n",
             dir = dir.display(),
             port = database.port,
             user = database.user,

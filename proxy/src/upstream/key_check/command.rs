@@ -3,10 +3,10 @@
 
 use super::{DATABASE, Found, WRITE, put, read};
 use crate::state::{SeenDatabase, State};
+use crate::upstream::Server;
 use anyhow::Context;
 use clap::Args;
 use std::path::PathBuf;
-use tokio_postgres::NoTls;
 use trefoil_keys::bundle::CheckValue;
 
 const OVERWRITE: &str = "INSERT INTO trefoil.key_check (keyspace, epoch, value) VALUES ($1, $2, $3)
@@ -30,6 +30,7 @@ pub struct WriteCheckValueArguments {
 /// Writes the check values of all keyspaces, and remembers that the database has them.
 pub async fn run(
     arguments: &WriteCheckValueArguments,
+    server: &Server,
     mut login: tokio_postgres::Config,
     state: &State,
 ) -> anyhow::Result<()> {
@@ -37,15 +38,10 @@ pub async fn run(
     if own.is_empty() {
         anyhow::bail!("the proxy has no tenant key: finish its bootstrap first");
     }
-    let (client, connection) = login
-        .dbname(&arguments.database)
-        .connect(NoTls)
+    let client = server
+        .log_in(login.dbname(&arguments.database))
         .await
         .with_context(|| format!("cannot connect to the database {}", arguments.database))?;
-    tokio::spawn(async move {
-        // What broke it shows on the client's side.
-        let _ = connection.await;
-    });
     let row = client.query_one(DATABASE, &[]).await?;
     let (oid, name, exists): (u32, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let found = if exists { read(&client).await? } else { Found::new() };

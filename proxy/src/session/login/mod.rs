@@ -1,0 +1,206 @@
+//! From the StartupMessage to AuthenticationOk: the client is asked for what the rules say, and the proxy
+//! logs in at the database by itself. Both, or there is no session: nothing of a client goes to the
+//! database before, and never as another user than the one that was authenticated.
+
+mod client;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use super::Environment;
+use super::socket::Side;
+use super::startup::Begin;
+use crate::authentication::{Binding, ClientCertificate, Connection, Credential, Method, Rule};
+use crate::error::{ClientError, sqlstate};
+use crate::wire::Malformed;
+use crate::wire::authentication::Request;
+use server::Password;
+use std::net::IpAddr;
+use trefoil_link::{Offer, Stream, Subject};
+
+/// Longest name in PostgreSQL (`NAMEDATALEN - 1`). It cuts longer ones, and then they are another's.
+const MAX_NAME: usize = 63;
+
+/// What is known of the client by its connection.
+pub(super) struct Link {
+    address: Option<IpAddr>,
+    tls: bool,
+    private: bool,
+    /// Whether it has shown a certificate of an authority that is trusted.
+    certified: bool,
+    subject: Option<Subject>,
+    binding: Binding,
+}
+
+impl Link {
+    pub(super) fn of(stream: &Stream, offer: Option<&Offer>) -> Self {
+        let certificate = stream.peer_certificate();
+        let end_point = offer.and_then(|offer| offer.end_point.clone());
+        Self {
+            address: stream.peer_address(),
+            tls: stream.tls().is_some(),
+            private: stream.is_private(),
+            certified: certificate.is_some(),
+            subject: certificate.and_then(Subject::read),
+            binding: end_point.map_or(Binding::None, Binding::EndPoint),
+        }
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The client has left.
+    Left,
+    /// The client is to be told this.
+    Refused(ClientError),
+    /// The database has refused, and the client was told so.
+    ByServer {
+        /// SQLSTATE and message.
+        error: String,
+    },
+}
+
+impl From<ClientError> for Ended {
+    fn from(error: ClientError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Malformed> for Ended {
+    fn from(malformed: Malformed) -> Self {
+        Self::Refused(ClientError::new(sqlstate::PROTOCOL_VIOLATION, malformed.to_string(), ""))
+    }
+}
+
+/// Logs a client in. Returns the connection to the database, on which what follows AuthenticationOk comes.
+pub(super) async fn log_in(
+    client: &mut Side,
+    link: &Link,
+    begin: &Begin,
+    environment: &Environment,
+) -> Result<Side, Ended> {
+    let outcome = attempt(client, link, begin, environment).await;
+    record(begin, &outcome);
+    outcome.map(|login| login.server)
+}
+
+/// A client that is logged in.
+struct Login {
+    server: Side,
+    method: Method,
+    role: Vec<u8>,
+}
+
+/// Every login ends here, well or not.
+fn record(begin: &Begin, outcome: &Result<Login, Ended>) {
+    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (user, database) = (name(&begin.user), name(&begin.database));
+    match outcome {
+        Ok(Login { method, role, .. }) => {
+            tracing::info!(?user, ?database, ?method, role = ?name(role), "logged in");
+        }
+        Err(Ended::Left) => tracing::debug!(?user, ?database, "left before it was logged in"),
+        Err(Ended::Refused(error)) => tracing::warn!(?user, ?database, ?error, "login refused"),
+        Err(Ended::ByServer { error }) => {
+            tracing::warn!(?user, ?database, ?error, "login refused by the database");
+        }
+    }
+}
+
+async fn attempt(
+    client: &mut Side,
+    link: &Link,
+    begin: &Begin,
+    environment: &Environment,
+) -> Result<Login, Ended> {
+    check_names(begin)?;
+    let rules = environment.authentication.rules();
+    let connection =
+        Connection { address: link.address, tls: link.tls, database: &begin.database, user: &begin.user };
+    let rule = match rules.rule(&connection) {
+        None => None,
+        Some(Some(rule)) if rule.method != Method::Reject => Some(rule),
+        Some(found) => return Err(turned_away(link, begin, found.is_some()).into()),
+    };
+    if let Some(rule) = rule {
+        check_certificate(rule, link, |name| rules.owns(rule, name, &begin.user), begin)?;
+    }
+    let method = rule.map_or(Method::Passthrough, |rule| rule.method);
+    let (role, password) = match method {
+        Method::Passthrough => {
+            if !link.private {
+                return Err(in_clear().into());
+            }
+            (begin.user.clone(), Password::OfClient)
+        }
+        _ => {
+            if method == Method::Scram {
+                let ends_here = !begin.presented.extension;
+                let binding = if ends_here { link.binding.clone() } else { Binding::None };
+                let scram = environment.authentication.scram(&rules, &begin.user, binding);
+                client::scram(client, scram, &begin.user).await?;
+            }
+            let Credential { role, password } = rules.credential(&begin.user);
+            (role, Password::Known(password))
+        }
+    };
+    let mut server = server::connect(&environment.server).await?;
+    server.outgoing().extend_from_slice(&begin.packet(&role)?);
+    server::log_in(&mut server, client, &role, password, environment.server.knows_the_proxy()).await?;
+    Request::Ok.encode(client.outgoing())?;
+    Ok(Login { server, method, role })
+}
+
+fn check_names(begin: &Begin) -> Result<(), ClientError> {
+    let refused = |message: &str| Err(ClientError::new(sqlstate::INVALID_AUTHORIZATION, message, ""));
+    if begin.user.is_empty() {
+        return refused("no PostgreSQL user name specified in startup packet");
+    }
+    if begin.user.len() > MAX_NAME || begin.database.len() > MAX_NAME {
+        return refused("the name of the user or the database is longer than 63 bytes");
+    }
+    Ok(())
+}
+
+fn check_certificate(
+    rule: &Rule,
+    link: &Link,
+    owns: impl FnOnce(&str) -> bool,
+    begin: &Begin,
+) -> Result<(), ClientError> {
+    let needed = rule.method == Method::Cert || rule.client_certificate.is_some();
+    if needed && !link.certified {
+        return Err(ClientError::new(
+            sqlstate::INVALID_AUTHORIZATION,
+            "connection requires a valid client certificate",
+            "",
+        ));
+    }
+    let users = rule.method == Method::Cert || rule.client_certificate == Some(ClientCertificate::VerifyFull);
+    if users && !link.subject.as_ref().is_some_and(|subject| owns(&subject.common_name)) {
+        let user = String::from_utf8_lossy(&begin.user);
+        let message = format!("certificate authentication failed for user \"{user}\"");
+        return Err(ClientError::new(sqlstate::INVALID_AUTHORIZATION, message, ""));
+    }
+    Ok(())
+}
+
+/// In PostgreSQL's words, with the file's name here.
+fn turned_away(link: &Link, begin: &Begin, by_rule: bool) -> ClientError {
+    let host = link.address.map_or_else(|| "[local]".to_owned(), |address| address.to_string());
+    let encryption = if link.tls { "SSL encryption" } else { "no encryption" };
+    let begins = if by_rule { "hba_file rejects connection" } else { "no entry in hba_file" };
+    let [user, database] = [&begin.user, &begin.database].map(|name| String::from_utf8_lossy(name));
+    let message =
+        format!("{begins} for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}");
+    ClientError::new(sqlstate::INVALID_AUTHORIZATION, message, "")
+}
+
+fn in_clear() -> ClientError {
+    ClientError::new(
+        sqlstate::INVALID_AUTHORIZATION,
+        "the proxy asks for no password over a connection in clear",
+        "Connect under TLS (sslmode=verify-full), or let hba_file say scram for this client.",
+    )
+}

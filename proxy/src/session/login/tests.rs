@@ -1,0 +1,67 @@
+//! SCRAM towards a real client under TLS.
+
+use super::{Link, client};
+use crate::authentication::{Authentication, Binding, Files};
+use crate::session::socket::Side;
+use crate::upstream::{Server, Tls};
+use crate::wire::authentication::Request;
+use std::fs;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_postgres::config::ChannelBinding;
+use trefoil_keys::tls::SelfSigned;
+use trefoil_link::{Accepted, Address, ServedTls, Source, Stream, Trust, accept};
+
+/// What becomes of a client that asks for channel binding, or refuses it.
+async fn log_in(password: &str, asks: ChannelBinding, ends_elsewhere: bool) -> Result<(), String> {
+    let users = tempfile::NamedTempFile::new().unwrap();
+    let verifier = postgres_protocol::password::scram_sha_256(b"pencil");
+    fs::write(users.path(), format!("[users.alice]\nverifier = {verifier:?}\n")).unwrap();
+    let files = Files { users: Some(users.path().to_owned()), ..Files::default() };
+    let authentication = Authentication::load(files).unwrap();
+    let own = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
+    let served = Arc::new(ServedTls::new(Source::Own(own), None, false, &[b"postgresql"]).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+    let trust = Trust::Pinned(served.offer().fingerprint);
+    let proxy = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Accepted { stream, tls, .. } =
+            accept(Stream::Tcp(stream), Some(served.offer())).await.ok().unwrap();
+        let Link { binding, private, .. } = Link::of(&stream, tls.as_deref());
+        assert!(private && binding != Binding::None);
+        let binding = if ends_elsewhere { Binding::None } else { binding };
+        let scram = authentication.scram(&authentication.rules(), b"alice", binding);
+        let mut side = Side::new(stream);
+        let outcome = client::scram(&mut side, scram, b"alice").await.map_err(|ended| format!("{ended:?}"));
+        if outcome.is_ok() {
+            Request::Ok.encode(side.outgoing()).unwrap();
+            side.outgoing().extend_from_slice(b"Z\0\0\0\x05I");
+            side.flush().await;
+        }
+        outcome
+    });
+    let tls = Tls { name: "localhost".to_owned(), trust, identity: None, tls12: false };
+    let mut login = tokio_postgres::Config::new();
+    login.user("alice").password(password).channel_binding(asks);
+    let seen = Server::new(address, Some(tls)).unwrap().log_in(&login).await;
+    let outcome = proxy.await.unwrap();
+    assert_eq!(seen.is_ok(), outcome.is_ok());
+    outcome
+}
+
+#[tokio::test]
+async fn a_client_that_requires_channel_binding_gets_it() {
+    log_in("pencil", ChannelBinding::Require, false).await.unwrap();
+    log_in("pencil", ChannelBinding::Prefer, false).await.unwrap();
+    log_in("pencil", ChannelBinding::Disable, false).await.unwrap();
+    let refused = log_in("pen", ChannelBinding::Require, false).await.unwrap_err();
+    assert!(refused.contains("28P01"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_client_of_a_sidecar_is_offered_none() {
+    log_in("pencil", ChannelBinding::Prefer, true).await.unwrap();
+    let left = log_in("pencil", ChannelBinding::Require, true).await.unwrap_err();
+    assert!(left.contains("Left"), "{left}");
+}
