@@ -3,6 +3,7 @@
 //!
 //! Everything listens on loopback, and every process ends with the one that started it.
 
+pub mod authority;
 pub mod balancer;
 pub mod cluster;
 pub mod corpus;

@@ -1,0 +1,73 @@
+//! Servers that are none, or not the one: what they do not get.
+
+use super::{Options, PASSWORD, Proxy, setting, tls};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
+const SCRAM: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+const READY: &[u8] = b"Z\0\0\0\x05I";
+
+/// A server that says these, each after it was told something, and what it was told.
+fn server(says: &'static [&'static [u8]]) -> (u16, Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, heard) = channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            told.send(talk(&mut stream, says)).ok();
+        }
+    });
+    (port, heard)
+}
+
+fn talk(stream: &mut TcpStream, says: &[&[u8]]) -> Vec<u8> {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut hear = |stream: &mut TcpStream| {
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        all.extend_from_slice(&buffer[..count]);
+        count > 0
+    };
+    for line in says {
+        if !hear(stream) || stream.write_all(line).is_err() {
+            return all;
+        }
+    }
+    while hear(stream) {}
+    all
+}
+
+#[test]
+fn a_server_without_tls_is_left_before_anything_is_said() {
+    let (port, heard) = server(&[b"N"]);
+    let upstream = tls(&setting().authority.file());
+    let proxy = Proxy::start(&Options { upstream: Some(&upstream), port: Some(port), ..Options::default() });
+    let refused = proxy.role("auth_scram", PASSWORD).unwrap_err();
+    assert!(refused.contains("the database server cannot be reached"), "{refused}");
+    assert!(proxy.log().contains("the server has no TLS, and TLS is required"), "{}", proxy.log());
+    assert_eq!(heard.recv_timeout(Duration::from_secs(10)).unwrap(), [0, 0, 0, 8, 4, 210, 22, 47]);
+}
+
+#[test]
+fn a_server_that_does_not_keep_to_its_method_gets_neither_password_nor_session() {
+    let asks_twice: &[&[u8]] = &[SCRAM, CLEARTEXT];
+    let skips_the_end: &[&[u8]] = &[SCRAM, OK, READY];
+    let gss: &[&[u8]] = &[b"R\0\0\0\x08\0\0\0\x07"];
+    let unknown: &[&[u8]] = &[b"R\0\0\0\x08\0\0\0\x2a"];
+    let other_mechanism: &[&[u8]] = &[b"R\0\0\0\x12\0\0\0\x0aOAUTHBEAR\0"];
+    let at_once: &[&[u8]] = &[READY];
+    let endless: &[&[u8]] = &[b"R\x7f\0\0\0"];
+    for says in [asks_twice, skips_the_end, gss, unknown, other_mechanism, at_once, endless] {
+        let (port, heard) = server(says);
+        let proxy = Proxy::start(&Options { port: Some(port), ..Options::default() });
+        let refused = proxy.role("auth_scram", PASSWORD).unwrap_err();
+        assert!(refused.contains("did not log the proxy in as it should"), "{says:?}: {refused}");
+        while let Ok(told) = heard.recv_timeout(Duration::from_millis(300)) {
+            assert!(memchr::memmem::find(&told, PASSWORD.as_bytes()).is_none(), "{says:?}");
+        }
+    }
+}
