@@ -4,6 +4,7 @@
 
 pub mod announcement;
 pub mod appointment;
+pub mod audit;
 pub mod bundle;
 pub mod carrier;
 pub mod cell;

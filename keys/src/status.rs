@@ -1,5 +1,6 @@
 //! Status: what the proxy signs about itself, for whoever asks with a nonce of his own.
 
+use crate::audit::Head;
 use crate::envelope::{EnvelopePublicKey, all_different};
 use crate::json::{optional_digest, unique_map};
 use crate::signing::{Claims, SigningError, VerifyingKey, compact};
@@ -41,6 +42,9 @@ pub struct Status {
     /// Epoch of the tenant key by keyspace.
     #[serde(with = "unique_map")]
     pub keyspaces: BTreeMap<String, u8>,
+    /// How far the audit log has come, if one is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Head>,
 }
 
 /// How far a proxy's bootstrap has come.
@@ -84,7 +88,7 @@ impl Claims for Status {
 
 #[cfg(test)]
 mod tests {
-    use super::{BTreeMap, Claims, EnvelopePublicKey, MAX_NONCE, SigningError, State, Status};
+    use super::{BTreeMap, Claims, EnvelopePublicKey, Head, MAX_NONCE, SigningError, State, Status};
     use crate::envelope::EnvelopePrivateKey;
     use crate::signing::{Reason, SigningKey, compact};
     use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
@@ -113,6 +117,7 @@ mod tests {
             receipt_key: key().verifying_key().clone(),
             tenant_key: None,
             keyspaces: BTreeMap::from([("main".to_owned(), 1)]),
+            audit: None,
         }
     }
 
@@ -171,6 +176,7 @@ mod tests {
             claim_sha256 in any::<Option<[u8; 32]>>(),
             last in any::<Option<([u8; 32], u32)>>(),
             tenant_key in any::<bool>(),
+            head in any::<Option<(u64, [u8; 32])>>(),
             keyspaces in prop::collection::btree_map("\\PC{1,40}", any::<u8>(), 0..5),
         ) {
             let [tenant, application] = names;
@@ -178,6 +184,7 @@ mod tests {
                 tenant, application, nonce, state, claim_sha256, keyspaces,
                 seq: last.map_or(0, |(_, seq)| u64::from(seq) + 1),
                 last_command_sha256: last.map(|(hash, _)| hash),
+                audit: head.map(|(records, hash)| Head { log: "log-1".into(), records, hash }),
                 tenant_key: tenant_key.then(|| SigningKey::generate().unwrap().verifying_key().clone()),
                 ..status()
             };

@@ -1,0 +1,266 @@
+//! Verification of a log, file by file in the order in which they were written: each record's hash and
+//! number, the ties between files, the signatures of checkpoints. In constant memory, but for breaks.
+
+use super::{Chain, Checkpoint, Event, FileStart, Head, Line};
+use crate::signing::VerifyingKey;
+use serde::Serialize;
+use std::io::{self, BufRead, Read};
+use std::ops::RangeInclusive;
+
+/// The longest line that is read; records are far shorter.
+const MAX_LINE: u64 = 4 << 20;
+/// Breaks that are told; from there on they are counted.
+const MAX_BREAKS: usize = 1000;
+
+/// How a log is broken at one place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The line is not what was written, or the hash that the record before names is not.
+    Changed,
+    /// The records before it are missing.
+    Removed,
+    /// The record stands elsewhere than where it was written.
+    Reordered,
+    /// The record stands here once more.
+    Inserted,
+    /// The file's last line does not end, and another file follows.
+    CutOff,
+    /// The checkpoint does not speak of the records before it: these were written anew.
+    CheckpointMismatch,
+    /// The checkpoint is not signed by the proxy.
+    CheckpointForged,
+    /// The file does not begin as a file of a log does.
+    NoBeginning,
+    /// The file is another log's.
+    OtherLog,
+    /// A head that was noted elsewhere is not in the log: its end was cut off, or it was written anew.
+    HeadMissing,
+}
+
+/// One place where a log is broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Break {
+    /// What is wrong.
+    pub kind: Kind,
+    /// Of which file.
+    pub file: String,
+    /// Which line, from 1.
+    pub line: u64,
+    /// The number of the record that was due there.
+    pub record: u64,
+    /// The number of the record that is there, if it is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<u64>,
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// Its name.
+    pub file: String,
+    /// Its number in the log, from 1; none if it does not say.
+    pub number: Option<u64>,
+    /// Lines that are records.
+    pub records: u64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The log's id.
+    pub log: String,
+    /// The files.
+    pub files: Vec<FileReport>,
+    /// Number of the first record; more than 1 where files were taken away before, as `keep` does it.
+    pub first: u64,
+    /// Number of the last record.
+    pub last: u64,
+    /// Checkpoints that are signed and fit.
+    pub checkpoints: u64,
+    /// Number of the last record that a checkpoint covers; 0 if none does.
+    pub covered: u64,
+    /// When that checkpoint was signed, in seconds since 1970.
+    pub covered_at: Option<u64>,
+    /// Records after the last checkpoint: no signature covers them.
+    pub uncovered: u64,
+    /// Whether the last file ends within a line, as it does where the proxy was killed in the middle of a
+    /// write, or just writes.
+    pub torn: bool,
+    /// Where it is broken.
+    pub breaks: Vec<Break>,
+    /// Breaks beyond those.
+    pub further_breaks: u64,
+}
+
+/// Verifies a log.
+pub struct Verifier<'k> {
+    keys: &'k [VerifyingKey],
+    heads: Vec<Head>,
+    chain: Option<Chain>,
+    /// The line before was no record: which hash it had, nobody knows.
+    hash_lost: bool,
+    /// The line, from 1, by which the file before was cut off.
+    cut: Option<u64>,
+    former_file: u64,
+    report: Report,
+    /// Numbers of the records that were seen, as runs.
+    seen: Vec<RangeInclusive<u64>>,
+    /// Breaks of order, whose kind depends on what else is there: index of the break.
+    order: Vec<usize>,
+}
+
+impl<'k> Verifier<'k> {
+    /// By these keys, the proxy's for receipts; checkpoints are signed by one of them. `heads` are what was
+    /// noted of the log elsewhere.
+    pub fn new(keys: &'k [VerifyingKey], heads: Vec<Head>) -> Self {
+        let (report, seen, order) = (Report::default(), Vec::new(), Vec::new());
+        Self { keys, heads, chain: None, hash_lost: false, cut: None, former_file: 0, report, seen, order }
+    }
+
+    /// Reads the next file.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn file(&mut self, name: &str, mut input: impl BufRead) -> io::Result<()> {
+        if let (Some(line), Some(former)) = (self.cut.take(), self.report.files.last()) {
+            let former = former.file.clone();
+            self.broken(Kind::CutOff, &former, line, None);
+        }
+        self.report.files.push(FileReport { file: name.to_owned(), number: None, records: 0 });
+        let (mut bytes, mut line) = (Vec::new(), 0);
+        loop {
+            bytes.clear();
+            if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
+                return Ok(());
+            }
+            line += 1;
+            match bytes.split_last() {
+                Some((b'\n', record)) => self.line(name, line, str::from_utf8(record).unwrap_or_default()),
+                _ => self.cut = Some(line),
+            }
+        }
+    }
+
+    fn line(&mut self, file: &str, number: u64, text: &str) {
+        let Some(line) = Line::parse(text) else {
+            let kind = if number == 1 { Kind::NoBeginning } else { Kind::Changed };
+            self.broken(kind, file, number, None);
+            // It stands for the record that was due.
+            self.hash_lost = true;
+            if let Some(chain) = &mut self.chain {
+                chain.records += 1;
+            }
+            return;
+        };
+        if number == 1 {
+            match &line.event {
+                Event::File(start) => self.file_begins(file, start),
+                _ => self.broken(Kind::NoBeginning, file, number, Some(line.n)),
+            }
+        }
+        let due = Chain { records: line.n.saturating_sub(1), ..Chain::default() };
+        let before = *self.chain.get_or_insert(due);
+        let fits = std::mem::take(&mut self.hash_lost) || line.follows(&before.hash);
+        if line.n != before.records + 1 {
+            self.order.push(self.report.breaks.len());
+            self.broken(Kind::Removed, file, number, Some(line.n));
+        } else if !fits {
+            self.broken(Kind::Changed, file, number, None);
+        }
+        if let Event::Checkpoint(jws) = &line.event {
+            self.checkpoint(file, number, jws, &before);
+        }
+        self.passed(&line);
+    }
+
+    fn passed(&mut self, line: &Line<'_>) {
+        match self.seen.last_mut() {
+            Some(run) if *run.end() + 1 == line.n => *run = *run.start()..=line.n,
+            _ => self.seen.push(line.n..=line.n),
+        }
+        if let Some(file) = self.report.files.last_mut() {
+            file.records += 1;
+        }
+        if self.report.first == 0 {
+            self.report.first = line.n;
+        }
+        let log = &self.report.log;
+        self.heads.retain(|head| (&head.log, head.records, head.hash) != (log, line.n, line.hash));
+        self.report.last = line.n;
+        self.chain = Some(line.chain());
+    }
+
+    fn file_begins(&mut self, name: &str, start: &FileStart) {
+        if let Some(file) = self.report.files.last_mut() {
+            file.number = Some(start.file);
+        }
+        if self.chain.is_none() {
+            self.report.log.clone_from(&start.log);
+            self.chain = Some(start.before());
+        } else if self.report.log != start.log {
+            self.broken(Kind::OtherLog, name, 1, None);
+            self.chain = Some(start.before());
+        } else if start.file != self.former_file + 1 {
+            // The record's number tells the same, unless it was made to fit.
+            let tied = self.chain.is_some_and(|chain| chain == start.before());
+            if tied {
+                self.broken(Kind::Changed, name, 1, None);
+            }
+        }
+        self.former_file = start.file;
+    }
+
+    fn checkpoint(&mut self, file: &str, number: u64, jws: &str, before: &Chain) {
+        let verified = self.keys.iter().find_map(|key| key.verify::<Checkpoint>(jws).ok());
+        match verified {
+            None => self.broken(Kind::CheckpointForged, file, number, None),
+            Some(checkpoint) if checkpoint.covers(&self.report.log, before) => {
+                self.report.checkpoints += 1;
+                self.report.covered = checkpoint.records;
+                self.report.covered_at = Some(checkpoint.at);
+            }
+            Some(_) => self.broken(Kind::CheckpointMismatch, file, number, None),
+        }
+    }
+
+    fn broken(&mut self, kind: Kind, file: &str, line: u64, found: Option<u64>) {
+        let record = self.chain.map_or(1, |chain| chain.records + 1);
+        if self.report.breaks.len() < MAX_BREAKS {
+            self.report.breaks.push(Break { kind, file: file.to_owned(), line, record, found });
+        } else {
+            self.report.further_breaks += 1;
+        }
+    }
+
+    /// What was found, after the last file.
+    pub fn finish(mut self) -> Report {
+        for index in std::mem::take(&mut self.order) {
+            let times = |n: u64| self.seen.iter().filter(|run| run.contains(&n)).count();
+            if let Some(found) = self.report.breaks.get_mut(index) {
+                found.kind = match found.found {
+                    Some(n) if n < found.record && times(n) > 1 => Kind::Inserted,
+                    Some(n) if n > found.record && times(found.record) == 0 => Kind::Removed,
+                    _ => Kind::Reordered,
+                };
+            }
+        }
+        self.report.torn = self.cut.is_some();
+        let last = self.report.files.last().map(|file| file.file.clone()).unwrap_or_default();
+        for head in std::mem::take(&mut self.heads) {
+            // What was taken away as a whole is told by the first record's number.
+            if head.log == self.report.log && head.records < self.report.first {
+                continue;
+            }
+            self.broken(Kind::HeadMissing, &last, 0, Some(head.records));
+        }
+        // The checkpoint itself is covered by what it says.
+        let covered = self.report.covered;
+        let all = (self.report.last + 1).saturating_sub(self.report.first.max(1));
+        self.report.uncovered = match covered {
+            0 => all,
+            covered => self.report.last.saturating_sub(covered + 1),
+        };
+        self.report
+    }
+}
