@@ -14,8 +14,9 @@ pub use listen::Listen;
 pub use tls::Tls;
 pub use upstream::Upstream;
 
+use crate::audit;
 use crate::authentication::Files;
-use check::{address, filled, number, seconds};
+use check::{address, filled, number, seconds, within};
 use listen::OneOrMore;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct Config {
     pub plan_cache_bytes: u64,
     /// How often the databases' catalogs are looked at for DDL that went past the proxy.
     pub catalog_poll: Duration,
+    /// The audit log, if one is kept.
+    pub audit: Option<audit::Options>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// Least severe event that is logged.
@@ -139,6 +142,7 @@ struct Raw {
     user: Option<String>,
     plan_cache_bytes: u64,
     catalog_poll: u64,
+    audit: Option<RawAudit>,
     #[serde(default)]
     log_format: LogFormat,
     #[serde(default)]
@@ -160,8 +164,19 @@ struct RawAdmin {
     key: Option<PathBuf>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAudit {
+    file: Option<PathBuf>,
+    blocking: Option<bool>,
+    max_bytes: Option<u64>,
+    keep: Option<u64>,
+    checkpoint_records: Option<u64>,
+    checkpoint_seconds: Option<u64>,
+}
+
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
-const KEYS: [&str; 41] = [
+const KEYS: [&str; 47] = [
     "listen",
     "unix_socket",
     "max_connections",
@@ -201,6 +216,12 @@ const KEYS: [&str; 41] = [
     "user",
     "plan_cache_bytes",
     "catalog_poll",
+    "audit.file",
+    "audit.blocking",
+    "audit.max_bytes",
+    "audit.keep",
+    "audit.checkpoint_records",
+    "audit.checkpoint_seconds",
     "log_format",
     "log_level",
 ];
@@ -224,6 +245,8 @@ const DEFAULTS: [(&str, &str); 15] = [
 const MAX_VALIDITY: u64 = 24 * 60 * 60;
 const MAX_SKEW: u64 = 5 * 60;
 const MAX_POLL: u64 = 60;
+/// Files of the audit log: some records at least in each.
+const AUDIT_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
 /// PostgreSQL's own bound on a message is 1 GiB.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 /// Of statements, or of portals, in one session.
@@ -279,6 +302,7 @@ impl Config {
             user: raw.user.map(|user| filled("user", user)).transpose()?,
             plan_cache_bytes: raw.plan_cache_bytes,
             catalog_poll: seconds("catalog_poll", raw.catalog_poll, 1..=MAX_POLL)?,
+            audit: raw.audit.map(audit_log).transpose()?,
             log_format: raw.log_format,
             log_level: raw.log_level,
         })
@@ -346,6 +370,31 @@ fn store(directory: PathBuf, lock: Lock, admin: RawAdmin) -> Result<StoreConfig,
     }
     let listen = address("admin.listen", &listen)?;
     Ok(StoreConfig { directory, lock, listen, certificate, key })
+}
+
+fn audit_log(raw: RawAudit) -> Result<audit::Options, ConfigError> {
+    let file = raw.file.filter(|file| file.file_name().is_some()).ok_or_else(|| ConfigError::Value {
+        key: "audit.file",
+        problem: "the section [audit] names no file".to_owned(),
+        remedy: "name the file to write, in a directory of its own",
+    })?;
+    let max_bytes = raw.max_bytes.unwrap_or(100 << 20);
+    Ok(audit::Options {
+        file,
+        blocking: raw.blocking.unwrap_or(true),
+        max_bytes: within("audit.max_bytes", max_bytes, AUDIT_BYTES)?,
+        keep: raw.keep.unwrap_or(0),
+        checkpoint_records: within(
+            "audit.checkpoint_records",
+            raw.checkpoint_records.unwrap_or(1000),
+            1..=1_000_000,
+        )?,
+        checkpoint_interval: seconds(
+            "audit.checkpoint_seconds",
+            raw.checkpoint_seconds.unwrap_or(60),
+            1..=24 * 60 * 60,
+        )?,
+    })
 }
 
 #[cfg(test)]

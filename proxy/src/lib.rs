@@ -2,6 +2,7 @@
 //! named in a policy. The table of allowed arrows between these modules is held by a test.
 
 pub mod admin;
+pub mod audit;
 pub mod authentication;
 pub mod bootstrap;
 pub mod certificates;

@@ -22,10 +22,12 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use trefoil_https::server::Bounds;
+use trefoil_keys::audit::Checkpoint;
 use trefoil_keys::lock::Lock;
 use trefoil_keys::store::Store;
 use trefoil_keys::{Protection, memory, panics, privileges};
 use trefoil_link::ServedTls;
+use trefoil_proxy::audit::Audit;
 use trefoil_proxy::authentication::{Authentication, scram_verifier};
 use trefoil_proxy::bootstrap::InitArguments;
 use trefoil_proxy::certificates::Certificates;
@@ -140,9 +142,9 @@ fn open(config: &Config) -> anyhow::Result<State> {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = load(arguments)?;
-    let policy = std::fs::read_to_string(&config.policy)
+    let text = std::fs::read_to_string(&config.policy)
         .with_context(|| format!("policy {}", config.policy.display()))?;
-    let policy = Policy::parse(&policy).with_context(|| format!("policy {}", config.policy.display()))?;
+    let policy = Policy::parse(&text).with_context(|| format!("policy {}", config.policy.display()))?;
     let protection = trefoil_keys::protection()?;
     let state = open(&config)?;
     let certificates = Arc::new(Certificates::new(&config, &state)?);
@@ -175,12 +177,36 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let address = links.server.address();
         tracing::warn!(%address, "what is said to the database crosses the network in clear: [upstream] tls = \"disable\"");
     }
-    tokio::runtime::Builder::new_multi_thread()
+    let state = Arc::new(state);
+    let audit = open_audit(&config, &text, &state)?;
+    let served = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(WORKER_STACK)
         .enable_all()
         .build()
         .context("cannot start worker threads")?
-        .block_on(serve(config, policy, Arc::new(state), links))
+        .block_on(serve(config, policy, state, links, audit.clone()));
+    if let Some(audit) = audit {
+        audit.stop();
+    }
+    served
+}
+
+/// Opens the audit log, where one is configured, and has shares' rejections recorded.
+fn open_audit(config: &Config, policy: &str, state: &Arc<State>) -> anyhow::Result<Option<Arc<Audit>>> {
+    let Some(options) = config.audit.clone() else { return Ok(None) };
+    let hex = |digest: [u8; 32]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let start = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "tenant": state.identity().tenant,
+        "application": state.identity().application,
+        "policy_sha256": hex(trefoil_keys::signing::hash(policy)),
+        "blocking": options.blocking,
+    });
+    let signer = Arc::clone(state);
+    let sign = move |checkpoint: &Checkpoint| signer.sign(checkpoint).map_err(|error| error.to_string());
+    let audit = Audit::open(options, &start, Box::new(sign))?;
+    state.shares().record_rejections(Arc::clone(&audit));
+    Ok(Some(audit))
 }
 
 /// What is read from files again at SIGHUP.
@@ -191,7 +217,13 @@ struct Links {
     authentication: Arc<Authentication>,
 }
 
-async fn serve(config: Config, policy: Policy, state: Arc<State>, links: Links) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    policy: Policy,
+    state: Arc<State>,
+    links: Links,
+    audit: Option<Arc<Audit>>,
+) -> anyhow::Result<()> {
     let (policy, shares) = (Arc::new(policy), Arc::clone(state.shares()));
     let login = config.catalog_login();
     let Links { certificates, server, authentication } = links.clone();
@@ -206,7 +238,7 @@ async fn serve(config: Config, policy: Policy, state: Arc<State>, links: Links) 
     let hang_up = on(SignalKind::hangup())?;
     bootstrap::log_if_unfinished(&state)?;
     let mut background = JoinSet::new();
-    let router = admin::router(Arc::clone(&state), Arc::clone(&catalogs));
+    let router = admin::router(Arc::clone(&state), Arc::clone(&catalogs), audit.clone());
     background.spawn(open_admin_port(config.store.listen, Arc::clone(&certificates.admin), router).await?);
     tracing::info!("data port: certificate {}", certificates.data.offer().fingerprint);
     if !config.tls.required {
@@ -224,7 +256,7 @@ async fn serve(config: Config, policy: Policy, state: Arc<State>, links: Links) 
         tracing::info!("stopping");
     };
     tokio::select! {
-        served = server::run(config, tls, policy, shares, catalogs, server, authentication, shutdown) => Ok(served?),
+        served = server::run(config, tls, policy, shares, catalogs, server, authentication, audit, shutdown) => Ok(served?),
         // None of them ends by itself, and without any the proxy is only half there.
         Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
     }

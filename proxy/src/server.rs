@@ -1,9 +1,10 @@
 //! The listener: one task for each session, a bound on their number, and a stop that lets them end.
 
+use crate::audit::Audit;
 use crate::authentication::Authentication;
 use crate::config::{Config, Listen};
 use crate::policy::Policy;
-use crate::session::{self, Door, Environment, Figures, Plans};
+use crate::session::{self, Caller, Door, Environment, Figures, Plans};
 use crate::shares::Shares;
 use crate::upstream::{Catalogs, Server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -53,6 +54,7 @@ pub async fn run(
     catalogs: Arc<Catalogs>,
     server: Arc<Server>,
     authentication: Arc<Authentication>,
+    audit: Option<Arc<Audit>>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = &config.listen;
@@ -67,6 +69,7 @@ pub async fn run(
         max_message: config.max_message,
         max_statements: config.max_statements,
         max_portals: config.max_portals,
+        audit,
     });
     let known = Capacity { in_all: *max_connections, in_one_network: *max_connections_per_address };
     let all = Capacity {
@@ -95,11 +98,13 @@ pub async fn run(
             accepted = listeners.accept() => match accepted {
                 Ok((client, peer)) => {
                     number += 1;
-                    let from = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
-                    let span = tracing::info_span!("session", number, peer = from);
+                    let address = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
+                    let span = tracing::info_span!("session", number, peer = address);
+                    let caller = Caller { number, address };
                     // There is always a stranger that gives way: they have places of their own.
                     if let Some(place) = places.take(peer.map(|peer| peer.ip())) {
-                        sessions.spawn(serve(client, place, Arc::clone(&environment)).instrument(span));
+                        let environment = Arc::clone(&environment);
+                        sessions.spawn(serve(client, caller, place, environment).instrument(span));
                     }
                 }
                 Err(error) => {
@@ -154,10 +159,10 @@ async fn log_figures(environment: Arc<Environment>) {
     }
 }
 
-async fn serve(client: Stream, mut place: Place, environment: Arc<Environment>) {
+async fn serve(client: Stream, caller: Caller, mut place: Place, environment: Arc<Environment>) {
     let claim = place.claim();
     tokio::select! {
-        outcome = session::serve(client, claim, environment) => match outcome {
+        outcome = session::serve(client, &caller, claim, environment) => match outcome {
             Ok(()) => tracing::debug!("ended"),
             Err(error) => tracing::info!(%error, "ended"),
         },

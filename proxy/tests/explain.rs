@@ -39,6 +39,7 @@ fn explain_by(policy_text: &str, schema: &str, statements: &[&str]) -> (i32, Str
 fn shows_each_literal_parameter_and_result() {
     let statement = "SELECT name, w.title FROM patients p\nJOIN wards w ON w.id = $1 WHERE ssn = '123'";
     let expected = "touches protected tables, reads; needs the user's shares for main
+  audit     fingerprint 63189e72b946fe4c
   text      SELECT name, w.title FROM patients p
             JOIN wards w ON w.id = $1 WHERE ssn = '\\x‹cell of ssn›'::bytea
   literal   at line 2, column 39 becomes a cell, compared with public.patients.ssn (text, deterministic)

@@ -146,6 +146,7 @@ async fn status(State(inside): State<Arc<Mutex<Inside>>>, uri: Uri) -> String {
         receipt_key: inside.receipt_key.verifying_key().clone(),
         tenant_key: inside.tenant_key.clone(),
         keyspaces: BTreeMap::from([("main".to_owned(), 1)]),
+        audit: None,
     };
     inside.receipt_key.sign(&status).unwrap()
 }

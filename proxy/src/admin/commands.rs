@@ -4,9 +4,11 @@
 //! Invariant: a command that is refused changes nothing and its number stays free; one that was applied
 //! is answered with the same receipt however often it comes.
 
+use crate::audit::Audit;
 use crate::shares::EnvelopeKey;
 use crate::state::{Bootstrap, Sequence, State, StateError, now};
 use axum::http::StatusCode;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use trefoil_https::Problem;
@@ -87,12 +89,31 @@ enum Step {
 /// Carries commands out, one at a time.
 pub(super) struct Commands {
     state: Arc<State>,
+    audit: Option<Arc<Audit>>,
     turn: Mutex<()>,
 }
 
 impl Commands {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, turn: Mutex::default() }
+    pub(super) fn new(state: Arc<State>, audit: Option<Arc<Audit>>) -> Self {
+        Self { state, audit, turn: Mutex::default() }
+    }
+
+    /// Records a command that was not understood as the tenant's.
+    fn foreign(&self, jws: &str, problem: &Problem) {
+        if let Some(audit) = &self.audit {
+            let record =
+                Record { op: None, user: None, seq: None, command: digest(jws), outcome: &problem.code };
+            audit.record("command", &record);
+        }
+    }
+
+    fn log(&self, command: &Command, jws: &str, outcome: &str) {
+        let user = command.op.sub().map(shown);
+        tracing::info!(op = command.op.name(), user, seq = command.seq, outcome, "command");
+        if let Some(audit) = &self.audit {
+            let (op, seq, command) = (Some(command.op.name()), Some(command.seq), digest(jws));
+            audit.record("command", &Record { op, user, seq, command, outcome });
+        }
     }
 
     /// Carries a signed command out, or finds it carried out before; `known` as soon as the signature has
@@ -108,17 +129,19 @@ impl Commands {
         };
         let command: Command = trust.tenant_key.verify(jws).map_err(|error| {
             tracing::warn!(%error, "command refused: its signature does not fit");
+            self.foreign(jws, &SIGNATURE);
             SIGNATURE
         })?;
         known();
         if command.tenant != state.identity().tenant {
             tracing::warn!("command refused: it is another tenant's");
+            self.foreign(jws, &TENANT);
             return Err(TENANT);
         }
         let command_sha256 = signing::hash(jws);
         let outcome = match self.decide(&command, command_sha256, now) {
             Ok(Decision::Known(receipt)) => {
-                log(&command, "applied before");
+                self.log(&command, jws, "applied before");
                 return Ok(Answer::Applied(receipt));
             }
             Ok(Decision::New(step)) => self.apply(&command, command_sha256, step, now),
@@ -126,12 +149,15 @@ impl Commands {
         };
         match outcome {
             Ok(receipt) => {
-                log(&command, "applied");
+                self.log(&command, jws, "applied");
                 Ok(Answer::Applied(receipt))
             }
-            Err(Decided::Failed(error)) => Err(internal(error)),
+            Err(Decided::Failed(error)) => {
+                self.log(&command, jws, "failed");
+                Err(internal(error))
+            }
             Err(Decided::Refused(Refusal { code, message, user })) => {
-                log(&command, code);
+                self.log(&command, jws, code);
                 let outcome = Outcome::Refused { code: code.to_owned(), message, user };
                 self.receipt(&command, command_sha256, now, outcome, None)
                     .map(Answer::Refused)
@@ -341,9 +367,19 @@ fn shown(user: &str) -> String {
     user.chars().take(128).collect()
 }
 
-fn log(command: &Command, outcome: &str) {
-    let user = command.op.sub().map(shown);
-    tracing::info!(op = command.op.name(), user, seq = command.seq, outcome, "command");
+/// What the audit log gets of a command.
+#[derive(Serialize)]
+struct Record<'a> {
+    op: Option<&'a str>,
+    user: Option<String>,
+    seq: Option<u64>,
+    /// SHA-256 of the command, by which its receipt names it.
+    command: String,
+    outcome: &'a str,
+}
+
+fn digest(jws: &str) -> String {
+    signing::hash(jws).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn internal(error: StateError) -> Problem {

@@ -5,6 +5,7 @@
 mod commands;
 mod envelopes;
 
+use crate::audit::Audit;
 use crate::bootstrap::{self, Claim, Confirmation};
 use crate::state::{Bootstrap, State};
 use crate::upstream::Catalogs;
@@ -52,11 +53,12 @@ struct Admin {
     catalogs: Arc<Catalogs>,
     commands: Commands,
     envelopes: Envelopes,
+    audit: Option<Arc<Audit>>,
 }
 
 /// Every path of the admin port.
-pub fn router(state: Arc<State>, catalogs: Arc<Catalogs>) -> Router {
-    let commands = Commands::new(Arc::clone(&state));
+pub fn router(state: Arc<State>, catalogs: Arc<Catalogs>, audit: Option<Arc<Audit>>) -> Router {
+    let commands = Commands::new(Arc::clone(&state), audit.clone());
     Router::new()
         .route("/health", get(health))
         .route("/v1/status", get(status))
@@ -66,19 +68,39 @@ pub fn router(state: Arc<State>, catalogs: Arc<Catalogs>) -> Router {
         .route("/v1/envelopes/check", post(envelope))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Arc::new(Admin { state, catalogs, commands, envelopes: Envelopes::default() }))
+        .with_state(Arc::new(Admin { state, catalogs, commands, envelopes: Envelopes::default(), audit }))
+}
+
+impl Admin {
+    fn record_bootstrap<T>(&self, step: &str, outcome: &Result<T, Problem>) {
+        if let Some(audit) = &self.audit {
+            let outcome = outcome.as_ref().err().map_or("ok", |problem| &*problem.code);
+            audit.record("bootstrap", &serde_json::json!({ "step": step, "outcome": outcome }));
+        }
+    }
 }
 
 async fn claim(Shared(admin): Shared<Arc<Admin>>, body: Body) -> Result<Response, Problem> {
     let body = body::read(body, MAX_CLAIM).await?;
-    let handover = blocking(move || bootstrap::claim(&admin.state, &parse::<Claim<'_>>(&body)?)).await?;
+    let handover = blocking(move || {
+        let outcome = parse::<Claim<'_>>(&body).and_then(|claim| bootstrap::claim(&admin.state, &claim));
+        admin.record_bootstrap("claim", &outcome);
+        outcome
+    });
+    let handover = handover.await?;
     // The buffer is wiped when it has been sent.
     Ok(answer(StatusCode::OK, JSON, Bytes::from_owner(handover)))
 }
 
 async fn confirm(Shared(admin): Shared<Arc<Admin>>, body: Body) -> Result<Response, Problem> {
     let body = body::read(body, MAX_CONFIRMATION).await?;
-    blocking(move || bootstrap::confirm(&admin.state, &parse::<Confirmation<'_>>(&body)?)).await?;
+    blocking(move || {
+        let confirmation = parse::<Confirmation<'_>>(&body);
+        let outcome = confirmation.and_then(|confirmation| bootstrap::confirm(&admin.state, &confirmation));
+        admin.record_bootstrap("confirm", &outcome);
+        outcome
+    })
+    .await?;
     Ok(answer(StatusCode::OK, JSON, Bytes::from_static(br#"{"state":"ready"}"#)))
 }
 
@@ -119,7 +141,8 @@ async fn status(Shared(admin): Shared<Arc<Admin>>, uri: Uri) -> Result<Response,
         return Err(NONCE);
     }
     let status = blocking(move || {
-        bootstrap::settle(&admin.state).and_then(|()| admin.state.status(&nonce)).map_err(|error| {
+        let head = admin.audit.as_ref().map(|audit| audit.head());
+        bootstrap::settle(&admin.state).and_then(|()| admin.state.status(&nonce, head)).map_err(|error| {
             tracing::error!(%error, "status not told");
             Problem::INTERNAL
         })
@@ -140,6 +163,11 @@ async fn health(Shared(admin): Shared<Arc<Admin>>) -> Result<Response, Problem> 
     let state = Arc::clone(&admin.state);
     let mut reasons = blocking(move || Ok(store_reasons(&state))).await?;
     reasons.extend(admin.catalogs.key_faults());
+    // Where it does not block, protected tables are served all the same.
+    let audit = admin.audit.as_ref().filter(|audit| audit.is_blocking()).and_then(|audit| audit.fault());
+    reasons.extend(audit.map(|fault| {
+        format!("statements that need keys are refused, as the audit log cannot be written: {fault}")
+    }));
     let (code, status) = match reasons.is_empty() {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),

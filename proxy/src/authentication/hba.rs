@@ -3,6 +3,7 @@
 
 use super::tokens::{Line, SyntaxError, Token, lines};
 use ipnet::{IpNet, Ipv4Net};
+use serde::Serialize;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -20,7 +21,8 @@ pub struct Connection<'a> {
 }
 
 /// What a client is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Method {
     /// The password that the database asks for.
     Passthrough,

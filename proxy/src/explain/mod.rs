@@ -95,6 +95,7 @@ fn planned(text: &str, plan: &Plan) -> String {
     let needs = needs(plan);
     if plan.protected {
         let _ = writeln!(out, "touches protected tables, {needs}");
+        let _ = writeln!(out, "  audit     fingerprint {}", sql::fingerprint(text));
     }
     if plan.edits.is_empty() {
         out.push_str("  text      goes up unchanged\n");

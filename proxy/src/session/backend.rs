@@ -60,6 +60,9 @@ impl State {
                 continue;
             }
             let Some(head) = frame::head(rest)? else { return Ok(Turn::More) };
+            if self.ready && !matches!(head.tag, b'N' | b'A' | b'S') && !self.may_answer()? {
+                return Ok(Turn::Recording);
+            }
             let body = rest.get(frame::HEAD..head.size);
             let reply = match (head.tag, body) {
                 // Rows and COPY data are not held if nothing is to be done with them.
@@ -155,6 +158,7 @@ impl State {
     /// Rows of one result, as many as have arrived whole: one burst for all of them.
     fn rows(&mut self, shape: &Shape, keys: &Keys, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         let mut burst = self.environment.shares.burst(&keys.live, &keys.application);
+        let mut access = self.queue.front().and_then(|entry| entry.access.as_mut());
         while splice.waiting() < BOUND {
             let rest = splice.rest();
             let Some(head) = frame::head(rest)?.filter(|head| head.tag == b'D') else { break };
@@ -162,16 +166,19 @@ impl State {
             let (values, scratch) = (&self.parameters.values, &mut self.scratch);
             results::row(shape, body, &mut burst, values, scratch, splice.replace(head.size))
                 .map_err(Fault::into_fatal)?;
+            if let Some(access) = &mut access {
+                access.count(1);
+            }
         }
         Ok(())
     }
 
     /// A DataRow or CopyData.
     fn data(&mut self, tag: u8) -> Result<Reply, Fault> {
-        let Some(Pending { kind, refusal: None }) = self.queue.front() else {
+        let Some(Pending { kind, refusal: None, access }) = self.queue.front() else {
             return Err(Fault::server("data that nothing asked for"));
         };
-        match (tag, kind) {
+        let reply = match (tag, kind) {
             (b'd', _) if self.copying_out.is_some() => Ok(Reply::Copied),
             (b'D', Kind::Execute(Some(rows), _)) => {
                 Ok(Reply::Row(rows.shape.clone(), Arc::clone(&rows.keys)))
@@ -186,15 +193,25 @@ impl State {
             },
             (_, Kind::Execute(..) | Kind::Query(_)) => Ok(Reply::Pass),
             _ => Err(Fault::server("data that nothing asked for")),
+        };
+        if let (Ok(Reply::Pass), Some(access)) = (&reply, access) {
+            access.count(1);
         }
+        reply
     }
 
     /// Any other reply.
     fn reply(&mut self, tag: u8, body: &[u8]) -> Result<Reply, Fault> {
-        let Some(Pending { kind, refusal: None }) = self.queue.front() else {
+        let Some(Pending { kind, refusal: None, access }) = self.queue.front() else {
             // Success of what had to fail would mean that something else was executed.
             return Err(Fault::server("to nothing, or to a refused message"));
         };
+        match (tag, access) {
+            (b'C', Some(access)) => access.completed(backend::tag_rows(backend::command_tag(body)?)),
+            (b'I', Some(access)) => access.completed(None),
+            (b's', Some(access)) => access.suspended(),
+            _ => {}
+        }
         let reply = match (tag, kind) {
             (b'1' | b'2' | b'3' | b'C', Kind::Path(_)) => Reply::Own,
             (b'1', Kind::Parse(_)) | (b'2', Kind::Bind(_)) => Reply::Last,
@@ -318,6 +335,9 @@ impl State {
     /// An ErrorResponse: passes, or is replaced by the refusal that it stands for.
     fn error(&mut self, head: frame::Head, body: &[u8], splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         if backend::severity(body)? == Severity::Fatal || !self.ready {
+            if let Some(access) = self.queue.front().and_then(|entry| entry.access.as_mut()) {
+                access.failed(backend::error_field(body, b'C').unwrap_or_default(), None);
+            }
             splice.pass(head.size);
             return Ok(());
         }
@@ -331,7 +351,14 @@ impl State {
             self.path.failed = true;
             return Ok(());
         }
-        match entry.refusal.take().or(ended) {
+        let refusal = entry.refusal.take().or(ended);
+        if let Some(access) = &mut entry.access {
+            match &refusal {
+                None => access.failed(backend::error_field(body, b'C').unwrap_or_default(), None),
+                Some(refusal) => access.failed(refusal.sqlstate.as_bytes(), refusal.code),
+            }
+        }
+        match refusal {
             None => splice.pass(head.size),
             // What the server would have said to anything but the end of the transaction.
             Some(_) if self.aborted => refused(&aborted(), Severity::Error, splice.replace(head.size))?,
@@ -348,10 +375,11 @@ impl State {
 
     fn ready_for_query(&mut self, status: Transaction) -> Result<(), Fault> {
         let segment = match self.queue.front() {
-            Some(Pending { kind: Kind::Query(query), refusal: None }) => query.segment,
+            Some(Pending { kind: Kind::Query(query), refusal: None, .. }) => query.segment,
             Some(Pending {
                 kind: Kind::Sync { segment } | Kind::FunctionCall { segment },
                 refusal: None,
+                ..
             }) => *segment,
             None if self.spare_syncs > 0 => {
                 self.spare_syncs -= 1;

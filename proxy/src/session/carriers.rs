@@ -258,6 +258,11 @@ impl Presented {
         }
     }
 
+    /// Who is claimed to ask.
+    pub(super) fn user(&self) -> Option<String> {
+        self.current().user
+    }
+
     /// What is presented now.
     fn current(&self) -> Held {
         let request = self.request.clone();

@@ -195,12 +195,17 @@ impl State {
         let shares = &self.environment.shares;
         let burst = copy.keys.as_ref().map(|keys| shares.burst(&keys.live, &keys.application));
         let mut open = opening(&copy.plan, burst, &self.parameters.values);
+        let mut access = self.queue.front().and_then(|entry| entry.access.as_mut());
         while splice.waiting() < BOUND {
             let rest = splice.rest();
             let Some(head) = frame::head(rest)?.filter(|head| head.tag == b'd') else { break };
             let Some(body) = rest.get(frame::HEAD..head.size) else { break };
             data(splice.replace(head.size), |out| stream.feed(body, &mut open, out))?
                 .map_err(|error| Fault::from(error).into_fatal())?;
+            if let Some(access) = &mut access {
+                // The server sends each row by itself.
+                access.count(1);
+            }
         }
         Ok(())
     }

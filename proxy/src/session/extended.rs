@@ -30,6 +30,9 @@ impl State {
             Err(turn) => return Ok(Done::Not(turn)),
         };
         let text = cut.as_deref().unwrap_or(parse.text);
+        if let Err(error) = &planned {
+            self.record_unplanned(error, text);
+        }
         let sent = planned.and_then(|plan| {
             let declared = if plan.seals_parameters() { parse.types().len() } else { 0 };
             self.room_for_statement(parse.name, &plan, declared)?;
@@ -41,7 +44,12 @@ impl State {
                 ));
             }
             self.wipe |= plan.statements.iter().any(|statement| !statement.settings.is_empty());
-            let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
+            let edited = match plan.edits.is_empty() {
+                true => None,
+                false => Some(
+                    self.edit(&plan, text).inspect_err(|error| self.record_refusal(error, &plan.summary))?,
+                ),
+            };
             Ok((plan, edited))
         });
         match sent {
@@ -170,7 +178,10 @@ impl State {
                 self.put_portal(portal, Portal::bound(plan, shape, segment));
                 Ok(Done::Yes)
             }
-            Err(Fault::Refused(error)) => refuse(error, self, splice, size),
+            Err(Fault::Refused(error)) => {
+                self.record_refusal(&error, &prepared.plan.summary);
+                refuse(error, self, splice, size)
+            }
             Err(fatal) => Err(fatal),
         }
     }
@@ -254,21 +265,29 @@ impl State {
                 if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
                 }
-                checked.and_then(|()| self.keys_for(&plan)).map(|keys| {
+                let audited = checked.and_then(|()| {
+                    let keys = self.keys_for(&plan)?;
+                    let access = self.access(keys.as_ref(), &plan)?;
+                    Ok((keys, access))
+                });
+                if let Err(error) = &audited {
+                    self.record_refusal(error, &plan.summary);
+                }
+                audited.map(|(keys, access)| {
                     if let Some(copy) = plan.copy() {
-                        return Kind::ExecuteCopy(Box::new(Copy { plan: Arc::clone(copy), keys }));
+                        return (Kind::ExecuteCopy(Box::new(Copy { plan: Arc::clone(copy), keys })), access);
                     }
                     let rows = shape.zip(keys).map(|(shape, keys)| Box::new(Rows { shape, keys }));
-                    Kind::Execute(rows, Some(plan).filter(|plan| plan.names()))
+                    (Kind::Execute(rows, Some(plan).filter(|plan| plan.names())), access)
                 })
             }
             // A cursor that a function opened: only plain ones can be.
-            None => Ok(Kind::Execute(None, None)),
+            None => Ok((Kind::Execute(None, None), None)),
         };
         match ready {
-            Ok(kind) => {
+            Ok((kind, access)) => {
                 splice.pass(size);
-                self.queue.push(kind);
+                self.queue.push_audited(kind, access);
             }
             Err(error) => {
                 frontend::stand_in(splice.replace(size), StandIn::Execute, b"")?;

@@ -37,6 +37,13 @@ impl Fault {
         error
     }
 
+    /// What is told of it.
+    pub(super) fn error(&self) -> &ClientError {
+        match self {
+            Self::Refused(error) | Self::Fatal(error) | Self::Stale(error) => error,
+        }
+    }
+
     /// The same, as the end of the session.
     pub(super) fn into_fatal(self) -> Self {
         match self {

@@ -30,10 +30,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trail;
 
 pub use door::Door;
 pub use plans::{Analyze, Figures, Plans};
 
+use crate::audit::Audit;
 use crate::authentication::Authentication;
 use crate::error::{ClientError, sqlstate};
 use crate::shares::Shares;
@@ -42,7 +44,7 @@ use crate::wire::backend::Severity;
 use crate::wire::frame;
 use fault::Fault;
 use futures_util::FutureExt;
-use login::Ended;
+use login::{Ended, Login};
 use socket::Side;
 use startup::Begin;
 use state::{BOUND, State, Turn};
@@ -52,6 +54,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use tokio::time::{Instant, timeout_at};
+use trail::{Identity, Trail};
 use trefoil_link::{AcceptError, Claim, Stream};
 
 /// What all sessions share.
@@ -74,6 +77,16 @@ pub struct Environment {
     pub max_statements: usize,
     /// Named portals and cursors that a session may have open at a time.
     pub max_portals: usize,
+    /// The audit log, if one is kept.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// Who has connected.
+pub struct Caller {
+    /// The session's number in the logs.
+    pub number: u64,
+    /// Where the client is.
+    pub address: String,
 }
 
 /// Why a session ended other than by either side's leave. Fit for a log.
@@ -97,14 +110,19 @@ pub enum SessionError {
 }
 
 /// Serves a client until it or the server leaves. By its claim it keeps its place once it has logged in.
-pub async fn serve(client: Stream, claim: Claim, environment: Arc<Environment>) -> Result<(), SessionError> {
+pub async fn serve(
+    client: Stream,
+    caller: &Caller,
+    claim: Claim,
+    environment: Arc<Environment>,
+) -> Result<(), SessionError> {
     let deadline = Instant::now() + environment.door.patience;
     let Some((mut client, link, begin)) = door::enter(client, &claim, &environment, deadline).await? else {
         return Ok(());
     };
-    let login = login::log_in(&mut client, &link, &begin, &environment);
-    let server = match timeout_at(deadline, login).await {
-        Ok(Ok(server)) => server,
+    let login = login::log_in(&mut client, &link, &begin, caller, &environment);
+    let Login { server, role, .. } = match timeout_at(deadline, login).await {
+        Ok(Ok(login)) => login,
         Ok(Err(Ended::Left)) => return Ok(()),
         Ok(Err(Ended::Refused(error))) => return farewell(&mut client, Fault::Fatal(error)).await,
         Ok(Err(Ended::ByServer { .. })) => {
@@ -117,13 +135,25 @@ pub async fn serve(client: Stream, claim: Claim, environment: Arc<Environment>) 
         client.discard();
         return farewell(&mut client, door::full()).await;
     }
-    let mut session = Session::new(client, server, environment, *begin);
+    let trail = environment.audit.as_ref().map(|audit| {
+        let [database, role] = [&begin.database, &role].map(|name| String::from_utf8_lossy(name));
+        let identity = Identity {
+            session: caller.number,
+            client: &caller.address,
+            database: &database,
+            role: &role,
+            application_name: &begin.application_name,
+        };
+        Trail::new(audit, &identity)
+    });
+    let mut session = Session::new(client, server, environment, *begin, trail);
     // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
     let ended =
         AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));
     match ended {
         Ok(()) => Ok(()),
         Err(fault) => {
+            session.state.ends(fault.error());
             if let Fault::Stale(_) = &fault
                 && let Err(error) = session.state.environment.catalogs.reload(&session.database).await
             {
@@ -163,8 +193,14 @@ struct Session {
 }
 
 impl Session {
-    fn new(client: Side, server: Side, environment: Arc<Environment>, begin: Begin) -> Self {
-        let state = State::new(environment, begin.presented);
+    fn new(
+        client: Side,
+        server: Side,
+        environment: Arc<Environment>,
+        begin: Begin,
+        trail: Option<Trail>,
+    ) -> Self {
+        let state = State::new(environment, begin.presented, trail);
         let database = String::from_utf8_lossy(&begin.database).into_owned();
         Self {
             client,
@@ -210,6 +246,7 @@ impl Session {
             self.turn(
                 from_client == Turn::More && !self.leaving,
                 from_server == Turn::More && !self.server.ended,
+                from_server == Turn::Recording,
             )
             .await;
         }
@@ -274,17 +311,25 @@ impl Session {
         catalogs.reload(&self.database).await.map_err(|error| unreadable(&error))
     }
 
-    /// Waits until one of the sockets has done something, and does all that is possible at once.
-    async fn turn(&mut self, read_client: bool, read_server: bool) {
-        poll_fn(|context| {
+    /// Waits until one of the sockets has done something, and does all that is possible at once; or, with
+    /// `recording`, until the audit log has come further.
+    async fn turn(&mut self, read_client: bool, read_server: bool, recording: bool) {
+        let Self { client, server, state, .. } = self;
+        let sockets = poll_fn(|context| {
             let mut changed = false;
-            changed |= !self.server.gone && self.server.poll_send(context).is_ready();
-            changed |= !self.client.gone && self.client.poll_send(context).is_ready();
-            changed |= read_client && !self.client.ended && self.client.poll_receive(context).is_ready();
-            changed |= read_server && self.server.poll_receive(context).is_ready();
+            changed |= !server.gone && server.poll_send(context).is_ready();
+            changed |= !client.gone && client.poll_send(context).is_ready();
+            changed |= read_client && !client.ended && client.poll_receive(context).is_ready();
+            changed |= read_server && server.poll_receive(context).is_ready();
             if changed { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+        });
+        match state.trail.as_mut().filter(|_| recording) {
+            None => sockets.await,
+            Some(trail) => tokio::select! {
+                () = sockets => {}
+                () = trail.moves() => {}
+            },
+        }
     }
 }
 

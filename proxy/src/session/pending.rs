@@ -8,6 +8,7 @@ use super::copy::Copy;
 use super::names::{Names, Object, Portal, Prepared, Rows, Undo};
 use super::path::Asked;
 use super::results::Shape;
+use super::trail::Access;
 use crate::error::ClientError;
 use crate::sql::{Plan, ResultColumn};
 use std::collections::VecDeque;
@@ -24,6 +25,8 @@ pub(super) struct Pending {
     pub(super) kind: Kind,
     /// What the client is told in place of the server's error, if a stand-in was sent.
     pub(super) refusal: Option<Box<ClientError>>,
+    /// Its record in the audit log, where it uses keys and a log is kept.
+    pub(super) access: Option<Box<Access>>,
 }
 
 impl Pending {
@@ -84,11 +87,15 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn push(&mut self, kind: Kind) {
-        self.add(Pending { kind, refusal: None });
+        self.push_audited(kind, None);
+    }
+
+    pub(super) fn push_audited(&mut self, kind: Kind, access: Option<Box<Access>>) {
+        self.add(Pending { kind, refusal: None, access });
     }
 
     pub(super) fn push_refused(&mut self, kind: Kind, refusal: ClientError) {
-        self.add(Pending { kind, refusal: Some(Box::new(refusal)) });
+        self.add(Pending { kind, refusal: Some(Box::new(refusal)), access: None });
     }
 
     fn add(&mut self, entry: Pending) {

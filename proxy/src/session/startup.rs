@@ -2,6 +2,7 @@
 
 use super::carriers::Presented;
 use super::fault::Fault;
+use super::trail::shown;
 use crate::error::{ClientError, Code, sqlstate};
 use crate::upstream::{LoginError, Server};
 use crate::wire::Malformed;
@@ -36,6 +37,8 @@ pub(super) struct Begin {
     pub(super) user: Vec<u8>,
     /// The database, likewise; the user's, where none was named.
     pub(super) database: Vec<u8>,
+    /// What the client calls itself, in part.
+    pub(super) application_name: String,
     /// What the client brought.
     pub(super) presented: Presented,
     version: u32,
@@ -75,7 +78,7 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
         |error: MalformedCarrier| ClientError::new(sqlstate::INVALID_AUTHORIZATION, error.to_string(), "");
     let mut carriers = Carriers::default();
     let mut extension = false;
-    let (mut user, mut database) = (None, None);
+    let (mut user, mut database, mut application_name) = (None, None, None);
     let mut kept = Vec::new();
     let mut parameters = startup.parameters();
     while let Some((name, value)) = parameters.next_pair()? {
@@ -89,6 +92,7 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
                 database = Some(value);
                 continue;
             }
+            b"application_name" => application_name = Some(value),
             b"replication" if !matches!(value, b"false" | b"off" | b"no" | b"0") => {
                 return Err(Fault::Fatal(ClientError::refused(
                     Code::Replication,
@@ -126,6 +130,7 @@ fn begin(startup: &Startup<'_>) -> Result<Begin, Fault> {
     Ok(Begin {
         user: user.unwrap_or_default().to_vec(),
         database: database.to_vec(),
+        application_name: shown(&String::from_utf8_lossy(application_name.unwrap_or_default())).to_owned(),
         presented: Presented::new(extension, carriers),
         version: startup.version(),
         parameters: kept,

@@ -3,6 +3,7 @@
 use super::Environment;
 use super::carriers::{Keys, Presented};
 use super::copy::{CopyIn, Copying};
+use super::fault::Fault;
 use super::grants;
 use super::limits::Demand;
 use super::names::{Names, Portal, Prepared};
@@ -11,8 +12,9 @@ use super::path::PathCache;
 use super::pending::Queue;
 use super::results::{Scratch, Shape};
 use super::schema::Schema;
-use crate::error::ClientError;
-use crate::sql::{Plan, ResultColumn};
+use super::trail::{Access, Trail};
+use crate::error::{ClientError, Code, sqlstate};
+use crate::sql::{self, Plan, ResultColumn};
 use std::sync::Arc;
 
 /// Bytes that may wait for one side before the other is not read any more.
@@ -27,6 +29,8 @@ pub(super) enum Turn {
     Blocked,
     /// The catalog has to be loaded (anew) first.
     Reload,
+    /// The audit log has to be written first.
+    Recording,
     /// The client has said goodbye.
     Terminated,
 }
@@ -93,10 +97,12 @@ pub(super) struct State {
     pub(super) from_client: Streamed,
     pub(super) from_server: Streamed,
     pub(super) scratch: Scratch,
+    /// Where an audit log is kept.
+    pub(super) trail: Option<Trail>,
 }
 
 impl State {
-    pub(super) fn new(environment: Arc<Environment>, presented: Presented) -> Self {
+    pub(super) fn new(environment: Arc<Environment>, presented: Presented, trail: Option<Trail>) -> Self {
         Self {
             environment,
             begun: false,
@@ -124,6 +130,7 @@ impl State {
             from_client: Streamed::default(),
             from_server: Streamed::default(),
             scratch: Scratch::default(),
+            trail,
         }
     }
 
@@ -155,6 +162,68 @@ impl State {
         let keys = self.presented.keys(&self.environment.shares, &demand)?;
         grants::check(&keys.live, plan, &cursors, &fetched, demand.writes())?;
         Ok(Some(keys))
+    }
+
+    /// Records, where an audit log is kept, that a statement which uses keys is about to be sent.
+    pub(super) fn access(
+        &mut self,
+        keys: Option<&Arc<Keys>>,
+        plan: &Plan,
+    ) -> Result<Option<Box<Access>>, ClientError> {
+        let (Some(trail), Some(keys)) = (&mut self.trail, keys) else { return Ok(None) };
+        let cursors: Vec<&Portal> =
+            plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())).collect();
+        trail.access(keys, plan, &cursors).map(Some)
+    }
+
+    /// Records that a statement is refused, where it is over protected tables. `summary` is what is known
+    /// of it.
+    pub(super) fn record_refusal(&self, error: &ClientError, summary: &str) {
+        if let Some(trail) = &self.trail
+            && (error.code.is_some()
+                || error.sqlstate == sqlstate::INVALID_AUTHORIZATION
+                || !summary.is_empty())
+        {
+            trail.refused(self.presented.user().as_deref(), error, summary);
+        }
+    }
+
+    /// The same of what could not be analysed.
+    pub(super) fn record_unplanned(&self, error: &ClientError, text: &[u8]) {
+        if self.trail.is_some() {
+            // Where these settings are others, literals are not where they seem to be; and what is not in
+            // the grammar may have its literals anywhere.
+            let unclear =
+                [Code::SessionForm, Code::TextForm, Code::NotInGrammar, Code::NotUtf8, Code::TooDeep];
+            let summary = match (error.code, str::from_utf8(text)) {
+                (Some(code), Ok(text)) if !unclear.contains(&code) => {
+                    format!("\"fingerprint\":\"{}\"", sql::fingerprint(text))
+                }
+                _ => String::new(),
+            };
+            self.record_refusal(error, &summary);
+        }
+    }
+
+    /// Whether the answer to come may be treated: what it is of is recorded.
+    pub(super) fn may_answer(&mut self) -> Result<bool, Fault> {
+        let Some(trail) = &mut self.trail else { return Ok(true) };
+        let Some(access) = self.queue.front().and_then(|entry| entry.access.as_mut()) else {
+            return Ok(true);
+        };
+        let Some(ticket) = access.ticket() else { return Ok(true) };
+        let included = trail.includes(ticket).map_err(Fault::Fatal)?;
+        if included {
+            access.recorded();
+        }
+        Ok(included)
+    }
+
+    /// The session ends with this: so does the statement that is being answered.
+    pub(super) fn ends(&mut self, error: &ClientError) {
+        if let Some(access) = self.queue.front().and_then(|entry| entry.access.as_mut()) {
+            access.failed(error.sqlstate.as_bytes(), error.code);
+        }
     }
 
     /// The columns of what a plan's only statement returns, where cells may be among them. The names of

@@ -85,8 +85,9 @@ fn state() -> State {
         max_message: 1 << 20,
         max_statements: 3,
         max_portals: 3,
+        audit: None,
     };
-    let mut state = State::new(Arc::new(environment), Presented::default());
+    let mut state = State::new(Arc::new(environment), Presented::default(), None);
     state.begun = true;
     let ready = b"K\0\0\0\x0c\0\0\0\x01\0\0\0\x02Z\0\0\0\x05I";
     assert_eq!(reply(&mut state, ready), ready);

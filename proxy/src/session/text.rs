@@ -152,6 +152,9 @@ impl State {
         };
         let text = cut.as_deref().unwrap_or(original);
         let segment = self.segment;
+        if let Err(error) = &planned {
+            self.record_unplanned(error, text);
+        }
         let sent = checked.and(planned).and_then(|plan| {
             self.room_for_names(&plan)?;
             // The text's own SETs come first: it may need the keys that it brings.
@@ -159,12 +162,18 @@ impl State {
                 self.wipe = true;
                 self.presented.change(setting, segment);
             }
-            let keys = self.keys_for(&plan)?;
-            let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
-            Ok((plan, keys, edited))
+            let prepared = self.keys_for(&plan).and_then(|keys| {
+                let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
+                let access = self.access(keys.as_ref(), &plan)?;
+                Ok((keys, edited, access))
+            });
+            if let Err(error) = &prepared {
+                self.record_refusal(error, &plan.summary);
+            }
+            prepared.map(|(keys, edited, access)| (plan, keys, edited, access))
         });
         match sent {
-            Ok((plan, keys, edited)) => {
+            Ok((plan, keys, edited, access)) => {
                 match edited.as_deref().or(cut.as_deref()) {
                     None => splice.pass(size),
                     Some(text) => frontend::query(splice.replace(size), text)?,
@@ -177,13 +186,8 @@ impl State {
                 }
                 // A plain text's replies are relayed as they are.
                 let plan = Some(plan).filter(|plan| plan.protected || plan.names());
-                self.queue.push(Kind::Query(Box::new(Query {
-                    plan,
-                    statement: 0,
-                    shape: None,
-                    keys,
-                    segment,
-                })));
+                let query = Query { plan, statement: 0, shape: None, keys, segment };
+                self.queue.push_audited(Kind::Query(Box::new(query)), access);
             }
             Err(error) => {
                 frontend::stand_in(splice.replace(size), StandIn::Query, b"")?;

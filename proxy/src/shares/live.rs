@@ -165,6 +165,11 @@ impl LiveEnvelope {
         &self.terms.user
     }
 
+    /// The application that it is for (`aud`).
+    pub fn application(&self) -> &str {
+        &self.terms.application
+    }
+
     /// Whether statements that write may run under it (`scope`).
     pub fn may_write(&self) -> bool {
         self.terms.scope == Scope::Write

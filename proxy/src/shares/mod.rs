@@ -12,12 +12,13 @@ pub use burst::{Burst, Sight, not_granted};
 pub use keyring::{Closed, EnvelopeKey, Keyring};
 pub use live::LiveEnvelope;
 
+use crate::audit::Audit;
 use crate::error::ClientError;
 use arc_swap::ArcSwap;
 use live::{LiveEnvelopes, Terms};
 use rejection::Rejection;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 use trefoil_keys::bundle::{self, CheckValue};
 use trefoil_keys::envelope::{self, Reason};
@@ -45,6 +46,8 @@ pub struct Shares {
     users: Users,
     live: LiveEnvelopes,
     limits: Limits,
+    /// Where rejections are recorded, if an audit log is kept.
+    audit: OnceLock<Arc<Audit>>,
     /// When this began to count uses, in seconds since 1970.
     started: u64,
 }
@@ -62,7 +65,20 @@ impl Shares {
             users: Users::default(),
             live: LiveEnvelopes::new(CAPACITY),
             limits,
+            audit: OnceLock::new(),
         }
+    }
+
+    /// Records from now on which shares are not accepted.
+    pub fn record_rejections(&self, audit: Arc<Audit>) {
+        self.audit.get_or_init(|| audit);
+    }
+
+    fn rejected(&self, rejection: Rejection, user: &str) -> ClientError {
+        if let Some(audit) = self.audit.get() {
+            audit.record("share", &rejection.record(user));
+        }
+        rejection.logged(user)
     }
 
     /// Puts keys, check values and applications in place of those before.
@@ -101,7 +117,7 @@ impl Shares {
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
         self.checked(user, envelope, application, keyring::seconds(now))
             .and_then(|live| live.use_once().map(|()| live))
-            .map_err(|rejection| rejection.logged(user))
+            .map_err(|rejection| self.rejected(rejection, user))
     }
 
     /// The same without a use: what a sidecar asks before it keeps an envelope. It is live from then on,
@@ -115,7 +131,7 @@ impl Shares {
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
         self.checked(user, envelope, application, keyring::seconds(now))
             .and_then(|live| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
-            .map_err(|rejection| rejection.logged(user))
+            .map_err(|rejection| self.rejected(rejection, user))
     }
 
     /// The same for a request that needs no keys and is held against the envelope's limits all the same:

@@ -1,6 +1,7 @@
 //! Why a share is not accepted: in full for the operator's log, uniform for the client.
 
 use crate::error::{ClientError, Code};
+use serde::Serialize;
 use trefoil_keys::NoRoom;
 use trefoil_keys::envelope::{EnvelopeError, Reason};
 
@@ -71,10 +72,27 @@ impl From<Rejection> for ClientError {
     }
 }
 
+/// Characters of a claimed UId that are shown.
+const SHOWN: usize = 128;
+
+/// What the audit log gets of a rejection.
+#[derive(Serialize)]
+pub(super) struct Record {
+    /// Who is claimed to ask.
+    user: String,
+    reason: String,
+    outcome: &'static str,
+}
+
 impl Rejection {
+    /// For the audit log.
+    pub(super) fn record(self, user: &str) -> Record {
+        let outcome = if self == Self::Expired { "expired" } else { "rejected" };
+        Record { user: user.chars().take(SHOWN).collect(), reason: self.to_string(), outcome }
+    }
+
     /// Logs the reason beside the user that the request names, and gives what the client is told.
     pub(super) fn logged(self, user: &str) -> ClientError {
-        const SHOWN: usize = 128;
         let user: String = user.chars().take(SHOWN).collect();
         tracing::info!(?user, reason = %self, "share not accepted");
         self.into()

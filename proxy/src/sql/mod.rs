@@ -22,6 +22,7 @@ mod schema;
 mod scope;
 mod seen;
 mod setting;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -33,6 +34,7 @@ pub use plan::{
 };
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
+pub use summary::fingerprint;
 pub use views::follow as follow_views;
 
 use crate::error::ClientError;
@@ -156,7 +158,11 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
     if !plan.twins.is_empty() {
         plan.highest = tokens.get_or_init(|| Tokens::of(text)).highest_parameter(text);
     }
-    order_edits(text, plan)
+    let mut plan = order_edits(text, plan)?;
+    if plan.protected || plan.fetches().next().is_some() {
+        plan.summary = summary::of(text, &plan);
+    }
+    Ok(plan)
 }
 
 fn analyze_statement(
@@ -239,6 +245,7 @@ fn analyze_statement(
         inner.seen.found_in(names.catalog.version());
         inner.seen.add(statement, names)?;
         inner.statements.push(StatementPlan { results: results.take(), ..StatementPlan::default() });
+        inner.summary = summary::of(text, &inner);
     }
     if plan.changes_form && touched {
         return Err(Refusal::Refused(refusal::form_changed()));

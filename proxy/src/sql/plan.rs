@@ -51,6 +51,9 @@ pub struct Plan {
     pub catalog_after: Option<Arc<Catalog>>,
     /// Whether the catalog must be loaded anew once the text has run and its transaction ended.
     pub changes_catalog: bool,
+    /// What the audit log says of it, as the members of a JSON object, where it touches what is protected,
+    /// or runs a cursor.
+    pub summary: String,
     /// What it was made by.
     pub(crate) seen: Seen,
 }
@@ -92,6 +95,11 @@ pub enum Beyond<'a> {
 }
 
 impl Tables {
+    /// Those that it names, and those of the policy behind them.
+    pub(super) fn named(&self) -> &[QualifiedName] {
+        &self.named
+    }
+
     /// Adds a table.
     pub(super) fn add(&mut self, table: &QualifiedName) {
         if let Err(place) = self.named.binary_search(table) {
@@ -345,6 +353,7 @@ impl Plan {
             size_of::<StatementPlan>() + results * size_of::<ResultColumn>() + named
         };
         edits
+            + self.summary.len()
             + self.statements.iter().map(statement).sum::<usize>()
             + self.parameters.len() * size_of::<Parameter>()
             + self.twins.len() * size_of::<Twin>()

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+use trefoil_keys::audit::Head;
 use trefoil_keys::bundle::{self, CheckValue, PrivateKeyPem};
 use trefoil_keys::envelope::{EnvelopeError, EnvelopePrivateKey, EnvelopePublicKey};
 use trefoil_keys::lock::Lock;
@@ -198,8 +199,8 @@ impl State {
         Ok(self.receipt_key.sign(claims)?)
     }
 
-    /// The signed status, with the asker's nonce.
-    pub fn status(&self, nonce: &str) -> Result<String, StateError> {
+    /// The signed status, with the asker's nonce; `audit` is how far the audit log has come.
+    pub fn status(&self, nonce: &str, audit: Option<Head>) -> Result<String, StateError> {
         let (bootstrap, sequence, keys) = self.read(|view| {
             let keys = stored_keys(view)?;
             Ok::<_, StateError>((one(view, BOOTSTRAP)?, one::<Sequence>(view, SEQUENCE)?, keys))
@@ -227,6 +228,7 @@ impl State {
             receipt_key: self.receipt_key.verifying_key().clone(),
             tenant_key,
             keyspaces: self.keyspaces(),
+            audit,
         })
     }
 

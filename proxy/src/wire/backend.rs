@@ -131,6 +131,12 @@ pub fn command_tag(body: &[u8]) -> Result<&[u8], Malformed> {
     Ok(tag)
 }
 
+/// How many rows a command tag speaks of, where it does.
+pub fn tag_rows(tag: &[u8]) -> Option<u64> {
+    let last = tag.rsplit(|byte| *byte == b' ').next()?;
+    str::from_utf8(last).ok()?.parse().ok()
+}
+
 /// Appends a ParameterDescription.
 pub fn parameter_description(
     out: &mut Vec<u8>,
@@ -178,5 +184,6 @@ mod tests {
         assert_eq!(ready_for_query(b"T"), Ok(Transaction::Open));
         assert!(ready_for_query(b"").is_err());
         assert_eq!(command_tag(b"INSERT 0 1\0"), Ok(&b"INSERT 0 1"[..]));
+        assert_eq!([&b"INSERT 0 12"[..], b"SELECT 3", b"BEGIN"].map(tag_rows), [Some(12), Some(3), None]);
     }
 }

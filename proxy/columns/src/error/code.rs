@@ -146,6 +146,9 @@ codes! {
     /// The check value of a database that had one is gone.
     CheckValueMissing = "TF611", state::INVALID_AUTHORIZATION;
 
+    /// The audit log cannot be written, and nothing is shown unrecorded.
+    AuditLog = "TF612", state::IO_ERROR;
+
     /// A table that the user's envelope is not for.
     TableLimit = "TF620", state::INSUFFICIENT_PRIVILEGE;
 

@@ -101,6 +101,8 @@ pub mod sqlstate {
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
     /// Internal error: a defect of the proxy.
     pub const INTERNAL_ERROR: &str = "XX000";
+    /// I/O error.
+    pub const IO_ERROR: &str = "58030";
     /// Data corrupted: a cell did not authenticate.
     pub const DATA_CORRUPTED: &str = "XX001";
 }

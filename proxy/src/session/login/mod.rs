@@ -7,13 +7,15 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use super::Environment;
 use super::socket::Side;
 use super::startup::Begin;
+use super::trail::shown;
+use super::{Caller, Environment};
 use crate::authentication::{Binding, ClientCertificate, Connection, Credential, Method, Rule};
 use crate::error::{ClientError, sqlstate};
 use crate::wire::Malformed;
 use crate::wire::authentication::Request;
+use serde::Serialize;
 use server::Password;
 use std::net::IpAddr;
 use trefoil_link::{Offer, Stream, Subject};
@@ -56,8 +58,10 @@ pub(super) enum Ended {
     Refused(ClientError),
     /// The database has refused, and the client was told so.
     ByServer {
-        /// SQLSTATE and message.
-        error: String,
+        /// SQLSTATE.
+        sqlstate: String,
+        /// What it says.
+        message: String,
     },
 }
 
@@ -73,27 +77,70 @@ impl From<Malformed> for Ended {
     }
 }
 
-/// Logs a client in. Returns the connection to the database, on which what follows AuthenticationOk comes.
+/// Logs a client in. Every login, well or not, is logged and audited here.
 pub(super) async fn log_in(
     client: &mut Side,
     link: &Link,
     begin: &Begin,
+    caller: &Caller,
     environment: &Environment,
-) -> Result<Side, Ended> {
+) -> Result<Login, Ended> {
     let outcome = attempt(client, link, begin, environment).await;
-    record(begin, &outcome);
-    outcome.map(|login| login.server)
+    log(begin, &outcome);
+    if let Some(audit) = &environment.audit {
+        audit.record("login", &record(begin, caller, link, &outcome));
+    }
+    outcome
 }
 
 /// A client that is logged in.
-struct Login {
-    server: Side,
+pub(super) struct Login {
+    /// The connection to the database, on which what follows AuthenticationOk comes.
+    pub(super) server: Side,
     method: Method,
-    role: Vec<u8>,
+    /// As whom the proxy has logged in.
+    pub(super) role: Vec<u8>,
 }
 
-/// Every login ends here, well or not.
-fn record(begin: &Begin, outcome: &Result<Login, Ended>) {
+/// What the audit log gets of a login.
+#[derive(Serialize)]
+struct Record {
+    session: u64,
+    client: String,
+    tls: bool,
+    database: String,
+    login: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<Method>,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sqlstate: Option<String>,
+}
+
+fn record(begin: &Begin, caller: &Caller, link: &Link, outcome: &Result<Login, Ended>) -> Record {
+    let name = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes)).to_owned();
+    let (outcome, login, sqlstate) = match outcome {
+        Ok(login) => ("ok", Some(login), None),
+        Err(Ended::Left) => ("left", None, None),
+        Err(Ended::Refused(error)) => ("refused", None, Some(error.sqlstate.to_owned())),
+        Err(Ended::ByServer { sqlstate, .. }) => ("refused by the database", None, Some(sqlstate.clone())),
+    };
+    Record {
+        session: caller.number,
+        client: caller.address.clone(),
+        tls: link.tls,
+        database: name(&begin.database),
+        login: name(&begin.user),
+        role: login.map(|login| name(&login.role)),
+        method: login.map(|login| login.method),
+        outcome,
+        sqlstate,
+    }
+}
+
+fn log(begin: &Begin, outcome: &Result<Login, Ended>) {
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (user, database) = (name(&begin.user), name(&begin.database));
     match outcome {
@@ -102,8 +149,8 @@ fn record(begin: &Begin, outcome: &Result<Login, Ended>) {
         }
         Err(Ended::Left) => tracing::debug!(?user, ?database, "left before it was logged in"),
         Err(Ended::Refused(error)) => tracing::warn!(?user, ?database, ?error, "login refused"),
-        Err(Ended::ByServer { error }) => {
-            tracing::warn!(?user, ?database, ?error, "login refused by the database");
+        Err(Ended::ByServer { sqlstate, message }) => {
+            tracing::warn!(?user, ?database, sqlstate, message, "login refused by the database");
         }
     }
 }

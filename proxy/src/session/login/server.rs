@@ -79,7 +79,7 @@ pub(super) async fn log_in(
             b'E' => {
                 pass(tag, &body, client)?;
                 client.flush().await;
-                return Err(Ended::ByServer { error: words(&body) });
+                return Err(refusal(&body));
             }
             _ => return Err(unexpected("a message before the login has ended").into()),
         }
@@ -158,10 +158,11 @@ fn pass(tag: u8, body: &[u8], client: &mut Side) -> Result<(), Ended> {
     })?)
 }
 
-/// SQLSTATE and message of an ErrorResponse.
-fn words(body: &[u8]) -> String {
-    let field = |code| backend::error_field(body, code).map(String::from_utf8_lossy).unwrap_or_default();
-    format!("{}: {}", field(b'C'), field(b'M'))
+/// What an ErrorResponse says.
+fn refusal(body: &[u8]) -> Ended {
+    let field =
+        |code| backend::error_field(body, code).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+    Ended::ByServer { sqlstate: field(b'C'), message: field(b'M') }
 }
 
 /// The database does what it must not. The client learns that, the log why.
