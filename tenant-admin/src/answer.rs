@@ -11,6 +11,9 @@ use std::process::ExitCode;
 /// Something was carried out, but the proxy has not confirmed all of it.
 const UNCONFIRMED: u8 = 3;
 
+/// What was to be verified is broken.
+const BROKEN: u8 = 4;
+
 /// The answer of a command in both forms.
 pub(crate) struct Answer {
     text: String,
@@ -33,6 +36,14 @@ impl Answer {
     pub(crate) fn unconfirmed(mut self, unconfirmed: bool) -> Self {
         if unconfirmed {
             self.code = ExitCode::from(UNCONFIRMED);
+        }
+        self
+    }
+
+    /// The same, with exit code 4 if what was to be verified is broken.
+    pub(crate) fn broken(mut self, broken: bool) -> Self {
+        if broken {
+            self.code = ExitCode::from(BROKEN);
         }
         self
     }

@@ -6,8 +6,8 @@ use crate::content::{Content, Stage};
 use crate::tenant::{Tenant, TenantError};
 use crate::vault::{Lock, VaultError, VaultFile};
 use crate::{
-    Command, Options, application, backup, bootstrap, decrypt, deliver, escrow, grant, handover, keyspace,
-    outbox, password_hash, proxy, proxy_key, push, renewal, roles, status, users,
+    Command, Options, application, audit, backup, bootstrap, decrypt, deliver, escrow, grant, handover,
+    keyspace, outbox, password_hash, proxy, proxy_key, push, renewal, roles, status, users,
 };
 use std::time::{SystemTime, UNIX_EPOCH};
 use trefoil_passphrase::{Passphrase, SecretError, SecretString, Use};
@@ -41,6 +41,8 @@ pub(crate) enum CommandError {
     Deliver(#[from] deliver::DeliverError),
     #[error(transparent)]
     Status(#[from] status::StatusError),
+    #[error(transparent)]
+    Audit(#[from] audit::AuditError),
     #[error(transparent)]
     Escrow(#[from] escrow::SheetsError),
     #[error(transparent)]
@@ -76,6 +78,7 @@ pub(crate) fn run(options: Options, command: Command) -> Result<Answer, CommandE
         Command::Push(arguments) => push::run(&session, &arguments),
         Command::Deliver(arguments) => deliver::run(&arguments),
         Command::Status(arguments) => status::run(&session, &arguments),
+        Command::Audit(command) => audit::run(&session, &command),
         Command::Escrow(command) => escrow::run(&session, command),
         Command::PasswordHash(arguments) => password_hash::run(&arguments),
         Command::Vault(command) => backup::run(&session, command),

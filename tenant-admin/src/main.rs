@@ -3,6 +3,7 @@
 
 mod answer;
 mod application;
+mod audit;
 mod backup;
 mod bootstrap;
 mod commands;
@@ -104,6 +105,9 @@ enum Command {
     Receipt(outbox::ReceiptArguments),
     /// Compare the vault with what the proxy signs about itself.
     Status(status::StatusArguments),
+    /// The proxy's audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// The keys on sheets of paper, for the day on which vault or admin are lost.
     #[command(subcommand)]
     Escrow(escrow::EscrowCommand),

@@ -9,6 +9,7 @@ use crate::tenant::Tenant;
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
+use trefoil_keys::audit::Head;
 use trefoil_keys::status::{State, Status};
 
 #[derive(Args)]
@@ -115,6 +116,9 @@ struct Compared {
     /// Commands without receipt in the vault.
     unconfirmed: usize,
     envelope_key_id: String,
+    /// How far the proxy's audit log has come, if it keeps one: for `audit verify --status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Head>,
     /// If there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pairs: Vec<Pair>,
@@ -174,6 +178,7 @@ impl Compared {
             seq: status.seq,
             unconfirmed: tenant.pending().count(),
             envelope_key_id: current.map(|key| key.kid().to_owned()).unwrap_or_default(),
+            audit: status.audit.clone(),
             pairs,
             differences,
         }
@@ -193,6 +198,9 @@ impl fmt::Display for Compared {
         writeln!(f, "  unconfirmed   {}", self.unconfirmed)?;
         writeln!(f, "  envelope key  {}", self.envelope_key_id)?;
         writeln!(f, "  its clock     {}", self.at)?;
+        if let Some(audit) = &self.audit {
+            writeln!(f, "  audit log     {}", format_args!("{} records", audit.records))?;
+        }
         for Pair { name, seq, lacks, .. } in &self.pairs {
             let seq = seq.map_or_else(|| "?".to_owned(), |seq| seq.to_string());
             writeln!(f, "  pair {name:<9}last command {seq}, lacks {lacks}")?;

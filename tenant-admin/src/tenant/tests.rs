@@ -470,6 +470,7 @@ fn appointed(tenant: &mut Tenant, key: &SigningKey) -> Status {
         receipt_key: key.verifying_key().clone(),
         tenant_key: Some(appointment.tenant_key),
         keyspaces: appointment.keyspaces.iter().map(|(name, check)| (name.clone(), check.epoch)).collect(),
+        audit: None,
     }
 }
 

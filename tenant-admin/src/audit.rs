@@ -1,0 +1,184 @@
+//! `audit`: whether the proxy's audit log is what the proxy has written. Needs neither proxy nor network.
+
+use crate::answer::{self, Answer};
+use crate::commands::{CommandError, Session};
+use clap::{Args, Subcommand};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use trefoil_keys::audit::{Break, Head, Kind, Report, Verifier};
+use trefoil_keys::signing::VerifyingKey;
+
+#[derive(Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Verify the files of a log: finds each record that was changed, removed, reordered or inserted. Exit
+    /// code 4 if there is one.
+    Verify(VerifyArguments),
+    /// Print the key that verifies checkpoints, for verifying where the vault is not.
+    Key,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArguments {
+    /// The log's files, the oldest first: audit.log.0* audit.log
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The proxy's key for receipts (a JWK, as `audit key` prints it) instead of the vault's; several, if the
+    /// proxy was made anew.
+    #[arg(long, value_name = "FILE")]
+    receipt_key: Vec<PathBuf>,
+    /// What `status --json` printed at some time: the log must hold what the proxy said of it then.
+    #[arg(long, value_name = "FILE")]
+    status: Vec<PathBuf>,
+}
+
+/// Why a log cannot be verified.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuditError {
+    #[error("{path}: {reason}")]
+    Unreadable { path: String, reason: io::Error },
+    #[error("{0} holds no key as `trefoil-admin audit key` prints it")]
+    Key(String),
+    #[error(
+        "{0} holds no status with an audit log, as `trefoil-admin status --json` prints it of a proxy that keeps one"
+    )]
+    Status(String),
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> AuditError + '_ {
+    |reason| AuditError::Unreadable { path: path.display().to_string(), reason }
+}
+
+pub(crate) fn run(session: &Session, command: &AuditCommand) -> Result<Answer, CommandError> {
+    match command {
+        AuditCommand::Verify(arguments) => verify(session, arguments),
+        AuditCommand::Key => Ok(Answer::new(&Key { receipt_key: session.read()?.proxy.receipt_key })),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Key {
+    receipt_key: VerifyingKey,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.receipt_key.to_jwk())
+    }
+}
+
+fn verify(session: &Session, arguments: &VerifyArguments) -> Result<Answer, CommandError> {
+    let VerifyArguments { files, receipt_key, status } = arguments;
+    let keys = match receipt_key.as_slice() {
+        [] => vec![session.read()?.proxy.receipt_key],
+        named => named.iter().map(|path| key(path)).collect::<Result<_, _>>()?,
+    };
+    let heads = status.iter().map(|path| head(path)).collect::<Result<_, _>>()?;
+    let mut verifier = Verifier::new(&keys, heads);
+    for path in files {
+        let file = File::open(path).map_err(unreadable(path))?;
+        verifier.file(&path.display().to_string(), BufReader::new(file)).map_err(unreadable(path))?;
+    }
+    let verified = Verified { report: verifier.finish() };
+    let broken = !verified.report.breaks.is_empty();
+    Ok(Answer::new(&verified).broken(broken))
+}
+
+fn key(path: &Path) -> Result<VerifyingKey, AuditError> {
+    let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
+    VerifyingKey::from_jwk(text.trim()).map_err(|_| AuditError::Key(path.display().to_string()))
+}
+
+/// Of a status, what it says of the log.
+#[derive(Deserialize)]
+struct Status {
+    audit: Head,
+}
+
+fn head(path: &Path) -> Result<Head, AuditError> {
+    let text = std::fs::read(path).map_err(unreadable(path))?;
+    let status: Status =
+        serde_json::from_slice(&text).map_err(|_| AuditError::Status(path.display().to_string()))?;
+    Ok(status.audit)
+}
+
+#[derive(Serialize)]
+#[serde(tag = "result", rename = "audit")]
+struct Verified {
+    #[serde(flatten)]
+    report: Report,
+}
+
+fn told(found: &Break) -> String {
+    let Break { kind, file, line, record, found } = found;
+    let other = found.unwrap_or_default();
+    let place = format!("{file}, line {line}, where record {record} is due");
+    match kind {
+        Kind::Changed => format!("{place}: changed: the line is not what was written there"),
+        Kind::Removed if other > record + 1 => {
+            format!("{place}: removed: record {other} is there; {record} to {} are missing", other - 1)
+        }
+        Kind::Removed => format!("{place}: removed: record {other} is there; {record} is missing"),
+        Kind::Reordered => format!("{place}: reordered: record {other} stands there"),
+        Kind::Inserted => format!("{place}: inserted: record {other} stands there once more"),
+        Kind::CutOff => format!("{place}: cut off: the line does not end, and another file follows"),
+        Kind::CheckpointMismatch => {
+            format!("{place}: changed: the signed checkpoint speaks of other records than those before it")
+        }
+        Kind::CheckpointForged => format!("{place}: forged: the checkpoint is not signed by the proxy"),
+        Kind::NoBeginning => format!("{file}, line {line}: the file does not begin as a file of a log"),
+        Kind::OtherLog => format!("{file}, line {line}: the file is another log's"),
+        Kind::HeadMissing => format!(
+            "{file}: cut off: record {other}, which the proxy has named in a status, is not in the log as it was"
+        ),
+    }
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let report = &self.report;
+        let files = answer::count(report.files.len(), "file");
+        writeln!(f, "Log {}: {files}, records {} to {}", report.log, report.first, report.last)?;
+        match report.covered_at {
+            Some(at) => {
+                let at = answer::time(at);
+                writeln!(
+                    f,
+                    "  signed up to  record {}, on {at}; {} checkpoints",
+                    report.covered, report.checkpoints
+                )?;
+            }
+            None => writeln!(f, "  signed up to  nothing: no checkpoint fits")?,
+        }
+        if report.uncovered > 0 {
+            writeln!(
+                f,
+                "  not covered   {} records after the last checkpoint, by the chain alone",
+                report.uncovered
+            )?;
+        }
+        if report.first > 1 {
+            let number = report.files.first().and_then(|file| file.number).unwrap_or_default();
+            writeln!(f, "  begins with   file {number}: what was before is not here")?;
+        }
+        if report.torn {
+            writeln!(
+                f,
+                "  ends within   a line: the proxy was ended in the middle of a write, or writes just now"
+            )?;
+        }
+        for found in &report.breaks {
+            writeln!(f, "But: {}.", told(found))?;
+        }
+        if report.further_breaks > 0 {
+            writeln!(f, "But: {} further places.", report.further_breaks)?;
+        }
+        if report.breaks.is_empty() {
+            writeln!(f, "Nothing was changed, removed, reordered or inserted.")?;
+        }
+        Ok(())
+    }
+}
