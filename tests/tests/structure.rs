@@ -31,20 +31,22 @@ const COLUMNS: &[(&str, &[&str])] =
 /// Which modules of the proxy, and of the columns' crate that it shows as its own, a module of the
 /// proxy may use.
 const PROXY: &[(&str, &[&str])] = &[
+    ("audit", &["trefoil_keys"]),
     ("wire", &[]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
     ("authentication", &["trefoil_keys"]),
-    ("config", &["authentication", "bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
+    ("config", &["audit", "authentication", "bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
     ("sql", &["copy", "error", "policy", "trefoil_keys"]),
-    ("shares", &["error", "policy", "trefoil_keys"]),
+    ("shares", &["audit", "error", "policy", "trefoil_keys"]),
     ("state", &["shares", "trefoil_keys"]),
     ("bootstrap", &["state", "trefoil_keys"]),
-    ("admin", &["bootstrap", "error", "shares", "state", "trefoil_keys", "upstream"]),
+    ("admin", &["audit", "bootstrap", "error", "shares", "state", "trefoil_keys", "upstream"]),
     // What a view's columns hold follows from its definition, which is analysed like a statement.
     ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
     (
         "session",
         &[
+            "audit",
             "authentication",
             "copy",
             "error",
@@ -59,7 +61,7 @@ const PROXY: &[(&str, &[&str])] = &[
     ),
     // What is shown is configured, or in the store.
     ("certificates", &["config", "state"]),
-    ("server", &["authentication", "config", "error", "policy", "session", "shares", "upstream"]),
+    ("server", &["audit", "authentication", "config", "error", "policy", "session", "shares", "upstream"]),
 ];
 
 fn table(rows: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {

@@ -2,9 +2,10 @@
 //! PostgreSQL without them. What the client sees must be the same, and no marker may be found in what
 //! was sent upstream, in the server's log, or in its files.
 
-use crate::shared::{Database, clinic, create_schema, shared};
+use crate::shared::{Database, audit_log, clinic, create_schema, shared};
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 use trefoil_tests::cluster::Cluster;
 use trefoil_tests::corpus::{self, Case, Expected, Protocol};
 use trefoil_tests::frontend::{Frame, Frontend, sqlstate};
@@ -91,7 +92,47 @@ fn places() -> Vec<(String, Vec<u8>)> {
         sent.map(|(number, bytes)| (format!("sent by connection {number}"), bytes)).collect();
     places.push(("log".to_owned(), shared.cluster.log().into_bytes()));
     files(&shared.cluster.data(), &mut places);
+    places.push(("audit log".to_owned(), fs::read(audit_log()).unwrap()));
     places
+}
+
+/// Shares and envelopes beside what the corpus marks.
+#[test]
+fn no_share_and_no_envelope_is_in_the_audit_log() {
+    let database = clinic();
+    let tenant = &shared().tenant;
+    let (envelope, share) =
+        (tenant.envelope("alice", &[]).unwrap(), tenant.application_share("alice").unwrap());
+    let mut client = Frontend::connect(&database.proxy, &[]).unwrap();
+    let carriers =
+        format!("/*trefoil_user='alice',trefoil_envelope='{envelope}',trefoil_app_share='{share}'*/ ");
+    for text in [
+        "SELECT ssn FROM patients",
+        "SELECT name FROM patients WHERE ssn = 'SEED-001' AND upper(name) = 'AUDIT-MARK'",
+        "SELECT name FROM patients WHERE ssn = 'AUDIT-MARK",
+    ] {
+        client.query(&(carriers.clone() + text)).unwrap();
+    }
+    let settings = format!("SET trefoil.envelope = '{envelope}'; SET trefoil.app_share = '{share}'");
+    client.query(&settings).unwrap();
+    client.query("SELECT nothing FROM patients WHERE ssn = 'AUDIT-MARK'").unwrap();
+    let database = format!("\"database\":\"{}\"", database.direct.database);
+    let end = Instant::now() + Duration::from_secs(30);
+    let log = loop {
+        let log = String::from_utf8(fs::read(audit_log()).unwrap()).unwrap();
+        let own: Vec<&str> = log.lines().filter(|line| line.contains(&database)).collect();
+        let all = ["\"event\":\"access\"", "TF201", "TF101"];
+        if all.iter().all(|one| own.iter().any(|line| line.contains(one))) {
+            break log;
+        }
+        assert!(Instant::now() < end, "{own:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let (_, secret) = share.split_once(':').unwrap();
+    let parts = envelope.split('.').filter(|part| part.len() > 20);
+    for hidden in parts.chain([secret, "AUDIT-MARK", "SEED"]) {
+        assert!(!log.contains(hidden), "{hidden}");
+    }
 }
 
 fn files(directory: &Path, places: &mut Vec<(String, Vec<u8>)>) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
 mod admin;
+mod audit;
 mod authentication;
 mod catalog;
 mod clients;

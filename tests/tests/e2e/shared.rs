@@ -1,6 +1,7 @@
 //! What all tests of this process share: one PostgreSQL, one tenant, one proxy, three sidecars; each
 //! test has a database of its own. Nobody drops a static: the leashes end with the process.
 
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use trefoil_tests::cluster::Cluster;
@@ -49,6 +50,11 @@ pub(crate) fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| Cluster::scratch().unwrap())
 }
 
+/// The audit log of the shared proxy: every test's statements are in it, each before its answer.
+pub(crate) fn audit_log() -> PathBuf {
+    cluster().directory().join("audit.log")
+}
+
 /// The parts that all tests share, started by the first that asks.
 pub(crate) fn shared() -> &'static Shared {
     static SHARED: OnceLock<Shared> = OnceLock::new();
@@ -62,7 +68,7 @@ pub(crate) fn shared() -> &'static Shared {
             database: cluster.endpoint(),
             recorder: Some(recorder.port()),
             // An envelope of limited use counts from so many seconds after the start on.
-            configuration: "clock_skew = 1\n",
+            configuration: &format!("clock_skew = 1\naudit.file = {:?}\n", audit_log()),
         };
         let stack = Stack::start(dir, &options, &["alice", "bob", "carol"], 2).unwrap();
         let Stack { acting, application, proxy, tenant } = stack;
