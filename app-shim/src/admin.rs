@@ -20,7 +20,6 @@ mod limit;
 mod login;
 mod questions;
 
-use crate::config::Admin;
 use crate::proxy::Proxy;
 use crate::shares::Shares;
 use crate::state::State;
@@ -30,12 +29,13 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use login::Login;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use trefoil_https::problem::{method_not_allowed, not_found};
 use trefoil_https::server::{self, Bounds};
-use trefoil_link::{Clients, ServedTls, Source};
+use trefoil_link::ServedTls;
 
 /// What requests need.
 pub(crate) struct Interface {
@@ -53,15 +53,14 @@ pub(crate) struct Interface {
 
 impl Interface {
     /// Serves until dropped.
-    pub(crate) async fn serve(self, config: &Admin) -> anyhow::Result<()> {
-        let tls = tls(config, &self.state)?;
+    pub(crate) async fn serve(self, listen: SocketAddr, tls: Arc<ServedTls>) -> anyhow::Result<()> {
         let login = Login::new(self.state.password()?, self.state.proxy()?.tenant);
-        let listener = TcpListener::bind(config.listen).await.with_context(|| {
-            format!("cannot listen on {}; choose another address by `admin.listen`", config.listen)
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}; choose another address by `admin.listen`")
         })?;
         tracing::info!("tenant admin's interface on {}", listener.local_addr()?);
         let app = router(Arc::new(self), Arc::new(login));
-        server::serve(listener, Arc::new(tls), app, Bounds::default()).await;
+        server::serve(listener, tls, app, Bounds::default()).await;
         Ok(())
     }
 }
@@ -83,13 +82,4 @@ fn router(interface: Arc<Interface>, login: Arc<Login>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(interface)
-}
-
-fn tls(config: &Admin, state: &State) -> anyhow::Result<ServedTls> {
-    let source = match config.certificate.clone() {
-        None => Source::Own(state.identity()?),
-        Some((certificate, key)) => Source::Files { certificate, key },
-    };
-    let clients = config.client_ca.clone().map(|authority| Clients { authority, required: true });
-    Ok(ServedTls::new(source, clients, false, &[b"http/1.1"])?)
 }

@@ -15,7 +15,7 @@ mod rules;
 
 use crate::config;
 use crate::http::fields::{ENVELOPE, USER};
-use crate::http::{Client, Form, Handler, Onward, Refusal, answer, serve, trust};
+use crate::http::{Client, Form, Handler, Onward, Refusal, answer, serve};
 use crate::issuer::Issuer;
 use announcements::Announcements;
 use anyhow::Context as _;
@@ -71,12 +71,9 @@ impl Agent {
             .ok()
             .filter(|_| issuer.bundle().user.trim() == issuer.bundle().user)
             .context("the user's name cannot be in a field of HTTP: it begins or ends with a space, or has control characters")?;
-        let tls = if config.origin.is_encrypted() {
-            trust::client_config(config.ca.as_deref())?
-        } else {
-            trust::no_one()?
-        };
-        let client = Arc::new(Client::new(config.origin.clone(), tls, config.response_timeout));
+        let encrypted = config.origin.is_encrypted();
+        let tls = encrypted.then(|| config.trust.client_config(None, config.tls12)).transpose()?;
+        let client = Arc::new(Client::new(config.origin.clone(), tls, config.response_timeout)?);
         let rules = Rules::new(std::mem::take(&mut config.rules));
         Ok(Self { client, issuer: Arc::new(issuer), user, rules })
     }

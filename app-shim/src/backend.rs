@@ -2,7 +2,8 @@
 //! transaction goes, and changes none.
 
 use crate::frontend::Frontend;
-use crate::startup::{Fatal, MAX_PACKET, is_refusal};
+use crate::startup::{Fatal, is_refusal};
+use trefoil_link::MAX_PACKET;
 
 /// Bytes within which the command tags that matter end, their NUL included.
 const TAG: usize = 24;
@@ -15,6 +16,11 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
+    /// Whether the server has been ready for a request.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
+    }
+
     /// Whether everything seen so far ends with a whole message.
     pub(crate) fn between_messages(&self) -> bool {
         self.passing == 0

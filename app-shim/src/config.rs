@@ -3,12 +3,16 @@
 
 mod agent;
 mod http;
+mod limits;
 mod managed;
+mod transport;
 mod user_from;
 
 pub(crate) use agent::{Agent, AgentArguments, Grant, Rule};
 pub(crate) use http::Http;
+pub(crate) use limits::ConnectionLimits;
 pub(crate) use managed::{Admin, Managed, ProxyAdmin};
+pub(crate) use transport::{DataPort, Listen, ProxyTls, Tls};
 
 use crate::user_from::UserFrom;
 use clap::Args;
@@ -19,6 +23,7 @@ use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use transport::{RawListen, RawProxyTls, RawTls};
 use trefoil_keys::lock::Lock;
 use user_from::RawUserFrom;
 
@@ -31,10 +36,10 @@ pub(crate) struct Arguments {
     /// Check configuration, state and user bundle, and exit
     #[arg(long)]
     pub(crate) check: bool,
-    /// Loopback address to listen on, such as 127.0.0.1:6433; port 0 takes a free one
+    /// Address to listen on, such as 127.0.0.1:6433, or several with commas; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where trefoil-proxy listens, such as 127.0.0.1:6432
+    /// Where trefoil-proxy listens, such as 127.0.0.1:6432 or the path of a socket
     #[arg(long, value_name = "HOST:PORT")]
     proxy: Option<String>,
     /// Bundle of a user (JSON) for whom the shim makes envelopes where the application names nobody
@@ -51,10 +56,10 @@ pub(crate) struct Arguments {
 /// The checked configuration.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Where the application connects: a loopback address.
-    pub(crate) listen: SocketAddr,
-    /// The proxy, `host:port`.
-    pub(crate) proxy: String,
+    /// Where the application connects.
+    pub(crate) listen: Listen,
+    /// The proxy's data port.
+    pub(crate) proxy: DataPort,
     /// The application's shares, and who changes them.
     pub(crate) managed: Managed,
     /// The door for the application's users.
@@ -69,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) max_message: usize,
     /// The account that the program becomes where it was started by root.
     pub(crate) user: Option<String>,
+    /// Limits of connections.
+    pub(crate) limits: ConnectionLimits,
     /// Form of the log.
     pub(crate) log_format: LogFormat,
     /// Least severe event that is logged.
@@ -136,8 +143,11 @@ pub(crate) enum ConfigError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    listen: String,
+    listen: RawListen,
+    unix_socket: Option<PathBuf>,
+    tls: Option<RawTls>,
     proxy: String,
+    proxy_tls: Option<RawProxyTls>,
     state: Option<PathBuf>,
     lock: Option<Lock>,
     admin: Option<RawAdmin>,
@@ -148,15 +158,28 @@ struct Raw {
     envelope_lifetime: u64,
     max_message: u64,
     user: Option<String>,
+    max_connections: u64,
+    max_connections_per_address: Option<u64>,
+    authentication_timeout: u64,
     log_format: LogFormat,
     log_level: LogLevel,
 }
 
 /// Every key, for the environment: `act_for` is `TREFOIL_ACT_FOR`, `lock.key_file` is
 /// `TREFOIL_LOCK_KEY_FILE`.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 42] = [
     "listen",
+    "unix_socket",
+    "tls.certificate",
+    "tls.key",
+    "tls.client_ca",
+    "tls.client_certificate",
+    "tls.min_version",
     "proxy",
+    "proxy_tls.mode",
+    "proxy_tls.ca",
+    "proxy_tls.certificate",
+    "proxy_tls.key",
     "state",
     "lock.key_file",
     "lock.aws_kms",
@@ -182,14 +205,19 @@ const KEYS: [&str; 29] = [
     "envelope_lifetime",
     "max_message",
     "user",
+    "max_connections",
+    "max_connections_per_address",
+    "authentication_timeout",
     "log_format",
     "log_level",
 ];
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 8] = [
     ("listen", "127.0.0.1:6433"),
     ("proxy", "127.0.0.1:6432"),
     ("envelope_lifetime", "60"),
     ("max_message", "67108864"),
+    ("max_connections", "400"),
+    ("authentication_timeout", "60"),
     ("log_format", "text"),
     ("log_level", "info"),
 ];
@@ -222,10 +250,11 @@ impl Config {
     }
 
     fn check(raw: Raw) -> Result<Self, ConfigError> {
+        let managed = Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?;
         Ok(Self {
-            listen: loopback("listen", &raw.listen)?,
-            proxy: host_and_port(raw.proxy)?,
-            managed: Managed::check(raw.state, raw.lock, raw.admin, raw.proxy_admin)?,
+            listen: Listen::check(raw.listen, raw.unix_socket, raw.tls)?,
+            proxy: DataPort::check(&raw.proxy, raw.proxy_tls, managed.proxy_admin.fingerprint)?,
+            managed,
             http: raw.http.map(RawHttp::check).transpose()?,
             user_from: RawUserFrom::check(raw.user_from, raw.act_for.is_some())?,
             act_for: raw.act_for,
@@ -233,6 +262,11 @@ impl Config {
             max_message: usize::try_from(within("max_message", raw.max_message, MESSAGE_BYTES)?)
                 .unwrap_or(usize::MAX),
             user: raw.user,
+            limits: ConnectionLimits::check(
+                raw.max_connections,
+                raw.max_connections_per_address,
+                raw.authentication_timeout,
+            )?,
             log_format: raw.log_format,
             log_level: raw.log_level,
         })
@@ -284,31 +318,21 @@ fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     })
 }
 
-fn loopback(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    let address = address(key, text)?;
-    if !address.ip().is_loopback() {
-        return Err(ConfigError::Value {
-            key,
-            problem: format!(
-                "{address} is not a loopback address, and whoever reaches it acts with the shares"
-            ),
-            remedy: "listen on 127.0.0.1 or [::1]",
-        });
+/// Two keys of which both are there, or neither.
+fn both<T>(
+    key: &'static str,
+    one: Option<T>,
+    other: Option<T>,
+    remedy: &'static str,
+) -> Result<Option<(T, T)>, ConfigError> {
+    match (one, other) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        _ => {
+            let problem = "only one of `certificate` and `key` is there".to_owned();
+            Err(ConfigError::Value { key, problem, remedy })
+        }
     }
-    Ok(address)
-}
-
-fn host_and_port(text: String) -> Result<String, ConfigError> {
-    let port =
-        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
-    if let Some(Ok(_)) = port {
-        return Ok(text);
-    }
-    Err(ConfigError::Value {
-        key: "proxy",
-        problem: format!("`{text}` is not a host with a port"),
-        remedy: "write it like 127.0.0.1:6432",
-    })
 }
 
 fn within(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
@@ -344,15 +368,16 @@ mod tests {
     #[test]
     fn flags_win_over_environment_over_file_over_defaults() {
         let config = load(FILE, &[], None).unwrap();
+        let listens = |config: &Config| format!("{:?}", config.listen.addresses);
         assert_eq!(
-            (config.listen.to_string().as_str(), config.proxy.as_str()),
-            ("127.0.0.1:0", "127.0.0.1:6432")
+            (listens(&config), config.proxy.address.to_string()),
+            (r#"[("127.0.0.1", 0)]"#.to_owned(), "127.0.0.1:6432".to_owned())
         );
         assert_eq!((config.envelope_lifetime, config.log_format), (30, LogFormat::Text));
         let variables = [("TREFOIL_LISTEN", "127.0.0.1:1"), ("TREFOIL_ENVELOPE_LIFETIME", "9")];
         let config = load(FILE, &variables, None).unwrap();
-        assert_eq!((config.listen.port(), config.envelope_lifetime), (1, 9));
-        assert_eq!(load(FILE, &variables, Some("[::1]:2")).unwrap().listen.port(), 2);
+        assert_eq!((listens(&config).as_str(), config.envelope_lifetime), (r#"[("127.0.0.1", 1)]"#, 9));
+        assert_eq!(listens(&load(FILE, &variables, Some("[::1]:2")).unwrap()), r#"[("::1", 2)]"#);
     }
 
     #[test]
@@ -376,11 +401,13 @@ mod tests {
     fn refuses_with_the_reason() {
         for (file, reason) in [
             (FILE.replace("127.0.0.1", "0.0.0.0"), "loopback"),
+            (FILE.replace("= 30", "= 30\nauthentication_timeout = 0"), "between"),
+            (FILE.replace("= 30", "= 30\nmax_connections = 0"), "between"),
             (FILE.replace("127.0.0.1:0", "here"), "not an address"),
             (FILE.replace("= 30", "= 1"), "between"),
             (FILE.replace("act_for", "act_four"), "act_four"),
             (FILE.replace("state = 'a'", ""), "`state`"),
-            (FILE.replace("state = 'a'", "state = 'a'\nproxy = 'x'"), "not a host"),
+            (FILE.replace("state = 'a'", "state = 'a'\nproxy = 'x'"), "neither a host"),
             (FILE.replace("state = 'a'", "state = 'a'\nlog_format = 'xml'"), "xml"),
             (FILE.to_owned() + "[user_from]\nrole = true", "act_for"),
         ] {

@@ -5,7 +5,7 @@
 use crate::config::Http;
 use crate::envelopes::{Envelopes, OfferError};
 use crate::http::fields::{ANNOUNCEMENT_PATH, ANNOUNCEMENT_TYPE, ENVELOPE, USER};
-use crate::http::{Client, Form, Handler, Onward, Refusal, UNREACHABLE, answer, serve, trust};
+use crate::http::{Client, Form, Handler, Onward, Refusal, UNREACHABLE, answer, serve};
 use crate::state::{State, internal};
 use anyhow::Context as _;
 use axum::body::Body;
@@ -13,13 +13,11 @@ use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::block_in_place;
 use trefoil_https::Problem;
-use trefoil_keys::tls::{self, Serving};
-use zeroize::Zeroizing;
+use trefoil_link::ServedTls;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,11 +76,13 @@ struct DoorTwo {
 }
 
 /// Serves until dropped.
-pub(crate) async fn run(config: &Http, envelopes: Arc<Envelopes>, state: Arc<State>) -> anyhow::Result<()> {
-    let certificate = config.certificate.as_ref();
-    let tls = certificate.map(|(certificate, key)| server_tls(certificate, key)).transpose()?;
-    let nobody = trust::no_one()?;
-    let application = Client::new(config.application.clone(), nobody, config.response_timeout);
+pub(crate) async fn run(
+    config: &Http,
+    tls: Option<Arc<ServedTls>>,
+    envelopes: Arc<Envelopes>,
+    state: Arc<State>,
+) -> anyhow::Result<()> {
+    let application = Client::new(config.application.clone(), None, config.response_timeout)?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address by `http.listen`", config.listen)
     })?;
@@ -90,17 +90,6 @@ pub(crate) async fn run(config: &Http, envelopes: Arc<Envelopes>, state: Arc<Sta
     let door = DoorTwo { application, encrypted: tls.is_some(), envelopes, state };
     serve(listener, tls, Arc::new(door)).await;
     Ok(())
-}
-
-fn server_tls(certificate: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let chain = tls::certificates_from_pem(&read(certificate)?)
-        .with_context(|| format!("http.certificate: {}", certificate.display()))?;
-    let pem = Zeroizing::new(read(key)?);
-    let key = tls::private_key_from_pem(&pem).with_context(|| format!("http.key: {}", key.display()))?;
-    let serving = Serving { alpn: &[b"h2", b"http/1.1"], ..Serving::default() };
-    let config = tls::server_config((chain, key), serving).context("http.certificate, http.key")?;
-    Ok(Arc::new(config))
 }
 
 impl Handler for DoorTwo {

@@ -11,7 +11,6 @@ pub(crate) mod fields;
 mod origin;
 mod page;
 mod server;
-pub(crate) mod trust;
 
 pub(crate) use client::{Client, Onward, UNREACHABLE};
 pub(crate) use origin::Origin;

@@ -1,26 +1,29 @@
-//! One application's connection: start-up, then a relay of both directions in one task with one
-//! bounded buffer each way (but for a statement text, which is held until it is complete).
+//! One application's connection: start-up, then the relay. Sessions in clear come from this machine.
 
-use crate::backend::Backend;
-use crate::frontend::{BOUND, Frontend, Need};
+use crate::data_port::{self, DataPort};
+use crate::frontend::Frontend;
+use crate::relay::{Relay, Until};
 use crate::settings::Beginning;
 use crate::shares::Shares;
-use crate::startup::{self, Fatal, MAX_PACKET, Packet};
+use crate::startup::{self, Fatal, Packet};
 use crate::user_from::UserFrom;
-use bytes::{Buf as _, BytesMut};
-use futures_util::FutureExt as _;
-use std::io::{self, ErrorKind};
-use std::panic::AssertUnwindSafe;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use trefoil_link::{AcceptError, Accepted, Claim, ServedTls, Stream, accept};
 
 /// What every connection needs.
 pub(crate) struct Shared {
-    /// The proxy, `host:port`.
-    pub(crate) proxy: String,
+    /// TLS as it is offered.
+    pub(crate) tls: Option<Arc<ServedTls>>,
+    /// Whether over TCP a client certificate is required, which only TLS can show.
+    pub(crate) clients_must: bool,
+    /// From the connection to the end of the login.
+    pub(crate) authentication: Duration,
+    /// The proxy.
+    pub(crate) proxy: Arc<DataPort>,
     /// All shares.
     pub(crate) shares: Arc<Shares>,
     /// How the application says whose shares a statement needs.
@@ -29,30 +32,50 @@ pub(crate) struct Shared {
     pub(crate) max_message: usize,
 }
 
-const START_UP: Duration = Duration::from_secs(60);
-const FAREWELL: Duration = Duration::from_secs(5);
-/// Read at once.
-const CHUNK: usize = 32 * 1024;
+/// How long the last words may take to be taken.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    let outcome = match timeout(START_UP, start(&mut client, shared)).await {
-        Ok(started) => started?,
-        Err(_) => return Ok(()),
-    };
-    match outcome {
-        Ok(Some((proxy, beginning))) => {
-            let (shares, from) = (shared.shares.clone(), shared.user_from.clone());
-            let frontend = Frontend::new(shares, from, beginning, shared.max_message);
-            Relay::new(client, proxy, frontend).run().await
-        }
-        Ok(None) => Ok(()),
-        Err(fatal) => farewell(&mut client, fatal).await,
-    }
+/// Why a connection broke off, or got no further than its first bytes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    /// A socket failed.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No TLS, or no first packet.
+    #[error("{0}")]
+    Accept(#[from] AcceptError),
+    /// The application is to be told this.
+    #[error("{0}")]
+    Fatal(#[from] Fatal),
 }
 
-async fn farewell(client: &mut TcpStream, fatal: Fatal) -> io::Result<()> {
+/// Serves one connection until it ends. It keeps its place when the server has let the application in.
+pub(crate) async fn serve(stream: Stream, shared: &Shared, claim: &Claim) -> Result<(), SessionError> {
+    let end = Instant::now() + shared.authentication;
+    let begun = match timeout_at(end, begin(stream, shared, claim)).await {
+        Ok(begun) => begun?,
+        Err(_) => return Ok(()),
+    };
+    let Some((client, proxy, beginning)) = begun else { return Ok(()) };
+    let (shares, from) = (shared.shares.clone(), shared.user_from.clone());
+    let frontend = Frontend::new(shares, from, beginning, shared.max_message);
+    let mut relay = Relay::new(client, proxy, frontend);
+    let ended = match timeout_at(end, relay.run(Until::LoggedIn)).await {
+        Ok(until) => until? == Until::Ended,
+        Err(_) => return Ok(relay.fail(Fatal::TOO_SLOW).await?),
+    };
+    if ended {
+        return Ok(());
+    }
+    if !claim.keep() {
+        return Ok(relay.fail(Fatal::TOO_MANY).await?);
+    }
+    relay.run(Until::Ended).await?;
+    Ok(())
+}
+
+/// Tells an application why its connection ends.
+pub(crate) async fn farewell(client: &mut Stream, fatal: Fatal) -> io::Result<()> {
     tracing::info!(%fatal, "connection refused");
     let say = async {
         client.write_all(&fatal.to_bytes()).await?;
@@ -63,176 +86,70 @@ async fn farewell(client: &mut TcpStream, fatal: Fatal) -> io::Result<()> {
     timeout(FAREWELL, say).await.unwrap_or(Ok(0)).map(|_| ())
 }
 
-type Started = Result<Option<(TcpStream, Beginning)>, Fatal>;
+type Begun = Option<(Stream, Stream, Beginning)>;
 
-/// Reads first packets until one asks for a session; cancel requests are done here.
-async fn start(client: &mut TcpStream, shared: &Shared) -> io::Result<Started> {
-    loop {
-        let length = client.read_u32().await?;
-        let Some(length) = usize::try_from(length).ok().filter(|length| (8..=MAX_PACKET).contains(length))
-        else {
-            return Ok(Err(Fatal::PROTOCOL));
-        };
-        let mut body = vec![0; length - 4];
-        client.read_exact(&mut body).await?;
-        let packet = match startup::read(&body, &shared.user_from) {
-            Ok(packet) => packet,
-            Err(fatal) => return Ok(Err(fatal)),
-        };
-        if matches!(packet, Packet::Encryption) {
-            client.write_all(b"N").await?;
-            continue;
+/// Reads what the client wants, and asks the proxy for a session; cancel requests are done here.
+async fn begin(stream: Stream, shared: &Shared, claim: &Claim) -> Result<Begun, SessionError> {
+    let offer = shared.tls.as_ref().map(|tls| tls.offer());
+    let Accepted { mut stream, packet, .. } = match accept(stream, offer).await {
+        Ok(accepted) => accepted,
+        Err(AcceptError::Length(mut stream)) => {
+            farewell(&mut stream, Fatal::PROTOCOL).await?;
+            return Ok(None);
         }
-        let Ok(mut proxy) = TcpStream::connect(&shared.proxy).await else {
-            tracing::warn!("the proxy cannot be reached");
-            return Ok(Err(Fatal::NO_PROXY));
-        };
-        proxy.set_nodelay(true)?;
-        if let Packet::Session(packet, beginning) = packet {
-            proxy.write_all(&packet).await?;
-            return Ok(Ok(Some((proxy, beginning))));
+        // It left without a word.
+        Err(AcceptError::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match open(&mut stream, &packet, shared, claim).await {
+        Ok(begun) => Ok(begun.map(|(proxy, beginning)| (stream, proxy, beginning))),
+        Err(SessionError::Fatal(fatal)) => {
+            farewell(&mut stream, fatal).await?;
+            Ok(None)
         }
-        let length = u32::try_from(length).unwrap_or_default();
-        proxy.write_all(&[&length.to_be_bytes(), body.as_slice()].concat()).await?;
-        // The server closes once the request is dealt with, and the application waits for that.
-        tokio::io::copy(&mut proxy, client).await?;
-        return Ok(Ok(None));
-    }
-}
-
-struct Relay {
-    client: TcpStream,
-    proxy: TcpStream,
-    frontend: Frontend,
-    backend: Backend,
-    from_client: BytesMut,
-    to_proxy: BytesMut,
-    to_client: BytesMut,
-    /// How much of `to_client` may be sent.
-    released: usize,
-    /// Whether that ends with a whole message.
-    whole: bool,
-    client_ended: bool,
-    proxy_ended: bool,
-}
-
-impl Relay {
-    fn new(client: TcpStream, proxy: TcpStream, frontend: Frontend) -> Self {
-        Self {
-            client,
-            proxy,
-            frontend,
-            backend: Backend::default(),
-            from_client: BytesMut::new(),
-            to_proxy: BytesMut::new(),
-            to_client: BytesMut::new(),
-            released: 0,
-            whole: true,
-            client_ended: false,
-            proxy_ended: false,
-        }
-    }
-
-    async fn run(mut self) -> io::Result<()> {
-        // What a panic leaves of the relay is dropped; only the client hears of it.
-        match AssertUnwindSafe(self.relay()).catch_unwind().await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(fatal))) => self.fail(fatal).await,
-            Ok(Err(error)) => Err(error),
-            Err(_) => self.fail(Fatal::DEFECT).await,
-        }
-    }
-
-    async fn relay(&mut self) -> io::Result<Result<(), Fatal>> {
-        let mut told = false;
-        loop {
-            let need = match self.step()? {
-                Ok(need) => need,
-                Err(fatal) => return Ok(Err(fatal)),
-            };
-            if self.proxy_ended && self.released == 0 {
-                return Ok(Ok(()));
-            }
-            if self.client_ended && need == Need::Input && self.to_proxy.is_empty() && !told {
-                told = true;
-                // An error here means that it has closed already.
-                self.proxy.shutdown().await.unwrap_or_default();
-            }
-            tokio::select! {
-                ready = self.client.readable(), if need == Need::Input && !self.client_ended => {
-                    ready?;
-                    self.client_ended = read(&self.client, &mut self.from_client)?;
-                }
-                ready = self.proxy.readable(), if self.to_client.len() < BOUND && !self.proxy_ended => {
-                    ready?;
-                    self.proxy_ended = read(&self.proxy, &mut self.to_client).unwrap_or(true);
-                }
-                ready = self.proxy.writable(), if !self.to_proxy.is_empty() && !self.proxy_ended => ready?,
-                ready = self.client.writable(), if self.released > 0 => ready?,
-            }
-        }
-    }
-
-    /// Does all that can be done without waiting.
-    fn step(&mut self) -> io::Result<Result<Need, Fatal>> {
-        let arrived = self.to_client.get(self.released..).unwrap_or_default();
-        match self.backend.scan(arrived, &mut self.frontend) {
-            Ok(scanned) => self.released += scanned,
-            Err(fatal) => return Ok(Err(fatal)),
-        }
-        self.whole = self.backend.between_messages();
-        self.released -= write(&self.client, &mut self.to_client, self.released)?;
-        loop {
-            let need = match self.frontend.process(&mut self.from_client, &mut self.to_proxy) {
-                Ok(need) => need,
-                Err(fatal) => return Ok(Err(fatal)),
-            };
-            let all = self.to_proxy.len();
-            if write(&self.proxy, &mut self.to_proxy, all).is_err() {
-                // What the proxy said last, and why it closed, is still to be read.
-                self.to_proxy.clear();
-                self.client_ended = true;
-            }
-            if need != Need::Output || self.to_proxy.len() >= BOUND {
-                return Ok(Ok(need));
-            }
-        }
-    }
-
-    async fn fail(mut self, fatal: Fatal) -> io::Result<()> {
-        self.to_client.truncate(self.released);
-        let rest = self.client.write_all(&self.to_client);
-        timeout(FAREWELL, rest).await.unwrap_or(Ok(()))?;
-        if self.whole { farewell(&mut self.client, fatal).await } else { Ok(()) }
-    }
-}
-
-/// Reads what is there; true at the end.
-fn read(from: &TcpStream, into: &mut BytesMut) -> io::Result<bool> {
-    into.reserve(CHUNK);
-    match from.try_read_buf(into) {
-        Ok(length) => Ok(length == 0),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Writes what can be written of the first `length` bytes, and takes it off the buffer.
-fn write(to: &TcpStream, from: &mut BytesMut, length: usize) -> io::Result<usize> {
-    let mut written = 0;
-    while written < length {
-        match to.try_write(from.get(..length - written).unwrap_or_default()) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                from.advance(count);
-                written += count;
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
+async fn open(
+    client: &mut Stream,
+    packet: &[u8],
+    shared: &Shared,
+    claim: &Claim,
+) -> Result<Option<(Stream, Beginning)>, SessionError> {
+    let body = packet.get(4..).unwrap_or_default();
+    let wish = startup::read(body, &shared.user_from)?;
+    if matches!(wish, Packet::Session(..)) {
+        admit(client, shared, claim)?;
+    }
+    let mut proxy = shared.proxy.connect().await?;
+    let packet = match &wish {
+        Packet::Session(packet, _) => packet.as_slice(),
+        Packet::Cancel => packet,
+    };
+    let said = async {
+        proxy.write_all(packet).await?;
+        proxy.flush().await
+    };
+    said.await.map_err(|error| data_port::broken_off(&error))?;
+    match wish {
+        Packet::Session(_, beginning) => Ok(Some((proxy, beginning))),
+        Packet::Cancel => {
+            // The server closes once the request is dealt with, and the application waits for that.
+            drop(proxy.read(&mut [0]).await);
+            client.shutdown().await?;
+            Ok(None)
         }
     }
-    if from.is_empty() && from.capacity() > 4 * BOUND {
-        *from = BytesMut::new();
+}
+
+/// Whether a session may begin. Cancel requests always may: clients of before PostgreSQL 17 send them in
+/// clear, and without a certificate.
+fn admit(client: &Stream, shared: &Shared, claim: &Claim) -> Result<(), Fatal> {
+    match client {
+        _ if !client.is_private() => Err(Fatal::IN_CLEAR),
+        Stream::Tcp(_) if shared.clients_must => Err(Fatal::NO_CERTIFICATE),
+        _ if !claim.has_room() => Err(Fatal::TOO_MANY),
+        _ => Ok(()),
     }
-    Ok(written)
 }

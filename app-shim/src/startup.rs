@@ -5,13 +5,8 @@ use crate::settings::Beginning;
 use crate::user_from::UserFrom;
 use trefoil_keys::carrier::{Carriers, MalformedCarrier, message, options};
 
-/// PostgreSQL's own bound on a startup packet.
-pub(crate) const MAX_PACKET: usize = 10_000;
-
 /// What a first packet asks for, its length already taken off.
 pub(crate) enum Packet {
-    /// TLS or GSSAPI encryption, to be answered by `N`.
-    Encryption,
     /// Cancelling another connection's request.
     Cancel,
     /// A session: the packet for the proxy, complete, and what the application asked of the shim.
@@ -23,7 +18,6 @@ pub(crate) fn read(body: &[u8], from: &UserFrom) -> Result<Packet, Fatal> {
     let (code, parameters) = body.split_first_chunk::<4>().ok_or(Fatal::PROTOCOL)?;
     match (u16::from_be_bytes([code[0], code[1]]), u16::from_be_bytes([code[2], code[3]])) {
         (1234, 5678) => Ok(Packet::Cancel),
-        (1234, 5679 | 5680) => Ok(Packet::Encryption),
         (3, _) => session(code, parameters, from),
         _ => Err(Fatal::PROTOCOL),
     }
@@ -130,6 +124,41 @@ impl Fatal {
         message: "trefoil-shim: the Trefoil proxy cannot be reached",
         hint: "Check that trefoil-proxy runs and that `proxy` in the shim's configuration names it.",
     };
+    pub(crate) const NO_TLS: Self = Self {
+        sqlstate: "08001",
+        message: "trefoil-shim: the server at the proxy's address offers no TLS",
+        hint: "Let `proxy` in the shim's configuration name a Trefoil proxy that has TLS; nothing was sent.",
+    };
+    pub(crate) const NO_TRUST: Self = Self {
+        sqlstate: "08001",
+        message: "trefoil-shim: no TLS with the Trefoil proxy, whose certificate may be another one",
+        hint: "The shim's log says why; `ca` in [proxy_tls] says whose certificate it may show.",
+    };
+    pub(crate) const BROKEN_OFF: Self = Self {
+        sqlstate: "08001",
+        message: "trefoil-shim: the Trefoil proxy has broken off the login",
+        hint: "The logs say why: the proxy may ask for a certificate, to be named in [proxy_tls].",
+    };
+    pub(crate) const IN_CLEAR: Self = Self {
+        sqlstate: "28000",
+        message: "trefoil-shim: connections over a network must be encrypted",
+        hint: "Connect with sslmode=verify-full.",
+    };
+    pub(crate) const NO_CERTIFICATE: Self = Self {
+        sqlstate: "28000",
+        message: "trefoil-shim: connection requires a valid client certificate",
+        hint: "Connect under TLS with sslcert and sslkey.",
+    };
+    pub(crate) const TOO_MANY: Self = Self {
+        sqlstate: "53300",
+        message: "trefoil-shim: sorry, too many clients already",
+        hint: "Try again later, or raise max_connections.",
+    };
+    pub(crate) const TOO_SLOW: Self = Self {
+        sqlstate: "57014",
+        message: "trefoil-shim: canceling authentication due to timeout",
+        hint: "Log in sooner, or raise authentication_timeout.",
+    };
     pub(crate) const NOT_TREFOIL: Self = Self {
         sqlstate: "08P01",
         message: "trefoil-shim: the server is not a Trefoil proxy",
@@ -230,8 +259,9 @@ mod tests {
         assert_eq!(reason(b"trefoil.usr\0a\0\0"), Fatal::CARRIER);
         assert_eq!(reason(b"trefoil.user\0\x01\0\0"), Fatal::CARRIER);
         assert_eq!(reason(b"_pq_.trefoil\x001\0\0"), Fatal::ATTACHED);
-        assert!(matches!(read(b"\x04\xd2\x16\x2f"), Ok(Packet::Encryption)));
-        assert!(matches!(read(b"\x04\xd2\x16\x30"), Ok(Packet::Encryption)));
+        // Encryption within TLS, or for the second time.
+        assert!(read(b"\x04\xd2\x16\x2f").is_err_and(|fatal| fatal == Fatal::PROTOCOL));
+        assert!(read(b"\x04\xd2\x16\x30").is_err_and(|fatal| fatal == Fatal::PROTOCOL));
         assert!(matches!(read(b"\x04\xd2\x16\x2e\0\0\0\0\0\0\0\0"), Ok(Packet::Cancel)));
         assert!(read(b"\0\x02\0\0").is_err_and(|fatal| fatal == Fatal::PROTOCOL));
         assert!(read(b"\0").is_err());

@@ -2,7 +2,8 @@
 //! method.
 
 use super::http::response_timeout;
-use super::{ConfigError, LIFETIME, LogFormat, LogLevel, loopback, merge, within};
+use super::transport::Version;
+use super::{ConfigError, LIFETIME, LogFormat, LogLevel, address, merge, within};
 use crate::envelope::Limits;
 use crate::http::Origin;
 use axum::http::Method;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use trefoil_keys::envelope::{Scope, are_tables};
+use trefoil_link::Trust;
 
 /// Flags of `agent`.
 #[derive(Debug, Default, Args)]
@@ -53,8 +55,10 @@ pub(crate) struct Agent {
     pub(crate) names: Vec<String>,
     /// The application.
     pub(crate) origin: Origin,
-    /// Certificates (PEM) of who issues the application's, in place of the system's.
-    pub(crate) ca: Option<PathBuf>,
+    /// Whose certificate the application may show.
+    pub(crate) trust: Trust,
+    /// Whether TLS 1.2 is spoken with it, too.
+    pub(crate) tls12: bool,
     /// The user's bundle.
     pub(crate) bundle: PathBuf,
     /// What requests get, the first that fits; the last one fits all.
@@ -90,6 +94,7 @@ struct Raw {
     #[serde(default)]
     names: Vec<String>,
     ca: Option<PathBuf>,
+    min_version: Option<Version>,
     allow_cleartext: bool,
     envelope_lifetime: u64,
     response_timeout: Option<u64>,
@@ -121,11 +126,12 @@ enum RawScope {
     Write,
 }
 
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 10] = [
     "listen",
     "origin",
     "bundle",
     "ca",
+    "min_version",
     "allow_cleartext",
     "envelope_lifetime",
     "response_timeout",
@@ -168,7 +174,8 @@ impl Agent {
             listen,
             names: raw.names.into_iter().map(name).collect::<Result<_, _>>()?,
             origin: origin(&raw.origin, raw.allow_cleartext)?,
-            ca: raw.ca,
+            trust: raw.ca.map_or(Trust::System, Trust::Authority),
+            tls12: raw.min_version == Some(Version::Tls12),
             bundle: raw.bundle,
             rules: rules?,
             response_timeout: response_timeout("response_timeout", raw.response_timeout)?,
@@ -232,6 +239,20 @@ fn origin(text: &str, allow_cleartext: bool) -> Result<Origin, ConfigError> {
     Ok(origin)
 }
 
+fn loopback(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
+    let address = address(key, text)?;
+    if !address.ip().is_loopback() {
+        return Err(ConfigError::Value {
+            key,
+            problem: format!(
+                "{address} is not a loopback address, and whoever reaches it acts with the shares"
+            ),
+            remedy: "listen on 127.0.0.1 or [::1]",
+        });
+    }
+    Ok(address)
+}
+
 /// A name without a port.
 fn name(text: String) -> Result<String, ConfigError> {
     match text.parse::<Authority>() {
@@ -278,6 +299,7 @@ mod tests {
     fn refuses_with_the_reason() {
         assert!(load(FILE).is_ok());
         assert!(load("origin = 'http://127.0.0.1:1'\nbundle = 'a'").is_ok());
+        assert!(!load(FILE).unwrap().tls12 && load(&format!("{FILE}min_version = '1.2'")).unwrap().tls12);
         assert!(load("origin = 'http://app.example'\nbundle = 'a'\nallow_cleartext = true").is_ok());
         for (text, reason) in [
             ("origin = 'http://app.example'\nbundle = 'a'".to_owned(), "in clear"),
@@ -286,6 +308,7 @@ mod tests {
             (format!("{FILE}listen = '0.0.0.0:1'"), "loopback"),
             (format!("{FILE}names = ['clinic.localhost:1']"), "a host's name"),
             (format!("{FILE}envelope_lifetime = 1"), "between"),
+            (format!("{FILE}min_version = '1.1'"), "1.1"),
             (format!("{FILE}[[rule]]\npath = 'api'"), "not a pattern"),
             (format!("{FILE}[[rule]]\npath = '/*/*/*/**'"), "not a pattern"),
             (format!("{FILE}[[rule]]\npath = '/'\nscope = 'admin'"), "admin"),

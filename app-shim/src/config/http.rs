@@ -1,6 +1,6 @@
 //! The part of the configuration for the second door: where the application's users come in by HTTP.
 
-use super::{ConfigError, address, within};
+use super::{ConfigError, address, both, within};
 use crate::http::Origin;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -33,17 +33,8 @@ pub(super) struct RawHttp {
 
 impl RawHttp {
     pub(super) fn check(self) -> Result<Http, ConfigError> {
-        let certificate = match (self.certificate, self.key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => {
-                return Err(ConfigError::Value {
-                    key: "http.certificate",
-                    problem: "only one of `certificate` and `key` is there".to_owned(),
-                    remedy: "name both files, or neither to listen in clear on a loopback address",
-                });
-            }
-        };
+        let remedy = "name both files, or neither to listen in clear on a loopback address";
+        let certificate = both("http.certificate", self.certificate, self.key, remedy)?;
         let listen = address("http.listen", &self.listen)?;
         if certificate.is_none() && !listen.ip().is_loopback() {
             return Err(ConfigError::Value {

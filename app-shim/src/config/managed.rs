@@ -1,7 +1,7 @@
 //! The part of the configuration for a sidecar that the tenant admin manages: state directory, its
 //! lock, the HTTPS interface, and the proxy's admin port.
 
-use super::{ConfigError, address};
+use super::{ConfigError, address, both};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -87,17 +87,8 @@ impl Managed {
 
 impl RawAdmin {
     fn check(self) -> Result<Admin, ConfigError> {
-        let certificate = match (self.certificate, self.key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (None, None) => None,
-            _ => {
-                return Err(ConfigError::Value {
-                    key: "admin.certificate",
-                    problem: "only one of `certificate` and `key` is there".to_owned(),
-                    remedy: "name both files, or neither to use the certificate that init made",
-                });
-            }
-        };
+        let remedy = "name both files, or neither to use the certificate that init made";
+        let certificate = both("admin.certificate", self.certificate, self.key, remedy)?;
         let listen = address("admin.listen", self.listen.as_deref().unwrap_or(LISTEN))?;
         Ok(Admin { listen, client_ca: self.client_ca, certificate })
     }

@@ -15,6 +15,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{ClientConfig, RootCertStore};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,9 +100,17 @@ impl Onward {
 }
 
 impl Client {
-    /// For this origin, whose certificate `tls` verifies. An origin that neither takes nor sends anything
-    /// for as long as `patience` has failed.
-    pub(crate) fn new(origin: Origin, tls: rustls::ClientConfig, patience: Duration) -> Self {
+    /// For this origin, whose certificate `tls` verifies; none for one in clear. An origin that neither
+    /// takes nor sends anything for as long as `patience` has failed.
+    ///
+    /// # Errors
+    /// Where there is no TLS at all.
+    pub(crate) fn new(
+        origin: Origin,
+        tls: Option<ClientConfig>,
+        patience: Duration,
+    ) -> Result<Self, rustls::Error> {
+        let tls = tls.map_or_else(nobody, Ok)?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -120,7 +130,7 @@ impl Client {
             .http2_adaptive_window(true);
         let http1 = builder.build(http1);
         let pool = builder.http2_only(origin.has_prior_knowledge()).build(any);
-        Self { origin, pool, http1, patience }
+        Ok(Self { origin, pool, http1, patience })
     }
 
     /// Where requests go.
@@ -189,6 +199,13 @@ impl Client {
 
 /// The code of the problem that the origin cannot be reached, which says where it is.
 pub(crate) const UNREACHABLE: &str = "origin-unreachable";
+
+/// For an origin in clear, which shows no certificate.
+fn nobody() -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13])?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
 
 fn overdue(awaited: Awaited) -> Problem {
     match awaited {

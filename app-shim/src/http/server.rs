@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use trefoil_https::Problem;
+use trefoil_link::ServedTls;
 
 /// How long TLS, and then a request's head, may take; also how long a connection may be idle.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -45,13 +46,8 @@ pub(crate) trait Handler: Send + Sync + 'static {
 #[derive(Clone)]
 pub(super) struct Place(#[expect(dead_code, reason = "held until dropped")] Arc<OwnedSemaphorePermit>);
 
-/// Serves until dropped.
-pub(crate) async fn serve<H: Handler>(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    handler: Arc<H>,
-) {
-    let acceptor = tls.map(TlsAcceptor::from);
+/// Serves until dropped, each connection under what `tls` offers when it comes.
+pub(crate) async fn serve<H: Handler>(listener: TcpListener, tls: Option<Arc<ServedTls>>, handler: Arc<H>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Whoever comes when all are taken waits in the listener's queue.
@@ -59,7 +55,8 @@ pub(crate) async fn serve<H: Handler>(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let place = Place(Arc::new(place));
-                tokio::spawn(accept(stream, acceptor.clone(), handler.clone(), peer, place));
+                let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.offer().config.clone()));
+                tokio::spawn(accept(stream, acceptor, handler.clone(), peer, place));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");

@@ -7,8 +7,10 @@
 mod announcement;
 mod commands;
 mod interface;
+mod links;
 mod login;
 mod peer;
+mod pki;
 mod recovery;
 mod relay;
 mod sidecar;

@@ -3,6 +3,7 @@
 use crate::peer::Proxy;
 use crate::sidecar::Sidecar;
 use crate::tenant::{Client, Tenant, add, shares};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) struct Shim {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     proxy: TcpListener,
     directory: TempDir,
 }
@@ -61,8 +62,8 @@ fn with_shares(directory: &Path) {
 /// The sidecar's program in a directory that [`with_shares`] has made.
 fn program(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trefoil-shim"));
-    command.args(["sidecar", "--config", "shim.toml", "--listen", "127.0.0.1:0"]).args(arguments);
-    for (name, value) in [("STATE", "state"), ("LOCK_KEY_FILE", "lock")] {
+    command.args(["sidecar", "--config", "shim.toml"]).args(arguments);
+    for (name, value) in [("STATE", "state"), ("LOCK_KEY_FILE", "lock"), ("LISTEN", "127.0.0.1:0")] {
         command.env(format!("TREFOIL_{name}"), value);
     }
     command.current_dir(directory);
@@ -91,17 +92,52 @@ impl Shim {
     }
 
     pub(crate) fn start_with(more: &[(&str, &str)]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = proxy.local_addr().unwrap().to_string();
+        Self::start_before(proxy, &at, more)
+    }
+
+    /// With a proxy that the test plays itself.
+    pub(crate) fn start_at(proxy: &str, more: &[(&str, &str)]) -> Self {
+        Self::start_before(TcpListener::bind("127.0.0.1:0").unwrap(), proxy, more)
+    }
+
+    /// What one says that does not start.
+    pub(crate) fn fails_at(proxy: &str, more: &[(&str, &str)]) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        with_shares(directory.path());
+        let mut command = program(directory.path(), &["--proxy", proxy]);
+        let output = command.envs(more.iter().copied()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Sends SIGHUP, and waits until that is said.
+    pub(crate) fn hang_up(&self, says: &str) {
+        let before = self.log().matches(says).count();
+        let pid = Pid::from_raw(self.child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::HUP).unwrap();
+        while self.log().matches(says).count() == before {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn start_before(proxy: TcpListener, at: &str, more: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         with_shares(directory.path());
         let log = directory.path().join("log");
-        let child = program(directory.path(), &["--proxy", &proxy.local_addr().unwrap().to_string()])
+        let mut child = program(directory.path(), &["--proxy", at])
             .envs(more.iter().copied())
             .stderr(Stdio::from(std::fs::File::create(&log).unwrap()))
             .spawn()
             .unwrap();
         let address = loop {
             let text = std::fs::read_to_string(&log).unwrap();
+            assert!(child.try_wait().unwrap().is_none(), "{text}");
             if let Some((_, after)) = text.split_once("listening on ")
                 && let Some((address, _)) = after.split_once('\n')
             {
@@ -191,7 +227,7 @@ pub(crate) fn receive(stream: &mut TcpStream, expected: &[u8]) {
     assert!(received == expected, "received {:?}, expected {:?}", readable(&received), readable(expected));
 }
 
-fn startup(parameters: &[u8]) -> Vec<u8> {
+pub(crate) fn startup(parameters: &[u8]) -> Vec<u8> {
     let body = [b"\0\x03\0\0", parameters, b"\0"].concat();
     [&u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body.as_slice()].concat()
 }

@@ -6,10 +6,12 @@ use crate::origin::Origin;
 use crate::peer::Proxy;
 use crate::sidecar::Sidecar;
 use crate::tenant::{Client, Tenant, add};
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use trefoil_keys::tls::SelfSigned;
 
 pub(crate) struct Door {
@@ -230,14 +232,18 @@ fn agent_and_door_stand_one_behind_the_other() {
 #[test]
 fn over_a_network_it_speaks_tls() {
     let origin = Origin::start();
-    let identity = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
     let pem = |what: &str, der: &[u8]| {
         format!("-----BEGIN {what}-----\n{}\n-----END {what}-----\n", crate::origin::base64(der))
     };
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).display().to_string();
-    std::fs::write(path("ca.pem"), pem("CERTIFICATE", &identity.certificate)).unwrap();
-    std::fs::write(path("key.pem"), pem("PRIVATE KEY", &identity.private_key)).unwrap();
+    let renew = || {
+        let identity = SelfSigned::generate(&["localhost".to_owned()]).unwrap();
+        std::fs::write(path("ca.pem"), pem("CERTIFICATE", &identity.certificate)).unwrap();
+        std::fs::write(path("key.pem"), pem("PRIVATE KEY", &identity.private_key)).unwrap();
+        std::fs::set_permissions(path("key.pem"), Permissions::from_mode(0o600)).unwrap();
+    };
+    renew();
     let files = format!("certificate = '{}'\nkey = '{}'", path("ca.pem"), path("key.pem"));
     let door = Door::open_with(&origin, "https", &files);
     let url = door.at("/").replace("127.0.0.1", "localhost");
@@ -252,6 +258,12 @@ fn over_a_network_it_speaks_tls() {
         .output()
         .unwrap();
     assert!(!old.status.success());
+    renew();
+    door.sidecar.signal("HUP");
+    while !door.sidecar.output().contains("were read again") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(curl(&["--cacert", &path("ca.pem"), &url]).body, "here");
 }
 
 #[test]

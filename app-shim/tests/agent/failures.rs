@@ -43,6 +43,45 @@ fn a_certificate_of_somebody_else_is_none() {
 }
 
 #[test]
+fn tls_1_2_is_spoken_where_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (key, certificate) = (path("key.pem"), path("ca.pem"));
+    let make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost \
+                -addext subjectAltName=DNS:localhost -addext basicConstraints=CA:FALSE -keyout";
+    let made =
+        Command::new("openssl").args(make.split_whitespace()).args([&key, "-out", &certificate]).output();
+    assert!(made.as_ref().unwrap().status.success(), "{made:?}");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let mut server = Command::new("openssl")
+        .args([
+            "s_server",
+            "-tls1_2",
+            "-www",
+            "-accept",
+            &port,
+            "-cert",
+            &certificate,
+            "-key",
+            &key,
+            "-quiet",
+        ])
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let (url, ca) = (format!("https://localhost:{port}"), format!("ca = '{certificate}'\n"));
+    curl(&[&Agent::start_before(&url, &ca).url("/")]).is_problem(502, "origin-unreachable");
+    let agent = Agent::start_before(&url, &format!("{ca}min_version = '1.2'"));
+    let answer = curl(&["--http1.1", &agent.url("/")]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(answer.status == 200 && answer.body.contains("TLSv1.2"), "{answer:?}");
+}
+
+#[test]
 fn heads_have_a_limit() {
     let origin = Origin::start();
     let agent = Agent::start(&origin);

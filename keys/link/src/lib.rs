@@ -20,6 +20,6 @@ pub use certificate::{Subject, end_point, expiry};
 pub use connect::{ClientTls, ConnectError, connect};
 pub use listen::{ListenError, Listeners};
 pub use places::{Capacity, Claim, Place, Places, network};
-pub use served::{Clients, Offer, ServedError, ServedTls, Source};
+pub use served::{Clients, Offer, ServedError, ServedTls, Source, identity};
 pub use stream::Stream;
 pub use trust::{Trust, TrustError};

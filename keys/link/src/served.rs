@@ -128,7 +128,7 @@ fn offer(
         Source::Certified { certificate, own } => {
             (certificate.as_path(), (certificates(certificate)?, own.identity().1))
         }
-        Source::Files { certificate, key } => (certificate.as_path(), files(certificate, key)?),
+        Source::Files { certificate, key } => (certificate.as_path(), identity(certificate, key)?),
     };
     let first = chain.first().map(AsRef::as_ref).unwrap_or_default();
     let (fingerprint, expiry, end_point) = (Fingerprint::of(first), expiry(first), end_point(first));
@@ -149,7 +149,11 @@ fn offer(
     Ok(Offer { config: Arc::new(config), fingerprint, expiry, end_point })
 }
 
-fn files(certificate: &Path, key: &Path) -> Result<Identity, ServedError> {
+/// A certificate chain and its private key in files (PEM), the key's for its owner alone.
+///
+/// # Errors
+/// [`ServedError`].
+pub fn identity(certificate: &Path, key: &Path) -> Result<Identity, ServedError> {
     let private_key = tls::private_key_from_pem(&private_file::read(key)?);
     Ok((certificates(certificate)?, private_key.map_err(|error| content(key, error))?))
 }
