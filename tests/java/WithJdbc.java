@@ -68,7 +68,8 @@ public class WithJdbc {
         for (int at = 0; at < settings.length; at += 2) {
             properties.setProperty(settings[at], settings[at + 1]);
         }
-        return DriverManager.getConnection("jdbc:postgresql://" + url.getHost() + ":" + url.getPort() + url.getPath(), properties);
+        String query = url.getQuery() == null ? "" : "?" + url.getQuery();
+        return DriverManager.getConnection("jdbc:postgresql://" + url.getHost() + ":" + url.getPort() + url.getPath() + query, properties);
     }
 
     private static void part(String name, Connection connection, Part part) throws Exception {

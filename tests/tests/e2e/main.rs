@@ -18,6 +18,7 @@ mod keyspaces;
 mod leaks;
 mod life;
 mod limits;
+mod links;
 mod memory;
 mod pairs;
 mod pipeline;
