@@ -4,8 +4,9 @@
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
 # make soak   load with kills of the database, of clients and of the proxy   (SECONDS=600)
 # make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
+# make fuzz-guided   fuzzes by coverage: some targets, or all in turn  (TARGETS=, SECONDS=600)
 # make sbom   lists what the programs consist of, as CycloneDX           (in the target directory)
-.PHONY: demo up test differential soak fuzz sbom programs packages
+.PHONY: demo up test differential soak fuzz fuzz-guided sbom programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -41,6 +42,9 @@ soak: programs
 fuzz: packages
 	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \
 	    cargo test --locked -p trefoil-proxy --test fuzz -- --nocapture
+
+fuzz-guided: packages
+	@proxy/fuzz/run $(or $(SECONDS),600) $(TARGETS)
 
 sbom:
 	@deploy/sbom.sh "$(TARGET)/sbom"

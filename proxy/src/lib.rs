@@ -17,3 +17,10 @@ pub mod upstream;
 pub mod wire;
 
 pub use trefoil_columns::{copy, error, lex, policy, value};
+
+#[cfg(test)]
+extern crate self as trefoil_proxy;
+#[cfg(test)]
+#[path = "../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "a library of its own")]
+mod fuzz;

@@ -2,25 +2,18 @@
 //! for `TREFOIL_FUZZ_SECONDS` (3 by default); `TREFOIL_FUZZ_SEED` repeats a run.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
 
+#[path = "../fuzz/src/corpus.rs"]
+#[allow(dead_code, unreachable_pub, reason = "fuzzing by coverage uses the rest")]
+mod corpus;
 mod support;
 
-use pg_raw_parse::Node;
+use corpus::{CASES, TABLES, names_protected, tokens};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use std::collections::BTreeSet;
-use std::fs;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{collection, on_a_large_stack};
-use trefoil_proxy::policy::{Policy, catalog::Catalog};
 use trefoil_proxy::sql::{self, Context, Refusal};
 use trefoil_proxy::wire::{backend, bind, frame, frontend, rows, startup};
-
-/// The tests' corpus of statements, over tables of which some are protected.
-const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
-
-/// Protected tables of the corpus.
-const PROTECTED: [&str; 2] = ["patients", "visits"];
 
 /// What mutations put in: names that are protected, and what changes the meaning of names.
 const WORDS: [&str; 48] = [
@@ -74,39 +67,6 @@ const WORDS: [&str; 48] = [
     "/* patients */",
 ];
 
-/// Statements that carry no value of a table that they name.
-const WITHOUT_VALUES: [&str; 12] = [
-    "drop",
-    "lock",
-    "grant",
-    "revoke",
-    "vacuum",
-    "analyze",
-    "comment",
-    "reindex",
-    "cluster",
-    "truncate",
-    "alter sequence",
-    "create sequence",
-];
-
-fn corpus_tables() -> (Policy, Arc<Catalog>) {
-    let read = |file: &str| fs::read_to_string(format!("{CORPUS}/{file}")).unwrap();
-    let policy = Policy::parse(&read("policy.toml")).unwrap_or_else(|error| panic!("{error}"));
-    let catalog = sql::schema(&read("schema.sql"), &policy).unwrap();
-    (policy, catalog)
-}
-
-/// The statements of the corpus; what its lines mean stands in `statements/queries.txt`.
-fn corpus_statements() -> Vec<String> {
-    let files = fs::read_dir(format!("{CORPUS}/statements")).unwrap();
-    let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
-    let lines: Vec<String> =
-        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
-    let cases = lines.iter().filter(|line| !line.starts_with('#'));
-    cases.filter_map(|line| Some(line.split(" | ").nth(2)?.to_owned())).collect()
-}
-
 fn seconds() -> Duration {
     let seconds = std::env::var("TREFOIL_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(3))
@@ -126,12 +86,12 @@ fn random() -> StdRng {
 fn no_mutated_statement_that_names_a_protected_table_passes_untouched() {
     on_a_large_stack(|| {
         let mut random = random();
-        let (policy, catalog) = corpus_tables();
-        let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None };
+        let (policy, catalog) = &*TABLES;
+        let context = Context { policy, catalog, prepared: &|_| None };
         let collection = collection::statements();
         let short = collection.iter().filter(|statement| statement.text.len() < 1_000);
         let foreign: Vec<Vec<String>> = short.map(|statement| tokens(&statement.text)).collect();
-        let own: Vec<Vec<String>> = corpus_statements().iter().map(|text| tokens(text)).collect();
+        let own: Vec<Vec<String>> = CASES.iter().map(|case| tokens(&case.text)).collect();
         let (mut texts, mut planned, mut touched) = (0, 0, 0);
         let mut wrong = Vec::new();
         // The parser's crate panics at some texts, which are refused for it: not worth a line here.
@@ -162,40 +122,6 @@ fn no_mutated_statement_that_names_a_protected_table_passes_untouched() {
             "too few texts touch a protected table: the mutations have lost their sense"
         );
     });
-}
-
-/// Whether a statement of the text reads or writes a protected table, by the parser's own walk over the
-/// tree, which is not the analysis's.
-fn names_protected(text: &str) -> bool {
-    let Ok(tree) = pg_raw_parse::parse(text) else { return false };
-    tree.iter().any(|raw| {
-        let lower = text.to_lowercase();
-        let statement =
-            usize::try_from(raw.stmt_location).ok().and_then(|at| lower.get(at..)).unwrap_or(&lower);
-        let start = statement.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
-        if WITHOUT_VALUES.iter().any(|form| statement[start..].starts_with(form)) {
-            return false;
-        }
-        let (mut named, mut locked, mut ctes) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let mut look = |node: Node<'_>| match node {
-            Node::RangeVar(range)
-                if matches!(range.schemaname(), None | Some("public"))
-                    && range.relname().is_some_and(|name| PROTECTED.contains(&name)) =>
-            {
-                named.push(range.location);
-            }
-            // FOR UPDATE OF names what stands in FROM.
-            Node::LockingClause(locking) => locked.extend(locking.locked_rels().iter().filter_map(|node| {
-                if let Node::RangeVar(range) = node { Some(range.location) } else { None }
-            })),
-            Node::CommonTableExpr(cte) => ctes.extend(cte.ctename().map(str::to_owned)),
-            _ => {}
-        };
-        // It panics at what is no query, after all that it knows.
-        let walk = || pg_raw_parse::walk::walk(raw.stmt(), &mut look);
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(walk)).ok();
-        named.iter().any(|at| !locked.contains(at)) && !PROTECTED.iter().any(|name| ctes.contains(*name))
-    })
 }
 
 /// A statement of the collection, or several, with tokens changed.
@@ -244,29 +170,11 @@ fn mutated(own: &[Vec<String>], foreign: &[Vec<String>], random: &mut StdRng) ->
     tokens.join(" ")
 }
 
-/// Pieces of a text: words, strings, and what stands between.
-fn tokens(text: &str) -> Vec<String> {
-    let mut tokens = Vec::new();
-    let mut rest = text.trim_start();
-    while let Some(next) = rest.chars().next() {
-        let end = if next == '\'' {
-            rest[1..].find('\'').map_or(rest.len(), |end| end + 2)
-        } else if next.is_alphanumeric() || next == '_' {
-            rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
-        } else {
-            next.len_utf8()
-        };
-        tokens.push(rest[..end].to_owned());
-        rest = rest[end..].trim_start();
-    }
-    tokens
-}
-
 #[test]
 fn nested_texts_are_refused_or_planned_and_never_end_the_process() {
     on_a_large_stack(|| {
-        let (policy, catalog) = corpus_tables();
-        let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None };
+        let (policy, catalog) = &*TABLES;
+        let context = Context { policy, catalog, prepared: &|_| None };
         for depth in [1_000, 9_000, 100_000] {
             let bombs = [
                 format!("SELECT name FROM patients WHERE {}true{}", "(".repeat(depth), ")".repeat(depth)),

@@ -2,6 +2,8 @@
 //! credentials of `users_file`. They are read together, and hold together or not at all.
 
 mod command;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod hba;
 mod ident;
 mod rules;

@@ -11,6 +11,8 @@ mod door;
 mod extended;
 mod fault;
 mod frontend;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod grants;
 mod limits;
 mod login;

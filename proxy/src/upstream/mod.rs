@@ -226,7 +226,8 @@ impl Catalogs {
         }
     }
 
-    fn cell(&self, database: &str) -> Arc<CatalogCell> {
+    /// A database's catalog, empty until it is first loaded.
+    pub(crate) fn cell(&self, database: &str) -> Arc<CatalogCell> {
         let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = databases.entry(database.to_owned()).or_insert_with(|| {
             Arc::new(CatalogCell {
