@@ -20,6 +20,7 @@ mod life;
 mod limits;
 mod links;
 mod memory;
+mod noise;
 mod pairs;
 mod pipeline;
 mod python;
