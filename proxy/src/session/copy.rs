@@ -163,7 +163,7 @@ impl State {
 
     /// Ends the COPY from this side: the rest of its data is held until the server has said so, and
     /// then goes nowhere.
-    fn fail_copy(&mut self, error: ClientError, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
+    pub(super) fn fail_copy(&mut self, error: ClientError, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         self.copying_in = None;
         self.from_client.fate = Fate::Dropped;
         self.copy_refusal = Some(Box::new(error));

@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::pending::Kind;
 use super::splice::Splice;
 use super::state::{BOUND, Fate, State, Streamed, Turn};
-use crate::error::{ClientError, Code};
+use crate::error::{ClientError, Code, sqlstate};
 use crate::wire::frontend::{self, StandIn};
 use crate::wire::{Malformed, frame};
 use trefoil_keys::carrier::message as key_message;
@@ -119,6 +119,13 @@ impl State {
         body: &[u8],
         splice: &mut Splice<'_, '_>,
     ) -> Result<Done, Fault> {
+        if self.copying_in.is_some() && b"QPBDECF".contains(&head.tag) {
+            // The server fails the COPY over such a message, and does without it.
+            splice.replace(head.size);
+            let message = format!("unexpected message type 0x{:02X} during COPY from stdin", head.tag);
+            self.fail_copy(ClientError::new(sqlstate::PROTOCOL_VIOLATION, message, ""), splice)?;
+            return Ok(Done::Yes);
+        }
         if self.renaming && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C') {
             if let Err(turn) = self.settle(splice) {
                 return Ok(Done::Not(turn));

@@ -119,12 +119,14 @@ pub(super) fn bind(
 ) -> Result<Vec<Carried>, Fault> {
     let mut carried = Vec::new();
     let plan = &prepared.plan;
-    if !plan.twins.is_empty() && bind.number != plan.highest {
+    let required = plan.highest.max(prepared.declared.len());
+    // What is beyond the parameters would go up in clear before the server refuses it.
+    if plan.protected && bind.number > required || !plan.twins.is_empty() && bind.number != required {
         return Err(Fault::Refused(ClientError::new(
             sqlstate::PROTOCOL_VIOLATION,
             format!(
                 "bind message supplies {} parameters, but the prepared statement requires {}",
-                bind.number, plan.highest
+                bind.number, required
             ),
             "",
         )));

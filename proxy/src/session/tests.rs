@@ -359,6 +359,28 @@ fn a_bad_row_ends_the_copy_and_the_rest_goes_nowhere() {
 }
 
 #[test]
+fn another_message_during_a_copy_fails_the_copy_and_goes_nowhere() {
+    for tag in *b"QPBDECF" {
+        let mut state = copying();
+        let fail = message(b'f', b"trefoil_refused\0");
+        assert_eq!(send(&mut state, &message(tag, b"by path\0\0\0")), fail);
+        let said = told("COPY from stdin failed: trefoil_refused", "57014", None);
+        let seen = reply(&mut state, &[said, READY.to_vec()].concat());
+        assert!(seen.windows(5).any(|code| code == b"08P01"));
+        assert!(state.queue.is_empty());
+    }
+}
+
+#[test]
+fn a_value_beyond_the_parameters_stays_here() {
+    let mut state = state();
+    reply(&mut state, &message(b'S', b"client_encoding\0UTF8\0"));
+    send(&mut state, &message(b'P', b"\0copy\0\0\0"));
+    let sent = send(&mut state, &message(b'B', b"\0\0\0\0\0\x01\0\0\0\x06secret\0\0"));
+    assert!(!sent.is_empty() && !sent.windows(6).any(|bytes| bytes == b"secret"));
+}
+
+#[test]
 fn unknown_messages_and_lengths_end_the_session() {
     for bad in [&b"y\0\0\0\x04"[..], b"Q\0\0\0\x03", b"D\x7f\xff\xff\xff", b"K\0\0\0\x04", b"Q\0\0\0\x05x"] {
         let (_, turn) = state().frontend(bad, &mut Vec::new());

@@ -155,7 +155,9 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
         rolled_back |= changed && setting::rolls_back(raw.stmt());
     }
     (plan.parameters, plan.twins) = uses.finish();
-    if !plan.twins.is_empty() {
+    // The query of PREPARE has parameters of its own.
+    let prepares = tree.iter().any(|raw| matches!(raw.stmt(), Node::PrepareStmt(_)));
+    if plan.protected && !prepares && text.contains('$') {
         plan.highest = tokens.get_or_init(|| Tokens::of(text)).highest_parameter(text);
     }
     let mut plan = order_edits(text, plan)?;

@@ -22,7 +22,7 @@ pub struct Plan {
     /// Parameters that go upstream a second time, for uses of another class. Their numbers follow
     /// `highest`.
     pub twins: Vec<Twin>,
-    /// The highest `$n` of the text, where there are copies.
+    /// The highest `$n` of a text that is protected.
     pub highest: usize,
     /// Whether it touches a protected table. If not, the text, its parameters and its results are
     /// relayed as they are.
