@@ -1,7 +1,15 @@
-//! Where an expression stands in the text: what a refusal points at.
+//! Where an expression or a statement stands in the text.
 
 use super::offset;
-use pg_raw_parse::Node;
+use pg_raw_parse::{Node, nodes};
+use std::ops::Range;
+
+/// The bytes of one of a text's statements, with the white space before it.
+pub(super) fn of_statement(text: &str, raw: &nodes::RawStmt) -> Range<usize> {
+    let start = offset(raw.stmt_location).unwrap_or(0);
+    let length = offset(raw.stmt_len).filter(|length| *length > 0);
+    start..length.map_or(text.len(), |length| start + length)
+}
 
 /// The byte at which the grammar places the expression: an operator for what it joins.
 pub(super) fn of(node: Node<'_>) -> Option<usize> {

@@ -247,7 +247,8 @@ fn analyze_statement(
         inner.seen.found_in(names.catalog.version());
         inner.seen.add(statement, names)?;
         inner.statements.push(StatementPlan { results: results.take(), ..StatementPlan::default() });
-        inner.summary = summary::of(text, &inner);
+        let own = text.get(location::of_statement(text, raw)).unwrap_or_default();
+        inner.summary = summary::of(own, &inner);
     }
     if plan.changes_form && touched {
         return Err(Refusal::Refused(refusal::form_changed()));

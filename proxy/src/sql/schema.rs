@@ -3,7 +3,7 @@
 
 use super::path::Path;
 use super::resolve::Names;
-use super::{Context, analyze, effect, offset, views};
+use super::{Context, analyze, effect, location, views};
 use crate::error::{ClientError, sqlstate};
 use crate::policy::catalog::{Catalog, Reach, Relation};
 use crate::policy::{Policy, QualifiedName};
@@ -17,9 +17,7 @@ pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> 
     let tree = pg_raw_parse::parse(&text).map_err(|_| not_sql())?;
     let mut catalog = Arc::new(Catalog::empty());
     for raw in tree.iter() {
-        let start = offset(raw.stmt_location).unwrap_or(0);
-        let end = offset(raw.stmt_len).filter(|length| *length > 0).map_or(text.len(), |len| start + len);
-        let statement = text.get(start..end).unwrap_or_default();
+        let statement = text.get(location::of_statement(&text, raw)).unwrap_or_default();
         let context = Context { policy, catalog: &catalog, prepared: &|_| None };
         let after = match analyze(statement.as_bytes(), &context) {
             Ok(plan) => plan.catalog_after,

@@ -3,7 +3,7 @@
 
 use super::class::string;
 use super::plan::{Edit, Parameter, SettingChange};
-use super::{Refusal, children, offset, refusal};
+use super::{Refusal, children, location, offset, refusal};
 use crate::lex::Tokens;
 use crate::policy::catalog::Catalog;
 use pg_raw_parse::nodes::{self, VariableSetKind};
@@ -257,11 +257,8 @@ impl Reader<'_> {
     /// The bytes of a statement, from its first token to its last.
     fn whole(&self, raw: &nodes::RawStmt) -> Result<Range<usize>, Refusal> {
         let tokens = self.tokens.get_or_init(|| Tokens::of(self.text));
-        let start = offset(raw.stmt_location).unwrap_or(0);
-        let end = offset(raw.stmt_len)
-            .filter(|length| *length > 0)
-            .map_or(self.text.len(), |length| start + length);
-        Ok(tokens.span(self.text, start..end).ok_or_else(refusal::not_understood)?)
+        let statement = location::of_statement(self.text, raw);
+        Ok(tokens.span(self.text, statement).ok_or_else(refusal::not_understood)?)
     }
 
     fn token(&self, location: i32) -> Result<Range<usize>, Refusal> {
