@@ -88,6 +88,10 @@ impl Relay {
                 Ok(need) => need,
                 Err(fatal) => return Ok(Err(fatal)),
             };
+            if self.client_ended && !self.backend.has_started() {
+                // It has left before it was logged in: nobody is to wait for it.
+                return Ok(Ok(Until::Ended));
+            }
             if self.proxy_ended && self.released == 0 {
                 if let Some(error) = self.failure.take().filter(|_| !self.backend.has_started()) {
                     return Ok(Err(broken_off(&error)));
@@ -118,7 +122,9 @@ impl Relay {
             self.released -= sent?;
             changed = true;
         }
-        if need == Need::Input
+        // Before the login what comes too early waits, and whether the client leaves is seen all the same.
+        let early = !self.backend.has_started() && self.from_client.len() < BOUND;
+        if (need == Need::Input || early)
             && !self.client_ended
             && let Poll::Ready(more) = self.client.poll_receive(context, &mut self.from_client)
         {

@@ -100,9 +100,10 @@ pub async fn run(
                     number += 1;
                     let address = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
                     let span = tracing::info_span!("session", number, peer = address);
-                    let caller = Caller { number, address };
+                    let peer = peer.map(|peer| peer.ip().to_canonical());
+                    let caller = Caller { number, address, peer };
                     // There is always a stranger that gives way: they have places of their own.
-                    if let Some(place) = places.take(peer.map(|peer| peer.ip())) {
+                    if let Some(place) = places.take(peer) {
                         let environment = Arc::clone(&environment);
                         sessions.spawn(serve(client, caller, place, environment).instrument(span));
                     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,21 +35,10 @@ impl Stream {
         self.tls()?.peer_certificates()?.first().map(AsRef::as_ref)
     }
 
-    /// Where the peer is, an IPv4 address as such; none for Unix sockets, and where the peer has gone.
-    pub fn peer_address(&self) -> Option<IpAddr> {
-        let tcp = match self {
-            Self::Unix(_) => return None,
-            Self::Tcp(stream) => stream,
-            Self::Server(stream) => stream.get_ref().0,
-            Self::Client(stream) => stream.get_ref().0,
-        };
-        tcp.peer_addr().ok().map(|peer| peer.ip().to_canonical())
-    }
-
     /// Whether nobody on a network can read or change what is sent.
     pub fn is_private(&self) -> bool {
         match self {
-            Self::Tcp(_) => self.peer_address().is_some_and(|peer| peer.is_loopback()),
+            Self::Tcp(stream) => stream.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
             Self::Unix(_) | Self::Server(_) | Self::Client(_) => true,
         }
     }

@@ -54,6 +54,9 @@ pub struct Rule {
     pub client_certificate: Option<ClientCertificate>,
     /// The map in `ident_file` by which certificates are users'.
     pub map: Option<String>,
+    /// Whether clients of a sidecar may log in by SCRAM under TLS of their own, which ends there: their
+    /// channel is bound to nothing, and somebody between could pass for the sidecar.
+    pub unbound: bool,
     kind: Kind,
     databases: Vec<Database>,
     users: Vec<Name>,
@@ -164,6 +167,7 @@ fn rule(line: &Line) -> Result<Rule, String> {
         method,
         client_certificate: None,
         map: None,
+        unbound: false,
         kind,
         databases,
         users,
@@ -180,6 +184,9 @@ fn rule(line: &Line) -> Result<Rule, String> {
     }
     if method == Method::Cert && rule.client_certificate == Some(ClientCertificate::VerifyCa) {
         return Err("clientcert=verify-ca says less than the method cert".to_owned());
+    }
+    if rule.unbound && method != Method::Scram {
+        return Err("the option channel_binding needs the method scram".to_owned());
     }
     let by_user = method == Method::Cert || rule.client_certificate == Some(ClientCertificate::VerifyFull);
     if rule.map.is_some() && !by_user {
@@ -271,7 +278,13 @@ fn option(rule: &mut Rule, token: &Token) -> Result<(), String> {
             set(rule.map.is_some())?;
             rule.map = Some(name.to_owned());
         }
-        _ => return Err(format!("`{}` is none of clientcert=…, map=…", token.text)),
+        Some(("channel_binding", "disable")) => {
+            set(rule.unbound)?;
+            rule.unbound = true;
+        }
+        _ => {
+            return Err(format!("`{}` is none of clientcert=…, map=…, channel_binding=disable", token.text));
+        }
     }
     Ok(())
 }
@@ -362,6 +375,8 @@ mod tests {
             ("hostssl all all all cert clientcert=verify-ca", "says less"),
             ("hostssl all all all cert map=a map=b", "second of its kind"),
             ("hostssl all all all scram ldapserver=x", "none of clientcert"),
+            ("hostssl all all all cert channel_binding=disable", "needs the method scram"),
+            ("hostssl all all all scram channel_binding=prefer", "none of clientcert"),
             ("host,local all all all scram", "a list stands"),
             ("host \"\" all all scram", "an empty name"),
         ] {

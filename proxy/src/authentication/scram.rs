@@ -42,6 +42,8 @@ impl Mechanism {
 pub enum Binding {
     /// This, by `tls-server-end-point`.
     EndPoint(Vec<u8>),
+    /// It could be, and the client is not offered it: one that could bind as well does not get in.
+    Withheld,
     /// Nothing: no TLS, or one that ends before it reaches the client.
     None,
 }
@@ -95,7 +97,7 @@ impl Server {
     pub fn mechanisms(&self) -> &'static [Mechanism] {
         match self.binding {
             Binding::EndPoint(_) => &[Mechanism::Plus, Mechanism::Plain],
-            Binding::None => &[Mechanism::Plain],
+            Binding::Withheld | Binding::None => &[Mechanism::Plain],
         }
     }
 

@@ -8,6 +8,7 @@ use super::startup::{self, Begin, Wish};
 use super::{Environment, SessionError, farewell};
 use crate::error::{ClientError, sqlstate};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
@@ -27,6 +28,7 @@ pub struct Door {
 /// Whom nothing more has to be said to than that a session may begin; none if nothing is left to do.
 pub(super) async fn enter(
     stream: Stream,
+    peer: Option<IpAddr>,
     claim: &Claim,
     environment: &Environment,
     deadline: Instant,
@@ -54,7 +56,7 @@ pub(super) async fn enter(
         Wish::Session(_) if door.tls_required && !stream.is_private() => refuse(stream, in_clear()).await,
         Wish::Session(_) if !claim.has_room() => refuse(stream, full()).await,
         Wish::Session(begin) => {
-            let link = Link::of(&stream, tls.as_deref());
+            let link = Link::of(&stream, peer, tls.as_deref());
             Ok(Some((Side::new(stream), link, begin)))
         }
     }

@@ -52,6 +52,7 @@ use startup::Begin;
 use state::{BOUND, State, Turn};
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -87,8 +88,10 @@ pub struct Environment {
 pub struct Caller {
     /// The session's number in the logs.
     pub number: u64,
-    /// Where the client is.
+    /// Where the client is, in words.
     pub address: String,
+    /// Its address, an IPv4 address as such; none by a Unix socket.
+    pub peer: Option<IpAddr>,
 }
 
 /// Why a session ended other than by either side's leave. Fit for a log.
@@ -119,7 +122,9 @@ pub async fn serve(
     environment: Arc<Environment>,
 ) -> Result<(), SessionError> {
     let deadline = Instant::now() + environment.door.patience;
-    let Some((mut client, link, begin)) = door::enter(client, &claim, &environment, deadline).await? else {
+    let Some((mut client, link, begin)) =
+        door::enter(client, caller.peer, &claim, &environment, deadline).await?
+    else {
         return Ok(());
     };
     let login = login::log_in(&mut client, &link, &begin, caller, &environment);

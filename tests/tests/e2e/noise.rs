@@ -217,8 +217,7 @@ fn noise_at_every_stage_disturbs_no_session_and_leaves_nothing_behind() {
         tenant: "noise",
         database: cluster().endpoint(),
         recorder: None,
-        // Who leaves a sidecar within the login is waited for by the proxy until then.
-        configuration: "authentication_timeout = 5\n",
+        configuration: "",
     };
     let mut stack = Stack::start(&cluster().directory().join("noise"), &options, &["alice"], 1).unwrap();
     let direct = cluster().create_database("noise").unwrap();

@@ -35,11 +35,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn of(stream: &Stream, offer: Option<&Offer>) -> Self {
+    /// `address` as it was when the client was accepted: of a connection that was reset nobody can tell it.
+    pub(super) fn of(stream: &Stream, address: Option<IpAddr>, offer: Option<&Offer>) -> Self {
         let certificate = stream.peer_certificate();
         let end_point = offer.and_then(|offer| offer.end_point.clone());
         Self {
-            address: stream.peer_address(),
+            address,
             tls: stream.tls().is_some(),
             private: stream.is_private(),
             certified: certificate.is_some(),
@@ -77,7 +78,7 @@ impl From<Malformed> for Ended {
     }
 }
 
-/// Logs a client in. Every login, well or not, is logged and audited here.
+/// Logs a client in. Every login, well or not, is logged here, and those that are done audited.
 pub(super) async fn log_in(
     client: &mut Side,
     link: &Link,
@@ -87,8 +88,9 @@ pub(super) async fn log_in(
 ) -> Result<Login, Ended> {
     let outcome = attempt(client, link, begin, environment).await;
     log(begin, &outcome);
-    if let Some(audit) = &environment.audit {
-        audit.record("login", &record(begin, caller, link, &outcome));
+    // Not failures: whoever can connect could fill the audit log with them.
+    if let (Some(audit), Ok(login)) = (&environment.audit, &outcome) {
+        audit.record("login", &record(begin, caller, link, login));
     }
     outcome
 }
@@ -110,38 +112,25 @@ struct Record {
     tls: bool,
     database: String,
     login: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    method: Option<Method>,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sqlstate: Option<String>,
+    role: String,
+    method: Method,
 }
 
-fn record(begin: &Begin, caller: &Caller, link: &Link, outcome: &Result<Login, Ended>) -> Record {
+fn record(begin: &Begin, caller: &Caller, link: &Link, login: &Login) -> Record {
     let name = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes)).to_owned();
-    let (outcome, login, sqlstate) = match outcome {
-        Ok(login) => ("ok", Some(login), None),
-        Err(Ended::Left) => ("left", None, None),
-        Err(Ended::Refused(error)) => ("refused", None, Some(error.sqlstate.to_owned())),
-        Err(Ended::ByServer { sqlstate, .. }) => ("refused by the database", None, Some(sqlstate.clone())),
-    };
     Record {
         session: caller.number,
         client: caller.address.clone(),
         tls: link.tls,
         database: name(&begin.database),
         login: name(&begin.user),
-        role: login.map(|login| name(&login.role)),
-        method: login.map(|login| login.method),
-        outcome,
-        sqlstate,
+        role: name(&login.role),
+        method: login.method,
     }
 }
 
 fn log(begin: &Begin, outcome: &Result<Login, Ended>) {
-    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let name = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes)).to_owned();
     let (user, database) = (name(&begin.user), name(&begin.database));
     match outcome {
         Ok(Login { method, role, .. }) => {
@@ -150,7 +139,7 @@ fn log(begin: &Begin, outcome: &Result<Login, Ended>) {
         Err(Ended::Left) => tracing::debug!(?user, ?database, "left before it was logged in"),
         Err(Ended::Refused(error)) => tracing::warn!(?user, ?database, ?error, "login refused"),
         Err(Ended::ByServer { sqlstate, message }) => {
-            tracing::warn!(?user, ?database, sqlstate, message, "login refused by the database");
+            tracing::warn!(?user, ?database, ?sqlstate, ?message, "login refused by the database");
         }
     }
 }
@@ -183,8 +172,12 @@ async fn attempt(
         }
         _ => {
             if method == Method::Scram {
-                let ends_here = !begin.presented.extension;
-                let binding = if ends_here { link.binding.clone() } else { Binding::None };
+                let binding = match (&link.binding, begin.presented.extension) {
+                    // A sidecar ends its application's TLS. Whether it is one, the rule must say.
+                    (Binding::EndPoint(_), true) if rule.is_some_and(|rule| rule.unbound) => Binding::None,
+                    (Binding::EndPoint(_), true) => Binding::Withheld,
+                    (binding, _) => binding.clone(),
+                };
                 let scram = environment.authentication.scram(&rules, &begin.user, binding);
                 client::scram(client, scram, &begin.user).await?;
             }

@@ -7,13 +7,13 @@ use crate::upstream::{Server, Tls};
 use crate::wire::authentication::Request;
 use std::fs;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::config::ChannelBinding;
 use trefoil_keys::tls::SelfSigned;
 use trefoil_link::{Accepted, Address, ServedTls, Source, Stream, Trust, accept};
 
 /// What becomes of a client that asks for channel binding, or refuses it.
-async fn log_in(password: &str, asks: ChannelBinding, ends_elsewhere: bool) -> Result<(), String> {
+async fn log_in(password: &str, asks: ChannelBinding, instead: Option<Binding>) -> Result<(), String> {
     let users = tempfile::NamedTempFile::new().unwrap();
     let verifier = postgres_protocol::password::scram_sha_256(b"pencil");
     fs::write(users.path(), format!("[users.alice]\nverifier = {verifier:?}\n")).unwrap();
@@ -28,9 +28,9 @@ async fn log_in(password: &str, asks: ChannelBinding, ends_elsewhere: bool) -> R
         let (stream, _) = listener.accept().await.unwrap();
         let Accepted { stream, tls, .. } =
             accept(Stream::Tcp(stream), Some(served.offer())).await.ok().unwrap();
-        let Link { binding, private, .. } = Link::of(&stream, tls.as_deref());
+        let Link { binding, private, .. } = Link::of(&stream, None, tls.as_deref());
         assert!(private && binding != Binding::None);
-        let binding = if ends_elsewhere { Binding::None } else { binding };
+        let binding = instead.unwrap_or(binding);
         let scram = authentication.scram(&authentication.rules(), b"alice", binding);
         let mut side = Side::new(stream);
         let outcome = client::scram(&mut side, scram, b"alice").await.map_err(|ended| format!("{ended:?}"));
@@ -52,16 +52,39 @@ async fn log_in(password: &str, asks: ChannelBinding, ends_elsewhere: bool) -> R
 
 #[tokio::test]
 async fn a_client_that_requires_channel_binding_gets_it() {
-    log_in("pencil", ChannelBinding::Require, false).await.unwrap();
-    log_in("pencil", ChannelBinding::Prefer, false).await.unwrap();
-    log_in("pencil", ChannelBinding::Disable, false).await.unwrap();
-    let refused = log_in("pen", ChannelBinding::Require, false).await.unwrap_err();
+    log_in("pencil", ChannelBinding::Require, None).await.unwrap();
+    log_in("pencil", ChannelBinding::Prefer, None).await.unwrap();
+    log_in("pencil", ChannelBinding::Disable, None).await.unwrap();
+    let refused = log_in("pen", ChannelBinding::Require, None).await.unwrap_err();
     assert!(refused.contains("28P01"), "{refused}");
 }
 
 #[tokio::test]
-async fn a_client_of_a_sidecar_is_offered_none() {
-    log_in("pencil", ChannelBinding::Prefer, true).await.unwrap();
-    let left = log_in("pencil", ChannelBinding::Require, true).await.unwrap_err();
+async fn whoever_claims_to_be_a_sidecar_gets_no_client_in_that_could_have_bound() {
+    let withheld = || Some(Binding::Withheld);
+    let refused = log_in("pencil", ChannelBinding::Prefer, withheld()).await.unwrap_err();
+    assert!(refused.contains("negotiation error"), "{refused}");
+    log_in("pencil", ChannelBinding::Disable, withheld()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sidecar_that_the_rule_trusts_is_offered_none() {
+    log_in("pencil", ChannelBinding::Prefer, Some(Binding::None)).await.unwrap();
+    let left = log_in("pencil", ChannelBinding::Require, Some(Binding::None)).await.unwrap_err();
     assert!(left.contains("Left"), "{left}");
+}
+
+/// A reset takes the address away from the socket; the rules are held against what it was.
+#[tokio::test]
+async fn a_client_that_resets_the_connection_stays_where_it_was() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
+    client.set_zero_linger().unwrap();
+    drop(client);
+    while stream.peer_addr().is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let link = Link::of(&Stream::Tcp(stream), Some(peer.ip()), None);
+    assert_eq!((link.address, link.private), (Some(peer.ip()), false));
 }
