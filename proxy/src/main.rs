@@ -36,6 +36,7 @@ use trefoil_proxy::config::{
 };
 use trefoil_proxy::explain::{self, ExplainArguments};
 use trefoil_proxy::policy::Policy;
+use trefoil_proxy::session::{Door, Environment, Plans};
 use trefoil_proxy::shares::Limits;
 use trefoil_proxy::state::State;
 use trefoil_proxy::upstream::{Catalogs, Server, WriteCheckValueArguments, write_check_value};
@@ -179,12 +180,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let state = Arc::new(state);
     let audit = open_audit(&config, &text, &state)?;
-    let served = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_stack_size(WORKER_STACK)
         .enable_all()
         .build()
-        .context("cannot start worker threads")?
-        .block_on(serve(config, policy, state, links, audit.clone()));
+        .context("cannot start worker threads")?;
+    let served = runtime.block_on(serve(config, policy, state, links, audit.clone()));
+    // What is in the middle of an analysis is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(audit) = audit {
         audit.stop();
     }
@@ -255,8 +258,20 @@ async fn serve(
         }
         tracing::info!("stopping");
     };
+    let environment = Environment {
+        plans: Plans::new(policy, config.plan_cache_bytes),
+        shares,
+        catalogs,
+        door: Door { tls, tls_required: config.tls.required, patience: config.listen.authentication_timeout },
+        server,
+        authentication,
+        max_message: config.max_message,
+        max_statements: config.max_statements,
+        max_portals: config.max_portals,
+        audit,
+    };
     tokio::select! {
-        served = server::run(config, tls, policy, shares, catalogs, server, authentication, audit, shutdown) => Ok(served?),
+        served = server::run(&config.listen, environment, config.catalog_poll, shutdown) => Ok(served?),
         // None of them ends by itself, and without any the proxy is only half there.
         Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
     }

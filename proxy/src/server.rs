@@ -1,18 +1,13 @@
 //! The listener: one task for each session, a bound on their number, and a stop that lets them end.
 
-use crate::audit::Audit;
-use crate::authentication::Authentication;
-use crate::config::{Config, Listen};
-use crate::policy::Policy;
-use crate::session::{self, Caller, Door, Environment, Figures, Plans};
-use crate::shares::Shares;
-use crate::upstream::{Catalogs, Server};
+use crate::config::Listen;
+use crate::session::{self, Caller, Environment, Figures};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
-use trefoil_link::{Capacity, ListenError, Listeners, Place, Places, ServedTls, Stream};
+use trefoil_link::{Capacity, ListenError, Listeners, Place, Places, Stream};
 
 /// Places beside those of `max_connections`, for who has not logged in: each is told when there are too many.
 const WAITING: usize = 128;
@@ -47,30 +42,14 @@ pub enum ServeError {
 /// # Errors
 /// Where nothing can listen.
 pub async fn run(
-    config: Config,
-    tls: Arc<ServedTls>,
-    policy: Arc<Policy>,
-    shares: Arc<Shares>,
-    catalogs: Arc<Catalogs>,
-    server: Arc<Server>,
-    authentication: Arc<Authentication>,
-    audit: Option<Arc<Audit>>,
+    listen: &Listen,
+    environment: Environment,
+    catalog_poll: Duration,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = &config.listen;
+    let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = listen;
     let mut listeners = Listeners::open(addresses, unix_socket.as_deref()).await?;
-    let environment = Arc::new(Environment {
-        plans: Plans::new(policy, config.plan_cache_bytes),
-        shares,
-        catalogs: Arc::clone(&catalogs),
-        door: Door { tls, tls_required: config.tls.required, patience: config.listen.authentication_timeout },
-        server,
-        authentication,
-        max_message: config.max_message,
-        max_statements: config.max_statements,
-        max_portals: config.max_portals,
-        audit,
-    });
+    let environment = Arc::new(environment);
     let known = Capacity { in_all: *max_connections, in_one_network: *max_connections_per_address };
     let all = Capacity {
         in_all: known.in_all + WAITING,
@@ -82,7 +61,7 @@ pub async fn run(
         tracing::info!("listening on {place}");
     }
     let mut background = JoinSet::new();
-    background.spawn(catalogs.poll(config.catalog_poll));
+    background.spawn(Arc::clone(&environment.catalogs).poll(catalog_poll));
     background.spawn(log_figures(Arc::clone(&environment)));
     let mut sessions = JoinSet::new();
     let mut number = 0_u64;

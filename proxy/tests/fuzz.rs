@@ -1,6 +1,6 @@
 //! Fuzzing on the stable toolchain: mutated SQL and mutated messages, from a seed that is printed. Runs
 //! for `TREFOIL_FUZZ_SECONDS` (3 by default); `TREFOIL_FUZZ_SEED` repeats a run.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
 #[path = "../fuzz/src/corpus.rs"]
 #[allow(dead_code, unreachable_pub, reason = "fuzzing by coverage uses the rest")]

@@ -131,8 +131,11 @@ fn told(found: &Break) -> String {
         Kind::CheckpointForged => format!("{place}: forged: the checkpoint is not signed by the proxy"),
         Kind::NoBeginning => format!("{file}, line {line}: the file does not begin as a file of a log"),
         Kind::OtherLog => format!("{file}, line {line}: the file is another log's"),
+        Kind::Unsigned => format!(
+            "{file}: unsigned: no checkpoint of the proxy's is in the log; anybody may have written it"
+        ),
         Kind::HeadMissing => format!(
-            "{file}: cut off: record {other}, which the proxy has named in a status, is not in the log as it was"
+            "{file}: cut off: record {other}, which the proxy has named in a status, is not in these files as it was"
         ),
     }
 }
@@ -156,7 +159,7 @@ impl fmt::Display for Verified {
         if report.uncovered > 0 {
             writeln!(
                 f,
-                "  not covered   {} records after the last checkpoint, by the chain alone",
+                "  not signed    {} records after that: whoever may write the file can have written them",
                 report.uncovered
             )?;
         }
@@ -177,7 +180,8 @@ impl fmt::Display for Verified {
             writeln!(f, "But: {} further places.", report.further_breaks)?;
         }
         if report.breaks.is_empty() {
-            writeln!(f, "Nothing was changed, removed, reordered or inserted.")?;
+            let upto = if report.uncovered > 0 { " up to there" } else { "" };
+            writeln!(f, "Nothing was changed, removed, reordered or inserted{upto}.")?;
         }
         Ok(())
     }

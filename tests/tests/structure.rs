@@ -61,7 +61,7 @@ const PROXY: &[(&str, &[&str])] = &[
     ),
     // What is shown is configured, or in the store.
     ("certificates", &["config", "state"]),
-    ("server", &["audit", "authentication", "config", "error", "policy", "session", "shares", "upstream"]),
+    ("server", &["config", "session"]),
 ];
 
 fn table(rows: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {

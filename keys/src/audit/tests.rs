@@ -249,9 +249,11 @@ fn a_log_written_anew_lacks_the_proxys_signature() {
     own.checkpoint(&mut with_own);
     assert_eq!(first(&verify(&[with_own])), Some((Kind::CheckpointForged, "file-0", 3, 3)));
 
-    // Without any checkpoint nothing covers it.
+    // Without any checkpoint nothing covers it; nor is nothing a log.
     let report = verify(&[file]);
-    assert_eq!((report.breaks.len(), report.covered, report.uncovered), (0, 0, 2));
+    assert_eq!((report.covered, report.uncovered), (0, 2));
+    assert_eq!(first(&report).unwrap().0, Kind::Unsigned);
+    assert_eq!(first(&verify(&[Vec::new()])).unwrap().0, Kind::Unsigned);
 }
 
 #[test]

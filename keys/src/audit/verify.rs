@@ -34,6 +34,8 @@ pub enum Kind {
     NoBeginning,
     /// The file is another log's.
     OtherLog,
+    /// No checkpoint of the proxy's is in the log: anybody may have written it.
+    Unsigned,
     /// A head that was noted elsewhere is not in the log: its end was cut off, or it was written anew.
     HeadMissing,
 }
@@ -246,6 +248,10 @@ impl<'k> Verifier<'k> {
             }
         }
         self.report.torn = self.cut.is_some();
+        if self.report.checkpoints == 0 {
+            let first = self.report.files.first().map(|file| file.file.clone()).unwrap_or_default();
+            self.broken(Kind::Unsigned, &first, 0, None);
+        }
         let last = self.report.files.last().map(|file| file.file.clone()).unwrap_or_default();
         for head in std::mem::take(&mut self.heads) {
             // What was taken away as a whole is told by the first record's number.

@@ -30,19 +30,28 @@ fn shape(text: &str) -> String {
     for token in all {
         let word = text.get(token.range.clone()).unwrap_or_default();
         match token.kind {
-            Kind::Word => word.chars().for_each(|c| shape.push(c.to_ascii_lowercase())),
-            Kind::String | Kind::Number | Kind::Parameter => {
-                if shape.ends_with("? , ") {
-                    shape.truncate(shape.len() - 4);
-                }
-                shape.push('?');
+            Kind::Word if ["true", "false", "null"].iter().any(|value| word.eq_ignore_ascii_case(value)) => {
+                literal(&mut shape);
             }
+            Kind::Word => word.chars().for_each(|c| shape.push(c.to_ascii_lowercase())),
+            Kind::String | Kind::Number | Kind::Parameter => literal(&mut shape),
             Kind::QuotedWord | Kind::Cast | Kind::Other => shape.push_str(word),
         }
         shape.push(' ');
     }
     shape.truncate(shape.trim_end_matches([' ', ';']).len());
     shape
+}
+
+/// A literal, whatever its sign, and however many there are.
+fn literal(shape: &mut String) {
+    while shape.ends_with("- ") || shape.ends_with("+ ") {
+        shape.truncate(shape.len() - 2);
+    }
+    if shape.ends_with("? , ") {
+        shape.truncate(shape.len() - 4);
+    }
+    shape.push('?');
 }
 
 /// The members of a record that say what a text does, as JSON without braces.
@@ -99,6 +108,8 @@ mod tests {
             "select  name from patients where ssn = $tag$secret$tag$ and id = 4;",
             "SELECT name /* who */ FROM patients -- x\n WHERE ssn = $1 AND id = $2",
             "SELECT name FROM patients WHERE ssn = E'\\'' AND id = 1e5",
+            "SELECT name FROM patients WHERE ssn = NULL AND id = -7",
+            "SELECT name FROM patients WHERE ssn = True AND id = + 7",
         ] {
             assert_eq!(fingerprint(same), one, "{same}");
         }
