@@ -85,7 +85,7 @@ pub struct Challenged {
 }
 
 impl Server {
-    /// For a user who has a verifier, or one that `mock` makes up: see [`mock`].
+    /// For a user who has a verifier, or one that `mock` makes up.
     pub fn new(verifier: Verifier, known: bool, binding: Binding) -> Self {
         let mut nonce = [0; NONCE];
         rand::rng().fill_bytes(&mut nonce);

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Check configuration, policy and store, and exit
     #[arg(long)]
     pub check: bool,
-    /// Addresses to listen on, such as 127.0.0.1:6432,[::1]:6432; port 0 takes a free one
+    /// Addresses to listen on, such as `127.0.0.1:6432,[::1]:6432`; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<String>,
     /// Host of the PostgreSQL server, or the directory of its socket
