@@ -1,3 +1,5 @@
+//! Which settings a session has, as statements, transactions and savepoints change them.
+
 use super::*;
 use crate::statement;
 

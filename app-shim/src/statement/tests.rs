@@ -1,3 +1,5 @@
+//! What a statement does to the settings that name a user.
+
 use super::*;
 
 fn from() -> UserFrom {

@@ -61,8 +61,6 @@ pub(super) enum Ended {
     ByServer {
         /// SQLSTATE.
         sqlstate: String,
-        /// What it says.
-        message: String,
     },
 }
 
@@ -138,8 +136,9 @@ fn log(begin: &Begin, outcome: &Result<Login, Ended>) {
         }
         Err(Ended::Left) => tracing::debug!(?user, ?database, "left before it was logged in"),
         Err(Ended::Refused(error)) => tracing::warn!(?user, ?database, ?error, "login refused"),
-        Err(Ended::ByServer { sqlstate, message }) => {
-            tracing::warn!(?user, ?database, ?sqlstate, ?message, "login refused by the database");
+        // Its words are for the client: who was sent a password might repeat it.
+        Err(Ended::ByServer { sqlstate }) => {
+            tracing::warn!(?user, ?database, ?sqlstate, "login refused by the database");
         }
     }
 }

@@ -158,11 +158,10 @@ fn pass(tag: u8, body: &[u8], client: &mut Side) -> Result<(), Ended> {
     })?)
 }
 
-/// What an ErrorResponse says.
+/// What an ErrorResponse comes to.
 fn refusal(body: &[u8]) -> Ended {
-    let field =
-        |code| backend::error_field(body, code).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
-    Ended::ByServer { sqlstate: field(b'C'), message: field(b'M') }
+    let code = backend::error_field(body, b'C').map(String::from_utf8_lossy).unwrap_or_default();
+    Ended::ByServer { sqlstate: code.chars().take(5).collect() }
 }
 
 /// The database does what it must not. The client learns that, the log why.
