@@ -1,5 +1,6 @@
 //! The lines of `hba_file` and `ident_file`, as PostgreSQL reads its `pg_hba.conf` ("The pg_hba.conf File"):
-//! fields between blanks, each a list between commas, of words that lose their meaning in quotes.
+//! fields between blanks, each a list of words that lose their meaning in quotes. A list goes on where a comma
+//! follows its word at once: `a, b` is one, `a , b` is two fields.
 
 use std::path::Path;
 
@@ -84,11 +85,7 @@ fn fields(line: &str) -> Option<Vec<Vec<Token>>> {
     loop {
         match rest.peek() {
             None | Some('#') => return Some(fields),
-            Some(',') => {
-                continues = true;
-                rest.next();
-            }
-            Some(blank) if blank.is_ascii_whitespace() => {
+            Some(between) if *between == ',' || is_blank(*between) => {
                 rest.next();
             }
             Some(_) => {
@@ -97,10 +94,15 @@ fn fields(line: &str) -> Option<Vec<Vec<Token>>> {
                     Some(field) if continues => field.push(token),
                     _ => fields.push(vec![token]),
                 }
-                continues = false;
+                continues = rest.peek() == Some(&',');
             }
         }
     }
+}
+
+/// As PostgreSQL's `pg_isblank`.
+fn is_blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r')
 }
 
 fn token(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
@@ -108,7 +110,7 @@ fn token(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
     let mut text = String::new();
     let mut inside = false;
     while let Some(next) = rest.peek().copied() {
-        if !inside && (next == ',' || next == '#' || next.is_ascii_whitespace()) {
+        if !inside && (next == ',' || next == '#' || is_blank(next)) {
             break;
         }
         rest.next();
@@ -139,9 +141,24 @@ mod tests {
 
     #[test]
     fn fields_lists_quotes_and_comments_are_those_of_pg_hba_conf() {
-        let text = "# all\n\nlocal\ta,b , \"c d\"  \"a\"\"b\"c\"#\"#no\n  x \\\ny\n\"all\"all,\n";
+        let text = "# all\n\nlocal\ta,b, \"c d\"  \"a\"\"b\"c\"#\"#no\n  x \\\ny\n\"all\"all,\n";
         let expected = [(3, "local | a,b,'c d' | 'a\"bc#'"), (4, "x | y"), (6, "'allall'")];
         assert_eq!(read(text).unwrap(), expected.map(|(number, line)| (number, line.to_owned())));
+        // Each as PostgreSQL 15 shows it in pg_hba_file_rules.
+        for (line, fields) in [
+            ("a , b", "a | b"),
+            ("a, b", "a,b"),
+            ("a ,b", "a | b"),
+            (",a b, c", "a | b,c"),
+            ("a,,b", "a,b"),
+            ("a, ,b", "a,b"),
+            ("a,b ,c,d", "a,b | c,d"),
+            ("\"a\" ,\"b\"", "'a' | 'b'"),
+            ("a, # c", "a"),
+            ("x\"y\" a\u{c}b", "xy | a\u{c}b"),
+        ] {
+            assert_eq!(read(line).unwrap(), [(1, fields.to_owned())], "{line}");
+        }
         let says = read("\n\"a b\nc").unwrap_err().to_string();
         assert_eq!(says, "f, line 2: a quoted word has no end");
     }
