@@ -11,7 +11,7 @@ use super::results::Shape;
 use super::trail::Access;
 use crate::error::ClientError;
 use crate::sql::{Plan, ResultColumn};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Entries that one session may have open.
@@ -139,48 +139,62 @@ impl Queue {
     pub(super) fn fail(&mut self, statements: &mut Names<Prepared>, portals: &mut Names<Portal>) -> bool {
         let is_sync = |entry: &Pending| matches!(entry.kind, Kind::Sync { .. });
         let sync = self.entries.iter().position(is_sync);
-        let later = self.entries.split_off(sync.unwrap_or(self.entries.len()));
-        let mut failed = std::mem::replace(&mut self.entries, later);
+        let failed: Vec<Pending> = self.entries.drain(..sync.unwrap_or(self.entries.len())).collect();
         self.parses -= failed.iter().filter(|entry| entry.is_parse()).count();
-        // A failed Parse of the unnamed statement has dropped the one before.
-        if let Some(Pending { kind: Kind::Parse(undo), .. }) = failed.front_mut()
-            && undo.name.is_empty()
-        {
-            undo.previous = None;
-        }
-        for entry in failed.into_iter().rev() {
+        let (mut statements_before, mut portals_before) = (Before::default(), Before::default());
+        for (index, entry) in failed.into_iter().enumerate() {
             match entry.kind {
-                Kind::Parse(undo) | Kind::CloseStatement(undo) => {
-                    let later = self.entries.iter_mut().find_map(|entry| match &mut entry.kind {
-                        Kind::Parse(later) | Kind::CloseStatement(later) => {
-                            (later.name == undo.name).then_some(later)
-                        }
-                        _ => None,
-                    });
-                    take_back(undo, later, statements);
+                // A failed Parse of the unnamed statement has dropped the one before.
+                Kind::Parse(undo) if index == 0 && undo.name.is_empty() => {
+                    statements_before.add(Undo { previous: None, ..undo });
                 }
-                Kind::Bind(undo) | Kind::ClosePortal(undo) => {
-                    let later = self.entries.iter_mut().find_map(|entry| match &mut entry.kind {
-                        Kind::Bind(later) | Kind::ClosePortal(later) => {
-                            (later.name == undo.name).then_some(later)
-                        }
-                        _ => None,
-                    });
-                    take_back(undo, later, portals);
-                }
+                Kind::Parse(undo) | Kind::CloseStatement(undo) => statements_before.add(undo),
+                Kind::Bind(undo) | Kind::ClosePortal(undo) => portals_before.add(undo),
                 _ => {}
             }
         }
+        for entry in &mut self.entries {
+            if statements_before.0.is_empty() && portals_before.0.is_empty() {
+                break;
+            }
+            match &mut entry.kind {
+                Kind::Parse(later) | Kind::CloseStatement(later) => statements_before.give(later),
+                Kind::Bind(later) | Kind::ClosePortal(later) => portals_before.give(later),
+                _ => {}
+            }
+        }
+        statements_before.restore(statements);
+        portals_before.restore(portals);
         sync.is_some()
     }
 }
 
-/// Restores what a name stood for, under the next message that changes it if there is one.
-fn take_back<T: Object>(undo: Undo<T>, later: Option<&mut Undo<T>>, names: &mut Names<T>) {
-    match later {
-        Some(later) => later.previous = undo.previous,
-        None => {
-            names.put(&undo.name, undo.previous);
+/// What names stood for before a series of messages that failed.
+struct Before<T>(BTreeMap<Box<[u8]>, Option<T>>);
+
+impl<T> Default for Before<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Object> Before<T> {
+    /// The next message, in order: the first one that changes a name counts.
+    fn add(&mut self, undo: Undo<T>) {
+        self.0.entry(undo.name).or_insert(undo.previous);
+    }
+
+    /// A later message that changes one of the names takes it back to there, should it fail as well.
+    fn give(&mut self, later: &mut Undo<T>) {
+        if let Some(previous) = self.0.remove(&later.name) {
+            later.previous = previous;
+        }
+    }
+
+    /// No later message changes what is left.
+    fn restore(self, names: &mut Names<T>) {
+        for (name, previous) in self.0 {
+            names.put(&name, previous);
         }
     }
 }
@@ -227,6 +241,36 @@ mod tests {
         assert!(!queue.fail(&mut statements, &mut portals));
         assert_eq!(stands_for(&statements, b""), Some(1));
         assert!(queue.is_empty());
+    }
+
+    /// Of thousands of names each is taken back to what it was, and under a later message that changes it.
+    #[test]
+    fn a_long_segment_fails_at_once() {
+        let (mut queue, mut statements, mut portals) = (Queue::default(), Names::default(), Names::default());
+        let names: Vec<_> = (0..8_000).map(|name| format!("{name}").into_bytes()).collect();
+        for name in names.iter().step_by(2) {
+            statements.put(name, Some(prepared(1)));
+        }
+        for name in names.iter().chain(&names) {
+            queue.push(Kind::CloseStatement(statements.put(name, Some(prepared(2)))));
+        }
+        queue.push(Kind::Sync { segment: 2 });
+        for name in names.iter().skip(4_000) {
+            queue.push(Kind::CloseStatement(statements.put(name, Some(prepared(3)))));
+        }
+        let began = std::time::Instant::now();
+        assert!(queue.fail(&mut statements, &mut portals));
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+        for (index, name) in names.iter().enumerate() {
+            let before = (index % 2 == 0).then_some(1);
+            let Some(later) = index.checked_sub(4_000) else {
+                assert_eq!(stands_for(&statements, name), before);
+                continue;
+            };
+            assert_eq!(stands_for(&statements, name), Some(3));
+            let Kind::CloseStatement(undo) = &queue.entries[later + 1].kind else { panic!() };
+            assert_eq!(undo.previous.as_ref().map(|prepared| prepared.segment), before);
+        }
     }
 
     #[test]
