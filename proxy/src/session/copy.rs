@@ -4,7 +4,7 @@
 
 use super::carriers::Keys;
 use super::fault::Fault;
-use super::frontend::Done;
+use super::frontend::{Done, LARGE_MESSAGE};
 use super::splice::Splice;
 use super::state::{BOUND, Fate, State, Streamed, Turn};
 use crate::copy::{Direction, Format, Stream};
@@ -105,7 +105,8 @@ impl State {
         while splice.waiting() < BOUND && failed.is_none() {
             let rest = splice.rest();
             if *left == 0 {
-                let Some(head) = frame::head(rest)?.filter(|head| head.tag == b'd') else { break };
+                let data = |head: &frame::Head| head.tag == b'd' && head.size <= LARGE_MESSAGE;
+                let Some(head) = frame::head(rest)?.filter(data) else { break };
                 splice.replace(frame::HEAD);
                 *left = head.size - frame::HEAD;
                 continue;

@@ -12,6 +12,8 @@ use trefoil_keys::panics::panic_point;
 
 /// Longest message that PostgreSQL accepts where neither text nor values are in it.
 const SMALL_MESSAGE: usize = 10_000;
+/// Longest of all that it accepts, with its type byte (`PQ_LARGE_MESSAGE_LIMIT`).
+pub(super) const LARGE_MESSAGE: usize = 0x3fff_ffff;
 
 /// What became of a message.
 pub(super) enum Done {
@@ -104,7 +106,7 @@ impl State {
 
     fn check_size(&self, head: frame::Head) -> Result<(), Malformed> {
         let limit = match head.tag {
-            b'd' | b'B' => return Ok(()),
+            b'd' | b'B' => LARGE_MESSAGE,
             b'Q' | b'P' | b'F' => self.environment.max_message,
             key_message::TYPE if self.presented.extension => key_message::MAX_BODY + frame::HEAD,
             b'D' | b'E' | b'C' | b'S' | b'H' | b'X' | b'c' | b'f' => SMALL_MESSAGE + frame::HEAD,

@@ -310,6 +310,17 @@ fn copy_data_without_a_copy_goes_nowhere() {
 }
 
 #[test]
+fn no_message_is_longer_than_postgresql_accepts() {
+    for (tag, mut state) in [(b'd', state()), (b'B', state()), (b'd', copying())] {
+        let sent = [&message(b'd', b"1\tx")[..], &[tag, 0x3f, 0xff, 0xff, 0xff]].concat();
+        let (_, turn) = state.frontend(&sent, &mut Vec::new());
+        assert!(matches!(turn, Err(Fault::Fatal(error)) if error.sqlstate == "08P01"));
+        let (consumed, turn) = state.frontend(&[b'd', 0x3f, 0xff, 0xff, 0xfe], &mut Vec::new());
+        assert!(consumed == 5 && matches!(turn, Ok(Turn::More)), "the longest of all");
+    }
+}
+
+#[test]
 fn copy_data_waits_until_a_copy_runs() {
     let mut state = state();
     let query = message(b'Q', b"plain\0");
