@@ -44,8 +44,13 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster in a scratch directory of its own, removed when the server has ended.
     pub fn scratch() -> Result<Self> {
+        Self::scratch_with(&[])
+    }
+
+    /// The same with these settings besides.
+    pub fn scratch_with(settings: &[(&str, &str)]) -> Result<Self> {
         let scratch = tempfile::Builder::new().prefix("trefoil-").tempdir()?;
-        let cluster = Self::start(scratch.path(), Some(scratch.path()))?;
+        let cluster = Self::start(scratch.path(), Some(scratch.path()), settings)?;
         // From here on the server's leash removes it.
         drop(scratch.keep());
         Ok(cluster)
@@ -62,10 +67,10 @@ impl Cluster {
             fs::remove_dir_all(&dir).map_err(|error| Error::at(&dir, &error))?;
         }
         fs::create_dir_all(&dir).map_err(|error| Error::at(&dir, &error))?;
-        Self::start(&dir, None)
+        Self::start(&dir, None, &[])
     }
 
-    fn start(dir: &Path, scratch: Option<&Path>) -> Result<Self> {
+    fn start(dir: &Path, scratch: Option<&Path>, more: &[(&str, &str)]) -> Result<Self> {
         let bin = binaries()?;
         let as_user = become_server_user(dir)?;
         let command = |program: &str, arguments: &[&str]| -> Vec<String> {
@@ -93,7 +98,7 @@ impl Cluster {
 
         let port = free_port()?;
         let mut settings: Vec<String> =
-            SETTINGS.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            SETTINGS.iter().chain(more).map(|(name, value)| format!("{name}={value}")).collect();
         settings.push(format!("port={port}"));
         // A socket's path is limited to 107 bytes.
         let sockets = if dir.as_os_str().len() < 80 { dir.display().to_string() } else { String::new() };

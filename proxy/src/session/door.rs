@@ -84,8 +84,3 @@ pub(super) fn full() -> Fault {
     let hint = "Try again later, or raise max_connections or max_connections_per_address of the proxy.";
     Fault::Fatal(ClientError::new("53300", "sorry, too many clients already", hint))
 }
-
-/// The login took too long; in PostgreSQL's words.
-pub(super) fn late() -> Fault {
-    Fault::Fatal(ClientError::new("57014", "canceling authentication due to timeout", ""))
-}

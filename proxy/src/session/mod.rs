@@ -56,7 +56,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use trail::{Identity, Trail};
 use trefoil_link::{AcceptError, Claim, Stream};
 
@@ -127,16 +127,15 @@ pub async fn serve(
     else {
         return Ok(());
     };
-    let login = login::log_in(&mut client, &link, &begin, caller, &environment);
-    let Login { server, role, .. } = match timeout_at(deadline, login).await {
-        Ok(Ok(login)) => login,
-        Ok(Err(Ended::Left)) => return Ok(()),
-        Ok(Err(Ended::Refused(error))) => return farewell(&mut client, Fault::Fatal(error)).await,
-        Ok(Err(Ended::ByServer { .. })) => {
+    let login = login::log_in(&mut client, &link, &begin, caller, &environment, deadline);
+    let Login { server, role, .. } = match login.await {
+        Ok(login) => login,
+        Err(Ended::Left) => return Ok(()),
+        Err(Ended::Refused(error)) => return farewell(&mut client, Fault::Fatal(error)).await,
+        Err(Ended::ByServer { .. }) => {
             client.close().await;
             return Ok(());
         }
-        Err(_) => return farewell(&mut client, door::late()).await,
     };
     if !claim.keep() {
         client.discard();

@@ -195,6 +195,18 @@ impl Side {
         }
     }
 
+    /// Ends when nothing more will be received. What comes meanwhile is kept, and read no further from a
+    /// little on.
+    pub(super) async fn left(&mut self) {
+        let left = poll_fn(|context| {
+            while !self.ended && self.received().len() < SMALL {
+                ready!(self.poll_receive(context));
+            }
+            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        });
+        left.await;
+    }
+
     /// Sends what waits.
     pub(super) async fn flush(&mut self) {
         while self.waiting() > 0 {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use trefoil_link::Trust;
+use trefoil_tests::cluster::Cluster;
+use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::frontend::Frontend;
 
 const SSL: &[u8] = b"\0\0\0\x08\x04\xd2\x16\x2f";
@@ -176,6 +178,9 @@ fn whoever_is_slow_or_silent_is_cut_off_in_time() {
         });
     });
     clean(&front, before);
+    let log = front.log();
+    let late = log.lines().find(|line| line.contains("canceling authentication due to timeout"));
+    assert!(late.is_some_and(|line| line.contains(&front.database.user)), "{log}");
     // A session is none of these.
     let mut session = Frontend::connect(&front.database, &[]).unwrap();
     std::thread::sleep(Duration::from_millis(1500));
@@ -219,6 +224,55 @@ async fn sessions_have_a_limit_that_is_said_and_a_flood_keeps_nobody_out() {
     }
     drop((first, third, flood));
     clean(&front, before);
+}
+
+/// A client that has named a user, was asked for the password, and says nothing.
+fn asked(front: &Front, user: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", front.proxy.port())).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let body = format!("\0\x03\0\0user\0{user}\0database\0postgres\0\0");
+    let length = u32::try_from(body.len() + 4).unwrap();
+    stream.write_all(&[&length.to_be_bytes()[..], body.as_bytes()].concat()).unwrap();
+    let mut request = [0; 9];
+    stream.read_exact(&mut request).unwrap();
+    assert_eq!(&request, b"R\0\0\0\x08\0\0\0\x03");
+    stream
+}
+
+#[test]
+fn who_is_asked_for_a_password_holds_no_connection_to_the_database() {
+    let cluster = Cluster::scratch_with(&[("max_connections", "22")]).unwrap();
+    cluster.endpoint().run("CREATE ROLE guest LOGIN PASSWORD 'QZguest1'").unwrap();
+    let front = Front::before(cluster.endpoint(), "", "");
+    let guest = Endpoint {
+        user: "guest".to_owned(),
+        password: "QZguest1".to_owned(),
+        database: "postgres".to_owned(),
+        ..front.database.clone()
+    };
+    let before = sockets(&front);
+    let mut flood: Vec<_> = (0..60).map(|_| asked(&front, "guest")).collect();
+    // Ordinary roles, by the proxy and past it, while strangers wait.
+    let mut session = Frontend::connect(&guest, &[]).unwrap();
+    session.query("SELECT 1").unwrap();
+    drop(Frontend::connect(&Endpoint { port: cluster.endpoint().port, ..guest.clone() }, &[]).unwrap());
+    let end = Instant::now() + PATIENCE;
+    // The session, with the catalog's.
+    while sockets(&front) > before + flood.len() + 3 {
+        assert!(Instant::now() < end, "{} sockets, {before} before", sockets(&front));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Whoever takes time gets in all the same, and without the password does not.
+    for (password, answer) in [("QZguest1", &b"R\0\0\0\x08\0\0\0\0"[..]), ("wrong", b"E")] {
+        let mut late = flood.pop().unwrap();
+        let length = u32::try_from(password.len() + 5).unwrap();
+        late.write_all(&[b"p", &length.to_be_bytes()[..], password.as_bytes(), b"\0"].concat()).unwrap();
+        let mut said = vec![0; answer.len()];
+        late.read_exact(&mut said).unwrap();
+        assert_eq!(said, answer, "{password}");
+    }
+    assert!(!front.log().contains("53300"), "{}", front.log());
+    drop(flood);
 }
 
 #[tokio::test(flavor = "multi_thread")]

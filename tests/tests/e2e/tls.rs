@@ -87,9 +87,13 @@ pub(crate) struct Front {
 impl Front {
     /// With these further lines of configuration, and these of its section `[tls]`.
     pub(crate) fn start(lines: &str, tls: &str) -> Self {
+        Self::before(cluster().endpoint(), lines, tls)
+    }
+
+    /// The same in front of another database.
+    pub(crate) fn before(database: &Endpoint, lines: &str, tls: &str) -> Self {
         let authority = Authority::new();
         let served = authority.certify("localhost", "server");
-        let database = cluster().endpoint();
         let configuration = format!(
             "{lines}\n[tls]\ncertificate = {:?}\nkey = {:?}\n{tls}\n",
             authority.file("server.crt"),
@@ -324,7 +328,7 @@ fn the_admin_ports_certificate_is_replaced_and_what_ends_is_warned_of() {
 }
 
 /// An address of this machine that is none of loopback, if it has one.
-fn outer_address() -> Option<IpAddr> {
+pub(crate) fn outer_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     // Nothing is sent: the kernel only chooses where it would be sent from.
     socket.connect("192.0.2.1:9").ok()?;

@@ -13,8 +13,14 @@ const MAX_ANSWER: usize = 65_535 + 5;
 const INVALID_PASSWORD: &str = "28P01";
 
 /// Asks for the password as it is. The link must be private.
-pub(super) async fn password(client: &mut Side) -> Result<Zeroizing<Vec<u8>>, Ended> {
+pub(super) async fn ask(client: &mut Side) -> Result<(), Ended> {
     Request::CleartextPassword.encode(client.outgoing())?;
+    client.flush().await;
+    Ok(())
+}
+
+/// The password that it was asked for. May be waited for again.
+pub(super) async fn password(client: &mut Side) -> Result<Zeroizing<Vec<u8>>, Ended> {
     let answer = answer(client).await?;
     let password = Zeroizing::new(authentication::password(&answer)?.to_vec());
     if password.is_empty() {

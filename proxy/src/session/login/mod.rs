@@ -3,6 +3,7 @@
 //! database before, and never as another user than the one that was authenticated.
 
 mod client;
+mod passthrough;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,16 @@ use crate::error::{ClientError, sqlstate};
 use crate::wire::Malformed;
 use crate::wire::authentication::Request;
 use serde::Serialize;
-use server::Password;
+use server::{Attempt, Password};
 use std::net::IpAddr;
+use tokio::time::{Instant, timeout_at};
 use trefoil_link::{Offer, Stream, Subject};
 
 /// Longest name in PostgreSQL (`NAMEDATALEN - 1`). It cuts longer ones, and then they are another's.
 const MAX_NAME: usize = 63;
+
+/// Class of the SQLSTATEs for who is not let in.
+const AUTHORIZATION: &str = "28";
 
 /// What is known of the client by its connection.
 pub(super) struct Link {
@@ -76,6 +81,15 @@ impl From<Malformed> for Ended {
     }
 }
 
+/// Does this, unless the client leaves meanwhile.
+async fn unless_left<T>(client: &mut Side, doing: impl Future<Output = T>) -> Result<T, Ended> {
+    tokio::select! {
+        biased;
+        done = doing => Ok(done),
+        () = client.left() => Err(Ended::Left),
+    }
+}
+
 /// Logs a client in. Every login, well or not, is logged here, and those that are done audited.
 pub(super) async fn log_in(
     client: &mut Side,
@@ -83,8 +97,10 @@ pub(super) async fn log_in(
     begin: &Begin,
     caller: &Caller,
     environment: &Environment,
+    deadline: Instant,
 ) -> Result<Login, Ended> {
-    let outcome = attempt(client, link, begin, environment).await;
+    let attempt = timeout_at(deadline, attempt(client, link, begin, environment));
+    let outcome = attempt.await.unwrap_or_else(|_| Err(late().into()));
     log(begin, &outcome);
     // Not failures: whoever can connect could fill the audit log with them.
     if let (Some(audit), Ok(login)) = (&environment.audit, &outcome) {
@@ -162,31 +178,33 @@ async fn attempt(
         check_certificate(rule, link, |name| rules.owns(rule, name, &begin.user), begin)?;
     }
     let method = rule.map_or(Method::Passthrough, |rule| rule.method);
-    let (role, password) = match method {
-        Method::Passthrough => {
-            if !link.private {
-                return Err(in_clear().into());
-            }
-            (begin.user.clone(), Password::OfClient)
+    if method == Method::Passthrough {
+        if !link.private {
+            return Err(in_clear().into());
         }
-        _ => {
-            if method == Method::Scram {
-                let binding = match (&link.binding, begin.presented.extension) {
-                    // A sidecar ends its application's TLS. Whether it is one, the rule must say.
-                    (Binding::EndPoint(_), true) if rule.is_some_and(|rule| rule.unbound) => Binding::None,
-                    (Binding::EndPoint(_), true) => Binding::Withheld,
-                    (binding, _) => binding.clone(),
-                };
-                let scram = environment.authentication.scram(&rules, &begin.user, binding);
-                client::scram(client, scram, &begin.user).await?;
-            }
-            let Credential { role, password } = rules.credential(&begin.user);
-            (role, Password::Known(password))
-        }
+        let server = passthrough::log_in(client, begin, &environment.server).await?;
+        Request::Ok.encode(client.outgoing())?;
+        return Ok(Login { server, method, role: begin.user.clone() });
+    }
+    if method == Method::Scram {
+        let binding = match (&link.binding, begin.presented.extension) {
+            // A sidecar ends its application's TLS. Whether it is one, the rule must say.
+            (Binding::EndPoint(_), true) if rule.is_some_and(|rule| rule.unbound) => Binding::None,
+            (Binding::EndPoint(_), true) => Binding::Withheld,
+            (binding, _) => binding.clone(),
+        };
+        let scram = environment.authentication.scram(&rules, &begin.user, binding);
+        client::scram(client, scram, &begin.user).await?;
+    }
+    let Credential { role, password } = rules.credential(&begin.user);
+    let mut server = server::connect(&environment.server, begin, &role, client).await?;
+    let attempt = Attempt {
+        role: &role,
+        password: Password::Configured(password),
+        user: &begin.user,
+        knows_the_proxy: environment.server.knows_the_proxy(),
     };
-    let mut server = server::connect(&environment.server).await?;
-    server.outgoing().extend_from_slice(&begin.packet(&role)?);
-    server::log_in(&mut server, client, &role, password, environment.server.knows_the_proxy()).await?;
+    server::log_in(&mut server, client, &attempt).await?;
     Request::Ok.encode(client.outgoing())?;
     Ok(Login { server, method, role })
 }
@@ -242,4 +260,9 @@ fn in_clear() -> ClientError {
         "the proxy asks for no password over a connection in clear",
         "Connect under TLS (sslmode=verify-full), or let hba_file say scram for this client.",
     )
+}
+
+/// The login took too long; in PostgreSQL's words.
+fn late() -> ClientError {
+    ClientError::new("57014", "canceling authentication due to timeout", "")
 }

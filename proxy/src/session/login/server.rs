@@ -1,7 +1,7 @@
 //! The proxy's login at the database, by whatever method that asks for. A method is followed to its end, one
 //! alone: a server that changes its mind could have the password for nothing.
 
-use super::{Ended, client};
+use super::{AUTHORIZATION, Begin, Ended, client, unless_left};
 use crate::error::{ClientError, sqlstate};
 use crate::session::socket::Side;
 use crate::upstream::Server;
@@ -13,6 +13,8 @@ use postgres_protocol::authentication::sasl::{
     ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
 use std::sync::Once;
+use std::time::Duration;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 /// Longest message of a server before its AuthenticationOk, as in libpq.
@@ -20,10 +22,32 @@ const MAX_MESSAGE: usize = 30_000;
 
 /// Where the password comes from.
 pub(super) enum Password {
-    /// The client is asked for it, if the server asks.
-    OfClient,
+    /// The client is asked for it, if the server asks, which waits for the answer no longer than this.
+    OfClient(Duration),
+    /// The client has been asked for it.
+    Answered(Zeroizing<Vec<u8>>),
     /// The configuration; none if there is none.
-    Known(Option<Zeroizing<String>>),
+    Configured(Option<Zeroizing<String>>),
+}
+
+/// As whom the proxy logs in.
+pub(super) struct Attempt<'a> {
+    /// The role.
+    pub(super) role: &'a [u8],
+    /// Its password.
+    pub(super) password: Password,
+    /// For whom: what the client calls itself.
+    pub(super) user: &'a [u8],
+    /// Whether the server can know the proxy itself.
+    pub(super) knows_the_proxy: bool,
+}
+
+/// How far a login has come.
+pub(super) enum Outcome {
+    /// To its end.
+    Done,
+    /// The client is asked for the password, and has not answered in time.
+    Asked,
 }
 
 /// How far the method has got.
@@ -38,32 +62,39 @@ enum Step {
     Proved(Box<ScramSha256>),
 }
 
-/// Connects to the server. Why it cannot is for the log.
-pub(super) async fn connect(server: &Server) -> Result<Side, ClientError> {
-    server.connect().await.map(Side::new).map_err(|error| {
+/// Connects to the server, for a session as this role that is to begin. Why it cannot is for the log.
+pub(super) async fn connect(
+    server: &Server,
+    begin: &Begin,
+    role: &[u8],
+    client: &mut Side,
+) -> Result<Side, Ended> {
+    let connected = unless_left(client, server.connect()).await?;
+    let mut side = connected.map(Side::new).map_err(|error| {
         tracing::warn!(%error, "no connection to the database");
         ClientError::new(
             "08006",
             "the database server cannot be reached as the proxy has to reach it",
             "The proxy's log says why.",
         )
-    })
+    })?;
+    side.outgoing().extend_from_slice(&begin.packet(role)?);
+    Ok(side)
 }
 
-/// Logs in as `role`; the StartupMessage waits to be sent. What the server says to the client goes to it.
+/// Logs in; the StartupMessage waits to be sent. What the server says to the client goes to it, once.
 pub(super) async fn log_in(
     server: &mut Side,
     client: &mut Side,
-    role: &[u8],
-    password: Password,
-    knows_the_proxy: bool,
-) -> Result<(), Ended> {
+    attempt: &Attempt<'_>,
+) -> Result<Outcome, Ended> {
+    let Attempt { role, password, user, knows_the_proxy } = attempt;
     let mut step = Step::Begun;
     let mut reply = Zeroizing::new(Vec::new());
     loop {
         server.send(&reply).await;
         reply.clear();
-        let (tag, body) = match server.message(MAX_MESSAGE).await {
+        let (tag, body) = match unless_left(client, server.message(MAX_MESSAGE)).await? {
             Ok(Some(message)) => message,
             Ok(None) => return Err(unexpected("it has closed the connection").into()),
             Err(malformed) => return Err(unexpected(&malformed.to_string()).into()),
@@ -72,35 +103,41 @@ pub(super) async fn log_in(
             REQUEST => {}
             // What the server says of the protocol's version has to come before AuthenticationOk.
             b'N' | b'v' => {
-                pass(tag, &body, client)?;
-                client.flush().await;
+                if !matches!(password, Password::Answered(_)) {
+                    pass(tag, &body, client)?;
+                    client.flush().await;
+                }
                 continue;
             }
             b'E' => {
+                let sqlstate = sqlstate_of(&body);
+                if matches!(password, Password::Configured(_)) && sqlstate.starts_with(AUTHORIZATION) {
+                    return Err(not_let_in(role, user, &sqlstate).into());
+                }
                 pass(tag, &body, client)?;
                 client.flush().await;
-                return Err(refusal(&body));
+                return Err(Ended::ByServer { sqlstate });
             }
             _ => return Err(unexpected("a message before the login has ended").into()),
         }
         let request = Request::decode(&body).map_err(|malformed| unexpected(&malformed.to_string()))?;
         step = match (request, step) {
-            (Request::Ok, Step::Answered) => return Ok(()),
-            (Request::Ok, Step::Begun) if !(knows_the_proxy && matches!(password, Password::OfClient)) => {
-                return Ok(());
+            (Request::Ok, Step::Answered) => return Ok(Outcome::Done),
+            (Request::Ok, Step::Begun) if !knows_the_proxy || matches!(password, Password::Configured(_)) => {
+                return Ok(Outcome::Done);
             }
             (Request::Ok, Step::Begun) => return Err(unasked().into()),
-            (Request::CleartextPassword, Step::Begun) if server.is_private() => {
-                let password = obtain(&password, client).await?;
+            (Request::CleartextPassword | Request::Md5Password(_), Step::Begun) if !server.is_private() => {
+                return Err(unexpected("it asks for a password, or its MD5 hash, in clear").into());
+            }
+            (Request::CleartextPassword, Step::Begun) => {
+                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
                 authentication::password_message(&mut reply, &password)?;
                 Step::Answered
             }
-            (Request::CleartextPassword, Step::Begun) => {
-                return Err(unexpected("it asks for the password as it is, in clear").into());
-            }
             (Request::Md5Password(salt), Step::Begun) => {
                 warn_of_md5();
-                let password = obtain(&password, client).await?;
+                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
                 let hash = Zeroizing::new(md5_hash(role, &password, salt));
                 authentication::password_message(&mut reply, hash.as_bytes())?;
                 Step::Answered
@@ -117,7 +154,8 @@ pub(super) async fn log_in(
                     Some(_) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
                     None => (SCRAM_SHA_256, ChannelBinding::unsupported()),
                 };
-                let scram = ScramSha256::new(&obtain(&password, client).await?, binding);
+                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
+                let scram = ScramSha256::new(&password, binding);
                 authentication::sasl_begin(&mut reply, mechanism, scram.message())?;
                 Step::Scram(Box::new(scram))
             }
@@ -138,11 +176,19 @@ pub(super) async fn log_in(
     }
 }
 
-async fn obtain(password: &Password, client: &mut Side) -> Result<Zeroizing<Vec<u8>>, Ended> {
+/// None if the client does not answer in time.
+async fn obtain(password: &Password, client: &mut Side) -> Result<Option<Zeroizing<Vec<u8>>>, Ended> {
     match password {
-        Password::OfClient => client::password(client).await,
-        Password::Known(Some(password)) => Ok(Zeroizing::new(password.as_bytes().to_vec())),
-        Password::Known(None) => Err(ClientError::new(
+        Password::OfClient(patience) => {
+            client::ask(client).await?;
+            match timeout(*patience, client::password(client)).await {
+                Ok(answer) => answer.map(Some),
+                Err(_) => Ok(None),
+            }
+        }
+        Password::Answered(password) => Ok(Some(password.clone())),
+        Password::Configured(Some(password)) => Ok(Some(Zeroizing::new(password.as_bytes().to_vec()))),
+        Password::Configured(None) => Err(ClientError::new(
             sqlstate::INVALID_AUTHORIZATION,
             "the database asks for a password, and the proxy has none for this user",
             "Give the user one in users_file, or let the database know the proxy's certificate.",
@@ -158,10 +204,25 @@ fn pass(tag: u8, body: &[u8], client: &mut Side) -> Result<(), Ended> {
     })?)
 }
 
-/// What an ErrorResponse comes to.
-fn refusal(body: &[u8]) -> Ended {
+fn sqlstate_of(body: &[u8]) -> String {
     let code = backend::error_field(body, b'C').map(String::from_utf8_lossy).unwrap_or_default();
-    Ended::ByServer { sqlstate: code.chars().take(5).collect() }
+    code.chars().take(5).collect()
+}
+
+/// The configuration's credential is no good. Its role is no business of the client's.
+fn not_let_in(role: &[u8], user: &[u8], sqlstate: &str) -> ClientError {
+    let [role, user] = [role, user].map(String::from_utf8_lossy);
+    tracing::error!(
+        ?role,
+        ?sqlstate,
+        "the database refuses this role to the proxy: users_file has the wrong password, or pg_hba.conf is \
+         against it"
+    );
+    ClientError::new(
+        sqlstate::INVALID_AUTHORIZATION,
+        format!("the database did not let the proxy in for user \"{user}\""),
+        "The proxy's log says why.",
+    )
 }
 
 /// The database does what it must not. The client learns that, the log why.

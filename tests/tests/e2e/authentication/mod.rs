@@ -106,8 +106,12 @@ pub(crate) struct Options<'a> {
     pub(crate) upstream: Option<&'a str>,
     /// The text of `hba_file`.
     pub(crate) hba: Option<&'a str>,
+    /// The text of `ident_file`.
+    pub(crate) ident: Option<&'a str>,
     /// The text of `users_file`.
     pub(crate) users: Option<&'a str>,
+    /// The section `[tls]`.
+    pub(crate) tls: Option<&'a str>,
     /// Where the database is, in the place of the shared one.
     pub(crate) port: Option<u16>,
 }
@@ -119,12 +123,14 @@ impl Proxy {
         let directory = setting().directory.join(format!("proxy-{number}"));
         fs::create_dir_all(&directory).unwrap();
         let mut configuration = String::new();
-        for (key, text) in [("hba_file", options.hba), ("users_file", options.users)] {
+        let files = [("hba_file", options.hba), ("ident_file", options.ident), ("users_file", options.users)];
+        for (key, text) in files {
             let Some(text) = text else { continue };
             let file = directory.join(key);
             write_private(&file, text).unwrap();
             configuration += &format!("{key} = {file:?}\n");
         }
+        configuration += &options.tls.map(|section| format!("[tls]\n{section}\n")).unwrap_or_default();
         let recorder = Recorder::start(options.port.unwrap_or(cluster().endpoint().port)).unwrap();
         let proxy = ProxyOptions {
             policy: "",

@@ -3,6 +3,7 @@
 use super::{Options, PASSWORD, Proxy, psql, role, setting, tls_with_identity};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use trefoil_tests::programs::program;
 
 /// What `trefoil-proxy scram-verifier` makes of a password.
@@ -33,7 +34,9 @@ fn proxy() -> Proxy {
         verifier("QZcarol3"),
     );
     let upstream = tls_with_identity();
-    Proxy::start(&Options { upstream: Some(&upstream), hba: Some(HBA), users: Some(&users), port: None })
+    let options =
+        Options { upstream: Some(&upstream), hba: Some(HBA), users: Some(&users), ..Options::default() };
+    Proxy::start(&options)
 }
 
 #[test]
@@ -68,9 +71,11 @@ fn a_verifier_lets_its_password_in_as_its_role_and_nobody_else_reaches_the_datab
         "auth_scram by TLS"
     );
 
-    // The credential upstream is wrong: the database says so.
+    // The credential upstream is wrong: the log says so, and carol nothing of its role.
     let says = proxy.role("carol", "QZcarol3").unwrap_err();
-    assert!(says.contains("password authentication failed for user \"auth_tls\""), "{says}");
+    assert!(says.contains("the database did not let the proxy in for user \"carol\""), "{says}");
+    let log = proxy.log();
+    assert!(log.contains("refuses this role to the proxy") && log.contains("auth_tls"), "{log}");
 
     let log = proxy.log();
     for secret in ["QZalice1pass", "QZbob2", "QZcarol3", "QZstale7", PASSWORD] {
@@ -86,10 +91,10 @@ fn who_may_log_in_is_read_again_at_a_signal_and_a_bad_file_changes_nothing() {
     let hang_up = |lines: &str, expected: &str| {
         std::fs::write(&rules, lines).unwrap();
         proxy.part.process().signal("HUP").unwrap();
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(20);
         while !proxy.log().contains(expected) {
-            assert!(std::time::Instant::now() < end, "{}", proxy.log());
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(Instant::now() < end, "{}", proxy.log());
+            std::thread::sleep(Duration::from_millis(50));
         }
     };
     hang_up("host all all all trust\n", "hba_file, line 1: `trust` is none of");

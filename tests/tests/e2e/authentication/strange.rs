@@ -71,3 +71,29 @@ fn a_server_that_does_not_keep_to_its_method_gets_neither_password_nor_session()
         }
     }
 }
+
+#[test]
+fn a_client_that_leaves_is_not_waited_for_at_the_database() {
+    let silent: &[&[u8]] = &[];
+    let within: &[&[u8]] = &[SCRAM];
+    for says in [silent, within] {
+        let (port, heard) = server(says);
+        let proxy = Proxy::start(&Options { port: Some(port), ..Options::default() });
+        let mut client = TcpStream::connect(("127.0.0.1", proxy.part.port())).unwrap();
+        let start = b"\0\0\0\x19\0\x03\0\0user\0auth_scram\0\0";
+        client.write_all(start).unwrap();
+        if !says.is_empty() {
+            client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            client.read_exact(&mut [0; 9]).unwrap();
+            client.write_all(b"p\0\0\0\x10QZpass8Word\0").unwrap();
+        }
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while proxy.recorder.sent().first().is_none_or(|sent| sent.len() <= start.len() * (1 + says.len())) {
+            assert!(std::time::Instant::now() < end, "nothing is said to the database");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(heard.recv_timeout(Duration::from_millis(300)).is_err(), "it is waited for");
+        drop(client);
+        heard.recv_timeout(Duration::from_secs(5)).expect("the database is let go");
+    }
+}
