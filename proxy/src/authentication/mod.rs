@@ -9,6 +9,7 @@ mod ident;
 mod rules;
 mod scram;
 mod tokens;
+mod tries;
 mod users;
 mod verifier;
 
@@ -18,5 +19,6 @@ pub use hba::{ClientCertificate, Connection, Method, Rule};
 pub use rules::{Authentication, AuthenticationError, Files, Rules};
 pub use scram::{Binding, Mechanism, ScramError, Server as ScramServer};
 pub use tokens::SyntaxError;
+pub use tries::Tries;
 pub use users::{Credential, UsersError};
 pub use verifier::{MalformedVerifier, Verifier};

@@ -4,6 +4,7 @@ use super::hba::{self, Connection, Method, Rule};
 use super::ident::Maps;
 use super::scram::{self, Binding, Server};
 use super::tokens::SyntaxError;
+use super::tries::Tries;
 use super::users::{Credential, Users, UsersError};
 use super::verifier::HASH;
 use arc_swap::ArcSwap;
@@ -62,6 +63,8 @@ pub struct Authentication {
     /// What unknown users' salts are made from.
     secret: Zeroizing<[u8; HASH]>,
     current: ArcSwap<Rules>,
+    /// Whose passwords were wrong of late.
+    pub tries: Tries,
 }
 
 /// The same as it was at one time.
@@ -81,7 +84,7 @@ impl Authentication {
         let mut secret = Zeroizing::new([0; HASH]);
         rand::rng().fill_bytes(secret.as_mut_slice());
         let current = ArcSwap::from_pointee(Rules::read(&files)?);
-        Ok(Self { files, secret, current })
+        Ok(Self { files, secret, current, tries: Tries::default() })
     }
 
     /// Reads the files again. If one is no good, nothing changes.

@@ -1,6 +1,6 @@
 //! What the client is asked for.
 
-use super::Ended;
+use super::{Ended, INVALID_PASSWORD};
 use crate::authentication::{ScramError, ScramServer};
 use crate::error::{ClientError, sqlstate};
 use crate::session::socket::Side;
@@ -9,8 +9,6 @@ use zeroize::Zeroizing;
 
 /// Longest answer: as PostgreSQL has it for passwords (`PG_MAX_AUTH_TOKEN_LENGTH`), with its head.
 const MAX_ANSWER: usize = 65_535 + 5;
-/// PostgreSQL's SQLSTATE `invalid_password`.
-const INVALID_PASSWORD: &str = "28P01";
 
 /// Asks for the password as it is. The link must be private.
 pub(super) async fn ask(client: &mut Side) -> Result<(), Ended> {

@@ -19,14 +19,16 @@ use crate::wire::authentication::Request;
 use serde::Serialize;
 use server::{Attempt, Password};
 use std::net::IpAddr;
-use tokio::time::{Instant, timeout_at};
-use trefoil_link::{Offer, Stream, Subject};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use trefoil_link::{Offer, Stream, Subject, network};
 
 /// Longest name in PostgreSQL (`NAMEDATALEN - 1`). It cuts longer ones, and then they are another's.
 const MAX_NAME: usize = 63;
 
 /// Class of the SQLSTATEs for who is not let in.
 const AUTHORIZATION: &str = "28";
+/// PostgreSQL's SQLSTATE `invalid_password`.
+const INVALID_PASSWORD: &str = "28P01";
 
 /// What is known of the client by its connection.
 pub(super) struct Link {
@@ -69,6 +71,17 @@ pub(super) enum Ended {
     },
 }
 
+impl Ended {
+    /// Whether what the client has shown is wrong.
+    fn is_of_the_password(&self) -> bool {
+        match self {
+            Self::Left => false,
+            Self::Refused(error) => error.sqlstate == INVALID_PASSWORD,
+            Self::ByServer { sqlstate } => sqlstate.starts_with(AUTHORIZATION),
+        }
+    }
+}
+
 impl From<ClientError> for Ended {
     fn from(error: ClientError) -> Self {
         Self::Refused(error)
@@ -101,6 +114,14 @@ pub(super) async fn log_in(
 ) -> Result<Login, Ended> {
     let attempt = timeout_at(deadline, attempt(client, link, begin, environment));
     let outcome = attempt.await.unwrap_or_else(|_| Err(late().into()));
+    let (tries, network) = (&environment.authentication.tries, link.address.map(network));
+    match &outcome {
+        Ok(_) => tries.succeeded(network, &begin.user),
+        Err(error) if error.is_of_the_password() => {
+            tries.failed(network, &begin.user, Instant::now().into_std());
+        }
+        Err(_) => {}
+    }
     log(begin, &outcome);
     // Not failures: whoever can connect could fill the audit log with them.
     if let (Some(audit), Ok(login)) = (&environment.audit, &outcome) {
@@ -178,6 +199,12 @@ async fn attempt(
         check_certificate(rule, link, |name| rules.owns(rule, name, &begin.user), begin)?;
     }
     let method = rule.map_or(Method::Passthrough, |rule| rule.method);
+    if method != Method::Cert {
+        let tries = &environment.authentication.tries;
+        let turn = tries.turn(link.address.map(network), &begin.user, Instant::now().into_std());
+        let Some(turn) = turn else { return Err(too_often(begin).into()) };
+        unless_left(client, sleep_until(turn.into())).await?;
+    }
     if method == Method::Passthrough {
         if !link.private {
             return Err(in_clear().into());
@@ -252,6 +279,15 @@ fn turned_away(link: &Link, begin: &Begin, by_rule: bool) -> ClientError {
     let message =
         format!("{begins} for host \"{host}\", user \"{user}\", database \"{database}\", {encryption}");
     ClientError::new(sqlstate::INVALID_AUTHORIZATION, message, "")
+}
+
+fn too_often(begin: &Begin) -> ClientError {
+    let user = String::from_utf8_lossy(&begin.user);
+    ClientError::new(
+        sqlstate::INVALID_AUTHORIZATION,
+        format!("too many failed logins from this address for user \"{user}\""),
+        "Try again in some seconds.",
+    )
 }
 
 fn in_clear() -> ClientError {

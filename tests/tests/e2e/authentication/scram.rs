@@ -85,6 +85,42 @@ fn a_verifier_lets_its_password_in_as_its_role_and_nobody_else_reaches_the_datab
 }
 
 #[test]
+fn who_fails_again_and_again_waits_and_nobody_else() {
+    let proxy = proxy();
+    let began = Instant::now();
+    for _ in 0..10 {
+        let says = proxy.role("alice", "wrong").unwrap_err();
+        assert!(says.contains("password authentication failed for user \"alice\""), "{says}");
+    }
+    // Five are free, and the first of the others finds nobody before it.
+    assert!(began.elapsed() > Duration::from_secs(4), "{:?}", began.elapsed());
+    let began = Instant::now();
+    assert!(proxy.role("bob", "QZbob2 IX").is_ok());
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert_eq!(proxy.role("alice", "QZalice1pass").unwrap(), "auth_scram by TLS");
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_is_not_answered() {
+    let proxy = Proxy::start(&Options::default());
+    let tried = |user: &'static str| {
+        let endpoint = proxy.endpoint(user, "wrong");
+        std::thread::spawn(move || role(&endpoint, &[]).unwrap_err())
+    };
+    let says: Vec<_> = (0..6).map(|_| tried("auth_scram").join().unwrap()).collect();
+    assert!(says.iter().all(|says| says.contains("password authentication failed")), "{says:?}");
+    let flood: Vec<_> = (0..40).map(|_| tried("auth_scram")).collect();
+    let refused = "too many failed logins from this address for user \"auth_scram\"";
+    let refused =
+        flood.into_iter().filter_map(|one| one.join().unwrap().contains(refused).then_some(())).count();
+    assert!((10..40).contains(&refused), "{refused} of 40");
+    // Others come from the same address.
+    let began = Instant::now();
+    assert_eq!(proxy.role("auth_md5", PASSWORD).unwrap(), "auth_md5");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
 fn who_may_log_in_is_read_again_at_a_signal_and_a_bad_file_changes_nothing() {
     let proxy = proxy();
     let rules = proxy.directory.join("hba_file");
