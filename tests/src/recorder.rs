@@ -2,14 +2,14 @@
 
 use crate::Result;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 type Recording = Arc<Mutex<Vec<u8>>>;
 
-/// A recording relay on a loopback port; it stops to accept when dropped.
+/// A recording relay; it stops to accept when dropped.
 pub struct Recorder {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Recording>>>,
@@ -19,7 +19,12 @@ pub struct Recorder {
 impl Recorder {
     /// Starts a relay to a port of the loopback interface.
     pub fn start(upstream: u16) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), upstream)
+    }
+
+    /// Starts a relay from a port of this address.
+    pub fn start_at(address: IpAddr, upstream: u16) -> Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
         let address = listener.local_addr()?;
         let connections = Arc::new(Mutex::new(Vec::new()));
         let stopped = Arc::new(AtomicBool::new(false));

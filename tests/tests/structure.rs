@@ -41,8 +41,9 @@ const PROXY: &[(&str, &[&str])] = &[
     ("state", &["shares", "trefoil_keys"]),
     ("bootstrap", &["state", "trefoil_keys"]),
     ("admin", &["audit", "bootstrap", "error", "shares", "state", "trefoil_keys", "upstream"]),
-    // What a view's columns hold follows from its definition, which is analysed like a statement.
-    ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys"]),
+    // What a view's columns hold follows from its definition, which is analysed like a statement. What a server
+    // asks the proxy's own logins for is read as it is of sessions.
+    ("upstream", &["error", "policy", "shares", "sql", "state", "trefoil_keys", "wire"]),
     (
         "session",
         &[

@@ -7,6 +7,7 @@ mod key_check;
 mod load;
 mod reach;
 mod server;
+mod watched;
 
 pub use key_check::{WriteCheckValueArguments, write_check_value};
 pub use server::{LoginError, Server, ServerError, Tls};

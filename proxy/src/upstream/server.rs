@@ -1,20 +1,17 @@
 //! Where the database server is, and how the proxy's connections reach it: under TLS, over a Unix socket,
 //! or in clear where the configuration says so. What has to be private is never said before it is.
 
+use super::watched::Watch;
 use arc_swap::ArcSwapOption;
+use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{future, io};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::Client;
 use tokio_postgres::config::{SslMode, SslNegotiation};
-use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use trefoil_keys::private_file::{self, FileError};
 use trefoil_keys::tls::{self, Identity, TlsError};
-use trefoil_link::{Address, ClientTls, ConnectError, Stream, Trust, TrustError, connect, end_point};
+use trefoil_link::{Address, ClientTls, ConnectError, Stream, Trust, TrustError, connect};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -131,7 +128,8 @@ impl Server {
     }
 
     /// A session of the proxy's own. Under TLS its SCRAM is bound to the server's certificate where the
-    /// server can do that.
+    /// server can do that. Over a link that is not private, a server that asks for a password as it is, or
+    /// for its MD5 hash, gets none.
     ///
     /// # Errors
     /// [`LoginError`].
@@ -140,7 +138,7 @@ impl Server {
         let mut login = login.clone();
         // The stream is what it has to be already: it passes for TLS that begins with the first byte.
         login.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
-        let (client, connection) = login.connect_raw(stream, Connected).await?;
+        let (client, connection) = login.connect_raw(stream, Watch).await?;
         tokio::spawn(async move {
             // What broke it shows on the client's side.
             let _ = connection.await;
@@ -165,51 +163,4 @@ fn identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, ServerErro
         tls::certificates_from_pem(&chain).map_err(content(certificate))?,
         tls::private_key_from_pem(&private_file::read(key)?).map_err(content(key))?,
     ))
-}
-
-/// Hands tokio-postgres a stream that is connected.
-struct Connected;
-
-impl TlsConnect<Stream> for Connected {
-    type Stream = Bound;
-    type Error = io::Error;
-    type Future = future::Ready<io::Result<Bound>>;
-
-    fn connect(self, stream: Stream) -> Self::Future {
-        future::ready(Ok(Bound(stream)))
-    }
-}
-
-/// A stream that knows what SCRAM is bound to.
-struct Bound(Stream);
-
-impl TlsStream for Bound {
-    fn channel_binding(&self) -> ChannelBinding {
-        let end_point = self.0.peer_certificate().and_then(end_point);
-        end_point.map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
-    }
-}
-
-impl AsyncRead for Bound {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_read(context, into)
-    }
-}
-
-impl AsyncWrite for Bound {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
-    }
 }

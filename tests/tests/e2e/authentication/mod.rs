@@ -16,6 +16,7 @@ use std::time::Duration;
 use trefoil_tests::authority::{Authority, Certified};
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::frontend::Frontend;
+use trefoil_tests::programs::program;
 use trefoil_tests::recorder::Recorder;
 use trefoil_tests::stack::{Ordered, Part, ProxyOptions};
 use trefoil_tests::tenant::write_private;
@@ -190,6 +191,16 @@ pub(crate) fn tls_with_identity() -> String {
     let Setting { authority, identity, .. } = setting();
     let Certified { certificate, key } = identity;
     format!("{}\ncertificate = {certificate:?}\nkey = {key:?}", tls(&authority.file()))
+}
+
+/// What `trefoil-proxy explain` says of a database, which it logs in at as the proxy does for its catalogs.
+pub(crate) fn explain(url: &str, more: &[&str]) -> String {
+    let policy = setting().directory.join("policy.toml");
+    fs::write(&policy, "").unwrap();
+    let mut command = Command::new(program("trefoil-proxy").unwrap());
+    command.arg("explain").arg("--policy").arg(&policy).args(["--url", url]).args(more);
+    let output = command.env("PGPASSWORD", PASSWORD).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// What psql says to `SELECT session_user` by this connection string.

@@ -1,10 +1,13 @@
 //! Servers that are none, or not the one: what they do not get.
 
-use super::{Options, PASSWORD, Proxy, setting, tls};
+use super::{Options, PASSWORD, Proxy, explain, setting, tls};
+use crate::shared::cluster;
+use crate::tls::outer_address;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
+use trefoil_tests::recorder::Recorder;
 
 const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
 const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
@@ -70,6 +73,36 @@ fn a_server_that_does_not_keep_to_its_method_gets_neither_password_nor_session()
             assert!(memchr::memmem::find(&told, PASSWORD.as_bytes()).is_none(), "{says:?}");
         }
     }
+}
+
+#[test]
+fn over_a_link_in_clear_no_password_and_no_hash_of_it_is_said() {
+    let Some(outer) = outer_address() else { return eprintln!("no address but loopback: not tried") };
+    let remote = Recorder::start_at(outer, cluster().endpoint().port).unwrap();
+    let mut proxy = Proxy::start(&Options::default());
+    let local = format!("host = \"127.0.0.1\"\nport = {}", proxy.recorder.port());
+    let changes = [(local, format!("host = \"{outer}\"\nport = {}", remote.port()))];
+    // Its own login is by SCRAM.
+    proxy.part.configure(&changes).unwrap();
+    let url = |user| format!("postgresql://{user}@{outer}:{}/postgres?sslmode=disable", remote.port());
+    assert_eq!(proxy.role("auth_scram", PASSWORD).unwrap(), "auth_scram");
+    assert!(!explain(&url("auth_scram"), &[]).contains("error"));
+    for user in ["auth_password", "auth_md5"] {
+        remote.clear();
+        let says = proxy.role(user, PASSWORD).unwrap_err();
+        assert!(says.contains("did not log the proxy in as it should"), "{says}");
+        // As the proxy logs in for its catalogs.
+        let says = explain(&url(user), &[]);
+        assert!(says.contains("asks for a password, or its MD5 hash, over a connection in clear"), "{says}");
+        let told = remote.sent().into_iter();
+        let told: Vec<_> =
+            told.filter(|told| memchr::memmem::find(told, user.as_bytes()).is_some()).collect();
+        assert_eq!(told.len(), 2);
+        for told in told {
+            assert!(told.ends_with(b"\0\0"), "more than the start is said: {}", told.escape_ascii());
+        }
+    }
+    assert!(proxy.log().contains("it asks for a password, or its MD5 hash, in clear"), "{}", proxy.log());
 }
 
 #[test]
