@@ -1,6 +1,8 @@
 //! Who gets through the proxy to the database, as whom, and what is seen of it on the way: by a PostgreSQL
 //! that has a user for each of its methods, under TLS and without.
 
+mod binding;
+mod certificates;
 mod passthrough;
 mod scram;
 mod strange;
