@@ -2,6 +2,8 @@
 //! flags; checked once into [`Config`]. Unknown keys are errors.
 
 mod agent;
+mod check;
+mod error;
 mod http;
 mod limits;
 mod managed;
@@ -9,18 +11,19 @@ mod transport;
 mod user_from;
 
 pub(crate) use agent::{Agent, AgentArguments, Grant, Rule};
+pub(crate) use error::ConfigError;
 pub(crate) use http::Http;
 pub(crate) use limits::ConnectionLimits;
 pub(crate) use managed::{Admin, Managed, ProxyAdmin};
 pub(crate) use transport::{DataPort, Listen, ProxyTls, Tls};
 
 use crate::user_from::UserFrom;
+use check::within;
 use clap::Args;
 use http::RawHttp;
 use managed::{RawAdmin, RawProxyAdmin};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use transport::{RawListen, RawProxyTls, RawTls};
@@ -104,40 +107,6 @@ pub(crate) enum LogLevel {
     Info,
     /// More of it.
     Debug,
-}
-
-/// Why the configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    /// The file cannot be read.
-    #[error("configuration: {path}: {reason}; give the path of the file by --config")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: std::io::Error,
-    },
-    /// Malformed, or unknown or missing keys.
-    #[error("configuration: {file}, with environment and flags: {reason}")]
-    Keys {
-        /// The file.
-        file: String,
-        /// What is wrong.
-        reason: config::ConfigError,
-    },
-    /// The same, and there is no file.
-    #[error("configuration: {0}; give the path of a configuration file by --config")]
-    NoFile(config::ConfigError),
-    /// A value that is not allowed.
-    #[error("configuration: `{key}`: {problem}; {remedy}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong with its value.
-        problem: String,
-        /// What to do.
-        remedy: &'static str,
-    },
 }
 
 #[derive(Deserialize)]
@@ -308,39 +277,6 @@ fn merge<T: DeserializeOwned>(
 fn read(path: &Path) -> Result<String, ConfigError> {
     std::fs::read_to_string(path)
         .map_err(|reason| ConfigError::Unreadable { path: path.display().to_string(), reason })
-}
-
-fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| ConfigError::Value {
-        key,
-        problem: format!("`{text}` is not an address with a port"),
-        remedy: "write it like 127.0.0.1:6433 or [::1]:6433",
-    })
-}
-
-/// Two keys of which both are there, or neither.
-fn both<T>(
-    key: &'static str,
-    one: Option<T>,
-    other: Option<T>,
-    remedy: &'static str,
-) -> Result<Option<(T, T)>, ConfigError> {
-    match (one, other) {
-        (Some(one), Some(other)) => Ok(Some((one, other))),
-        (None, None) => Ok(None),
-        _ => {
-            let problem = "only one of `certificate` and `key` is there".to_owned();
-            Err(ConfigError::Value { key, problem, remedy })
-        }
-    }
-}
-
-fn within(key: &'static str, value: u64, range: RangeInclusive<u64>) -> Result<u64, ConfigError> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    let problem = format!("{value} is not between {} and {}", range.start(), range.end());
-    Err(ConfigError::Value { key, problem, remedy: "choose a value in this range" })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! [`Config`]. Unknown keys are errors. Relative paths start at the working directory.
 
 mod arguments;
+mod audit;
 mod check;
 mod error;
 mod listen;
@@ -14,9 +15,10 @@ pub use listen::Listen;
 pub use tls::Tls;
 pub use upstream::Upstream;
 
-use crate::audit;
+use crate::audit::Options as AuditOptions;
 use crate::authentication::Files;
-use check::{address, filled, number, seconds, within};
+use audit::RawAudit;
+use check::{address, filled, number, seconds};
 use listen::OneOrMore;
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -60,7 +62,7 @@ pub struct Config {
     /// How often the databases' catalogs are looked at for DDL that went past the proxy.
     pub catalog_poll: Duration,
     /// The audit log, if one is kept.
-    pub audit: Option<audit::Options>,
+    pub audit: Option<AuditOptions>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// Least severe event that is logged.
@@ -164,17 +166,6 @@ struct RawAdmin {
     key: Option<PathBuf>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawAudit {
-    file: Option<PathBuf>,
-    blocking: Option<bool>,
-    max_bytes: Option<u64>,
-    keep: Option<u64>,
-    checkpoint_records: Option<u64>,
-    checkpoint_seconds: Option<u64>,
-}
-
 /// Every key, for the environment: `upstream.host` is `TREFOIL_UPSTREAM_HOST`.
 const KEYS: [&str; 47] = [
     "listen",
@@ -245,8 +236,6 @@ const DEFAULTS: [(&str, &str); 15] = [
 const MAX_VALIDITY: u64 = 24 * 60 * 60;
 const MAX_SKEW: u64 = 5 * 60;
 const MAX_POLL: u64 = 60;
-/// Files of the audit log: some records at least in each.
-const AUDIT_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 40;
 /// PostgreSQL's own bound on a message is 1 GiB.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1024 * 1024 * 1024;
 /// Of statements, or of portals, in one session.
@@ -302,7 +291,7 @@ impl Config {
             user: raw.user.map(|user| filled("user", user)).transpose()?,
             plan_cache_bytes: raw.plan_cache_bytes,
             catalog_poll: seconds("catalog_poll", raw.catalog_poll, 1..=MAX_POLL)?,
-            audit: raw.audit.map(audit_log).transpose()?,
+            audit: raw.audit.map(RawAudit::check).transpose()?,
             log_format: raw.log_format,
             log_level: raw.log_level,
         })
@@ -370,31 +359,6 @@ fn store(directory: PathBuf, lock: Lock, admin: RawAdmin) -> Result<StoreConfig,
     }
     let listen = address("admin.listen", &listen)?;
     Ok(StoreConfig { directory, lock, listen, certificate, key })
-}
-
-fn audit_log(raw: RawAudit) -> Result<audit::Options, ConfigError> {
-    let file = raw.file.filter(|file| file.file_name().is_some()).ok_or_else(|| ConfigError::Value {
-        key: "audit.file",
-        problem: "the section [audit] names no file".to_owned(),
-        remedy: "name the file to write, in a directory of its own",
-    })?;
-    let max_bytes = raw.max_bytes.unwrap_or(100 << 20);
-    Ok(audit::Options {
-        file,
-        blocking: raw.blocking.unwrap_or(true),
-        max_bytes: within("audit.max_bytes", max_bytes, AUDIT_BYTES)?,
-        keep: raw.keep.unwrap_or(0),
-        checkpoint_records: within(
-            "audit.checkpoint_records",
-            raw.checkpoint_records.unwrap_or(1000),
-            1..=1_000_000,
-        )?,
-        checkpoint_interval: seconds(
-            "audit.checkpoint_seconds",
-            raw.checkpoint_seconds.unwrap_or(60),
-            1..=24 * 60 * 60,
-        )?,
-    })
 }
 
 #[cfg(test)]

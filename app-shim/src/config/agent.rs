@@ -1,9 +1,10 @@
 //! Configuration of `agent`: which origin, whose share, and how much of it a request gets, by its path and
 //! method.
 
+use super::check::{address, within};
 use super::http::response_timeout;
 use super::transport::Version;
-use super::{ConfigError, LIFETIME, LogFormat, LogLevel, address, merge, within};
+use super::{ConfigError, LIFETIME, LogFormat, LogLevel, merge};
 use crate::envelope::Limits;
 use crate::http::Origin;
 use axum::http::Method;

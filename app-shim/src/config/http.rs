@@ -1,6 +1,7 @@
 //! The part of the configuration for the second door: where the application's users come in by HTTP.
 
-use super::{ConfigError, address, both, within};
+use super::ConfigError;
+use super::check::{address, both, within};
 use crate::http::Origin;
 use serde::Deserialize;
 use std::net::SocketAddr;

@@ -1,6 +1,7 @@
 //! The part of the configuration that bounds the application's connections.
 
-use super::{ConfigError, within};
+use super::ConfigError;
+use super::check::within;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 

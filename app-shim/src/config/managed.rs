@@ -1,7 +1,8 @@
 //! The part of the configuration for a sidecar that the tenant admin manages: state directory, its
 //! lock, the HTTPS interface, and the proxy's admin port.
 
-use super::{ConfigError, address, both};
+use super::ConfigError;
+use super::check::{address, both};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,7 +3,8 @@
 //!
 //! Invariant: what can be configured here sends nothing in clear over a network.
 
-use super::{ConfigError, both};
+use super::ConfigError;
+use super::check::both;
 use serde::Deserialize;
 use std::path::PathBuf;
 use trefoil_keys::tls::Fingerprint;
