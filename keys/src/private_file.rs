@@ -1,4 +1,5 @@
-//! Files that hold secrets: readable by their owner alone, replaced as a whole or not at all.
+//! Files of one account alone, which hold secrets or what nobody else may write; replaced as a whole or not
+//! at all.
 //!
 //! Invariant: what passes through here lives only in buffers that are wiped when dropped.
 
@@ -31,12 +32,25 @@ pub enum FileError {
     #[error("{0} is not a regular file")]
     NotRegular(PathBuf),
     /// Others than the owner may open it.
-    #[error("{path} can be read by others than its owner (mode {mode:03o}); run: chmod 600 {path}")]
+    #[error("{path} can be opened by others than its owner (mode {mode:03o}); run: chmod 600 {path}")]
     Exposed {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A symbolic link, where the file itself is needed.
+    #[error("{0} is a symbolic link; give the path of the file itself")]
+    Link(PathBuf),
+    /// Another account's.
+    #[error("{path} belongs to user {owner}, and this program runs as user {own}; run: chown {own} {path}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Its owner (UID).
+        owner: u32,
+        /// Who this program runs as (UID).
+        own: u32,
     },
     /// Too large to be what it should be.
     #[error("{0} is larger than any such file can be")]
@@ -75,10 +89,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     }
     let mut file = File::open(path).map_err(FileError::io("open", path))?;
     let metadata = file.metadata().map_err(FileError::io("examine", path))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & if is_credential(path, &metadata) { 0o037 } else { 0o077 } != 0 {
-        return Err(FileError::Exposed { path: path.to_owned(), mode });
-    }
+    closed(path, &metadata, if is_credential(path, &metadata) { 0o037 } else { 0o077 })?;
     let length = match usize::try_from(metadata.len()) {
         Ok(length) if metadata.len() <= MAX_BYTES => length,
         _ => return Err(FileError::TooLarge(path.to_owned())),
@@ -87,6 +98,33 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut content = Zeroizing::new(vec![0; length]);
     file.read_exact(&mut content).map_err(FileError::io("read", path))?;
     Ok(content)
+}
+
+/// None of these permissions.
+fn closed(path: &Path, metadata: &fs::Metadata, bits: u32) -> Result<(), FileError> {
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & bits == 0 { Ok(()) } else { Err(FileError::Exposed { path: path.to_owned(), mode }) }
+}
+
+/// The file at `path` for reading and appending. It must be there, a regular file and no link to one, this
+/// account's own, and without any permission for group and others.
+pub fn open_own(path: &Path) -> Result<File, FileError> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).custom_flags(nix::libc::O_NOFOLLOW);
+    let file = options.open(path).map_err(|reason| match reason.raw_os_error() {
+        Some(nix::libc::ELOOP) => FileError::Link(path.to_owned()),
+        _ => FileError::io("open", path)(reason),
+    })?;
+    let metadata = file.metadata().map_err(FileError::io("examine", path))?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    let (owner, own) = (metadata.uid(), nix::unistd::geteuid().as_raw());
+    if owner != own {
+        return Err(FileError::Foreign { path: path.to_owned(), owner, own });
+    }
+    closed(path, &metadata, 0o077)?;
+    Ok(file)
 }
 
 /// Puts `content` at `path` with mode 0600: after a crash there is the old file or the new one, and

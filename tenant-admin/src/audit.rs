@@ -3,13 +3,15 @@
 use crate::answer::{self, Answer};
 use crate::commands::{CommandError, Session};
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
-use trefoil_keys::audit::{Break, Head, Kind, Report, Verifier};
+use trefoil_keys::audit::{Break, Head, Kind, Late, Report, Verifier};
 use trefoil_keys::signing::VerifyingKey;
+use trefoil_keys::status::Status;
 
 #[derive(Subcommand)]
 pub(crate) enum AuditCommand {
@@ -32,6 +34,10 @@ pub(crate) struct VerifyArguments {
     /// What `status --json` printed at some time: the log must hold what the proxy said of it then.
     #[arg(long, value_name = "FILE")]
     status: Vec<PathBuf>,
+    /// When the files were copied, if that was before now (RFC 3339, as in 2026-03-01T10:00:00Z): what the proxy
+    /// had to sign until then must be signed.
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Timestamp>,
 }
 
 /// Why a log cannot be verified.
@@ -45,6 +51,8 @@ pub(crate) enum AuditError {
         "{0} holds no status with an audit log, as `trefoil-admin status --json` prints it of a proxy that keeps one"
     )]
     Status(String),
+    #[error("{0}: this status is not signed by the proxy whose log is verified, or was altered")]
+    StatusForged(String),
 }
 
 fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> AuditError + '_ {
@@ -71,18 +79,19 @@ impl fmt::Display for Key {
 }
 
 fn verify(session: &Session, arguments: &VerifyArguments) -> Result<Answer, CommandError> {
-    let VerifyArguments { files, receipt_key, status } = arguments;
+    let VerifyArguments { files, receipt_key, status, as_of } = arguments;
     let keys = match receipt_key.as_slice() {
         [] => vec![session.read()?.proxy.receipt_key],
         named => named.iter().map(|path| key(path)).collect::<Result<_, _>>()?,
     };
-    let heads = status.iter().map(|path| head(path)).collect::<Result<_, _>>()?;
+    let heads = status.iter().map(|path| head(path, &keys)).collect::<Result<_, _>>()?;
     let mut verifier = Verifier::new(&keys, heads);
     for path in files {
         let file = File::open(path).map_err(unreadable(path))?;
         verifier.file(&path.display().to_string(), BufReader::new(file)).map_err(unreadable(path))?;
     }
-    let verified = Verified { report: verifier.finish() };
+    let now = as_of.unwrap_or_else(Timestamp::now).as_second();
+    let verified = Verified { report: verifier.finish(u64::try_from(now).unwrap_or_default()) };
     let broken = !verified.report.breaks.is_empty();
     Ok(Answer::new(&verified).broken(broken))
 }
@@ -92,17 +101,18 @@ fn key(path: &Path) -> Result<VerifyingKey, AuditError> {
     VerifyingKey::from_jwk(text.trim()).map_err(|_| AuditError::Key(path.display().to_string()))
 }
 
-/// Of a status, what it says of the log.
+/// Of a status as it is printed, what the proxy has signed.
 #[derive(Deserialize)]
-struct Status {
-    audit: Head,
+struct Noted {
+    jws: String,
 }
 
-fn head(path: &Path) -> Result<Head, AuditError> {
+fn head(path: &Path, keys: &[VerifyingKey]) -> Result<Head, AuditError> {
+    let name = || path.display().to_string();
     let text = std::fs::read(path).map_err(unreadable(path))?;
-    let status: Status =
-        serde_json::from_slice(&text).map_err(|_| AuditError::Status(path.display().to_string()))?;
-    Ok(status.audit)
+    let noted: Noted = serde_json::from_slice(&text).map_err(|_| AuditError::Status(name()))?;
+    let status = keys.iter().find_map(|key| key.verify::<Status>(&noted.jws).ok());
+    status.ok_or_else(|| AuditError::StatusForged(name()))?.audit.ok_or_else(|| AuditError::Status(name()))
 }
 
 #[derive(Serialize)]
@@ -134,6 +144,12 @@ fn told(found: &Break) -> String {
         Kind::Unsigned => format!(
             "{file}: unsigned: no checkpoint of the proxy's is in the log; anybody may have written it"
         ),
+        Kind::Overdue if *line > 0 => {
+            format!("{place}: overdue: the proxy had to sign the records before it, by what it has promised")
+        }
+        Kind::Overdue => format!(
+            "{file}: overdue: record {other} and those after it should be signed by now: the proxy was killed or could not write, or they were written anew and what came after was taken away"
+        ),
         Kind::HeadMissing => format!(
             "{file}: cut off: record {other}, which the proxy has named in a status, is not in these files as it was"
         ),
@@ -161,6 +177,12 @@ impl fmt::Display for Verified {
                 f,
                 "  not signed    {} records after that: whoever may write the file can have written them",
                 report.uncovered
+            )?;
+        }
+        for Late { first, last } in &report.late {
+            writeln!(
+                f,
+                "  signed late   records {first} to {last}, when the proxy started again: it had not stopped by itself"
             )?;
         }
         if report.first > 1 {

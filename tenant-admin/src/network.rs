@@ -140,24 +140,30 @@ impl Peer {
 
     /// The proxy's status, asked for with a fresh nonce; from the proxy itself, or through the application.
     pub(crate) fn status(&self, key: &VerifyingKey) -> Result<Status, NetworkError> {
+        self.signed_status(key).map(|(status, _)| status)
+    }
+
+    /// The same, and the JWS that says it.
+    pub(crate) fn signed_status(&self, key: &VerifyingKey) -> Result<(Status, String), NetworkError> {
         self.fresh_status(|jws| key.verify(jws))
     }
 
     /// The same from a proxy whose key is not known yet, on the word of the pinned certificate.
     pub(crate) fn first_status(&self) -> Result<Status, NetworkError> {
-        self.fresh_status(Status::introduce)
+        self.fresh_status(Status::introduce).map(|(status, _)| status)
     }
 
     fn fresh_status(
         &self,
         verify: impl FnOnce(&str) -> Result<Status, SigningError>,
-    ) -> Result<Status, NetworkError> {
+    ) -> Result<(Status, String), NetworkError> {
         // 32 random bytes that are no secret here.
         let nonce = Share::random().to_base64url();
         let answer = self.get(&format!("/v1/status?nonce={}", nonce.as_str()))?;
         let jws = self.text(&answer, "status", Status::MAX_LENGTH)?;
         let status = verify(jws).ok().filter(|status| status.nonce == *nonce);
-        status.ok_or_else(|| NetworkError::StatusForged { peer: self.url.clone() })
+        let status = status.ok_or_else(|| NetworkError::StatusForged { peer: self.url.clone() })?;
+        Ok((status, jws.to_owned()))
     }
 
     /// An answer's body as text of at most `limit` bytes.

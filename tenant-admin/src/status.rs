@@ -36,31 +36,35 @@ pub(crate) fn run(session: &Session, arguments: &StatusArguments) -> Result<Answ
     let tenant = session.read()?;
     let key = &tenant.proxy.receipt_key;
     let mut pairs = Vec::new();
-    let status = if arguments.proxy {
+    let (status, jws) = if arguments.proxy {
         let proxy = tenant.proxy.url.as_deref().zip(tenant.proxy.fingerprint);
         let (url, fingerprint) = proxy.ok_or(StatusError::NoProxy)?;
         let peer = Peer::new(url, fingerprint, None).map_err(StatusError::from)?;
-        peer.status(key).map_err(StatusError::from)?
+        peer.signed_status(key).map_err(StatusError::from)?
     } else {
         let peers = application::peers(&tenant, arguments.sending.password_fd)?;
         ask_pairs(&tenant, &peers, &mut pairs)?
     };
-    let compared = Compared::new(&tenant, &status, pairs);
+    let compared = Compared::new(&tenant, &status, jws, pairs);
     let differs = !compared.differences.is_empty();
     Ok(Answer::new(&compared).unconfirmed(differs))
 }
 
 /// The status of the proxy that has come furthest, and of several what each has come to.
-fn ask_pairs(tenant: &Tenant, peers: &Peers, pairs: &mut Vec<Pair>) -> Result<Status, ApplicationError> {
-    let (mut furthest, mut failure): (Option<Status>, _) = (None, None);
+fn ask_pairs(
+    tenant: &Tenant,
+    peers: &Peers,
+    pairs: &mut Vec<Pair>,
+) -> Result<(Status, String), ApplicationError> {
+    let (mut furthest, mut failure): (Option<(Status, String)>, _) = (None, None);
     for (pair, peer) in peers {
         let mut seen =
             Pair { name: pair.clone(), seq: None, lacks: tenant.lacked_by(pair).count(), problem: None };
-        match peer.status(&tenant.proxy.receipt_key) {
-            Ok(status) => {
+        match peer.signed_status(&tenant.proxy.receipt_key) {
+            Ok((status, jws)) => {
                 seen.seq = Some(status.seq);
-                if furthest.as_ref().is_none_or(|other| other.seq < status.seq) {
-                    furthest = Some(status);
+                if furthest.as_ref().is_none_or(|(other, _)| other.seq < status.seq) {
+                    furthest = Some((status, jws));
                 }
             }
             Err(error) => {
@@ -116,17 +120,19 @@ struct Compared {
     /// Commands without receipt in the vault.
     unconfirmed: usize,
     envelope_key_id: String,
-    /// How far the proxy's audit log has come, if it keeps one: for `audit verify --status`.
+    /// How far the proxy's audit log has come, if it keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<Head>,
     /// If there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pairs: Vec<Pair>,
     differences: Vec<String>,
+    /// What the proxy has signed: for `audit verify --status`.
+    jws: String,
 }
 
 impl Compared {
-    fn new(tenant: &Tenant, status: &Status, pairs: Vec<Pair>) -> Self {
+    fn new(tenant: &Tenant, status: &Status, jws: String, pairs: Vec<Pair>) -> Self {
         let mut differences = Vec::new();
         let mut expect = |right: bool, difference: &str| {
             if !right {
@@ -181,6 +187,7 @@ impl Compared {
             audit: status.audit.clone(),
             pairs,
             differences,
+            jws,
         }
     }
 }

@@ -5,15 +5,19 @@
 //! before it. Checkpoints are records whose `jws` the proxy has signed.
 
 mod checkpoint;
+mod promise;
 mod verify;
 
 pub use checkpoint::Checkpoint;
-pub use verify::{Break, FileReport, Kind, Report, Verifier};
+pub use promise::{Promise, Unsigned};
+pub use verify::{Break, FileReport, Kind, Late, Report, Verifier};
 
 use crate::secret::fill_random;
 use base64ct::{Base64UrlUnpadded, Encoding};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -71,18 +75,26 @@ pub struct Line<'a> {
     text: &'a str,
     /// The number that it names.
     pub n: u64,
+    /// The time that it names, in whole seconds since 1970.
+    pub at: u64,
     /// The hash that it names.
     pub hash: Hash,
     /// What it tells of.
     pub event: Event,
 }
 
-/// The records that the chain itself consists of, and all others.
+/// The records that the chain itself consists of, those about which something is promised, and all others.
 pub enum Event {
     /// The first of a file.
     File(FileStart),
     /// A signed checkpoint.
     Checkpoint(String),
+    /// The proxy has started.
+    Start(Promise),
+    /// It stops.
+    Stop,
+    /// It has found an incomplete last line when it started.
+    Recovered,
     /// Any other.
     Other,
 }
@@ -99,20 +111,23 @@ pub struct FileStart {
     /// Its hash; zeros if there was none.
     #[serde(with = "crate::json::digest")]
     pub former: Hash,
+    /// How often checkpoints are signed: a log may go on for many files without a `start`.
+    #[serde(flatten)]
+    pub promise: Promise,
 }
 
 impl FileStart {
     /// Of a log that begins.
-    pub fn first() -> Self {
+    pub fn first(promise: Promise) -> Self {
         let mut id = [0; 16];
         fill_random(&mut id);
         let log = Base64UrlUnpadded::encode_string(&id);
-        Self { log, file: 1, records: 0, former: Hash::default() }
+        Self { log, file: 1, records: 0, former: Hash::default(), promise }
     }
 
     /// Of the file that follows one of this log, which ends here.
-    pub fn after(log: String, file: u64, chain: Chain) -> Self {
-        Self { log, file: file + 1, records: chain.records, former: chain.hash }
+    pub fn after(log: String, file: u64, chain: Chain, promise: Promise) -> Self {
+        Self { log, file: file + 1, records: chain.records, former: chain.hash, promise }
     }
 
     /// The record's body.
@@ -127,10 +142,18 @@ impl FileStart {
     }
 }
 
+/// The time of a record in whole seconds since 1970; `None` if it is not RFC 3339, or before that.
+pub fn seconds(at: &str) -> Option<u64> {
+    at.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_second()).ok())
+}
+
 #[derive(Deserialize)]
-struct Members {
+struct Members<'a> {
     n: u64,
-    event: String,
+    #[serde(borrow)]
+    at: Cow<'a, str>,
+    #[serde(borrow)]
+    event: Cow<'a, str>,
     jws: Option<String>,
 }
 
@@ -142,13 +165,16 @@ impl<'a> Line<'a> {
         let encoded = rest.strip_prefix(BEFORE)?.strip_suffix(AFTER)?;
         let mut hash = [0; 32];
         Base64UrlUnpadded::decode(encoded, &mut hash).ok().filter(|bytes| bytes.len() == 32)?;
-        let Members { n, event, jws } = serde_json::from_str(line).ok()?;
-        let event = match (event.as_str(), jws) {
+        let Members { n, at, event, jws } = serde_json::from_str(line).ok()?;
+        let event = match (event.as_ref(), jws) {
             ("file", _) => Event::File(serde_json::from_str(line).ok()?),
+            ("start", _) => Event::Start(serde_json::from_str(line).ok()?),
             ("checkpoint", Some(jws)) => Event::Checkpoint(jws),
+            ("stop", _) => Event::Stop,
+            ("recovered", _) => Event::Recovered,
             _ => Event::Other,
         };
-        Some(Self { text, n, hash, event })
+        Some(Self { text, n, at: seconds(&at)?, hash, event })
     }
 
     /// Whether its hash is that of a record that follows `former`.

@@ -1,11 +1,15 @@
 //! Logs that were tampered with, each in one way.
 
-use super::{Chain, Checkpoint, FileStart, Head, Kind, Report, Verifier};
+use super::verify::GRACE;
+use super::{Chain, Checkpoint, FileStart, Head, Kind, Late, Promise, Report, Verifier, seconds};
 use crate::signing::SigningKey;
 use zeroize::Zeroizing;
 
 const LOG: &str = "log-1";
 const AT: &str = "2026-01-02T03:04:05.000006Z";
+/// The same in seconds since 1970.
+const SIGNED: u64 = 1_767_323_045;
+const PROMISE: Promise = Promise { checkpoint_records: 10, checkpoint_seconds: 60 };
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_seed(Zeroizing::new([seed; 32])).unwrap()
@@ -27,20 +31,24 @@ impl Writer {
     }
 
     fn add(&mut self, lines: &mut Vec<String>, body: &str) {
+        self.add_at(lines, AT, body);
+    }
+
+    fn add_at(&mut self, lines: &mut Vec<String>, at: &str, body: &str) {
         let mut line = String::new();
-        self.chain.append(AT, body, &mut line);
+        self.chain.append(at, body, &mut line);
         lines.push(line);
     }
 
     fn checkpoint(&mut self, lines: &mut Vec<String>) {
-        let jws = self.key.sign(&Checkpoint::of(self.head(), 1000)).unwrap();
+        let jws = self.key.sign(&Checkpoint::of(self.head(), SIGNED)).unwrap();
         self.add(lines, &Checkpoint::body(&jws));
     }
 
     /// A file of a beginning, `number` records, and a checkpoint.
     fn file(&mut self, file: u64, number: u64) -> Vec<String> {
         let (mut lines, Chain { records, hash }) = (Vec::new(), self.chain);
-        let start = FileStart { log: LOG.to_owned(), file, records, former: hash };
+        let start = FileStart { log: LOG.to_owned(), file, records, former: hash, promise: PROMISE };
         self.add(&mut lines, &start.body());
         for record in 0..number {
             self.add(&mut lines, &format!("\"event\":\"access\",\"value\":{record}"));
@@ -57,12 +65,16 @@ fn log() -> Vec<Vec<String>> {
 }
 
 fn verify_with(files: &[Vec<String>], heads: Vec<Head>) -> Report {
+    verify_at(files, heads, SIGNED)
+}
+
+fn verify_at(files: &[Vec<String>], heads: Vec<Head>, now: u64) -> Report {
     let keys = [key(9).verifying_key().clone(), key(3).verifying_key().clone()];
     let mut verifier = Verifier::new(&keys, heads);
     for (number, lines) in files.iter().enumerate() {
         verifier.file(&format!("file-{number}"), lines.concat().as_bytes()).unwrap();
     }
-    verifier.finish()
+    verifier.finish(now)
 }
 
 fn verify(files: &[Vec<String>]) -> Report {
@@ -79,7 +91,7 @@ fn a_log_as_it_was_written_is_whole() {
     let report = verify(&log());
     assert_eq!((report.breaks.len(), report.log.as_str()), (0, LOG));
     assert_eq!((report.first, report.last, report.checkpoints), (1, 18, 3));
-    assert_eq!((report.covered, report.covered_at, report.uncovered), (17, Some(1000), 0));
+    assert_eq!((report.covered, report.covered_at, report.uncovered), (17, Some(SIGNED), 0));
     let numbers: Vec<_> = report.files.iter().map(|file| (file.number, file.records)).collect();
     assert_eq!(numbers, [(Some(1), 6), (Some(2), 6), (Some(3), 6)]);
 }
@@ -235,7 +247,7 @@ fn a_log_written_anew_lacks_the_proxys_signature() {
     let mut forger = Writer::new();
     let mut file = Vec::new();
     let original = log().remove(0);
-    let start = FileStart { log: LOG.to_owned(), file: 1, records: 0, former: [0; 32] };
+    let start = FileStart { log: LOG.to_owned(), file: 1, records: 0, former: [0; 32], promise: PROMISE };
     forger.add(&mut file, &start.body());
     forger.add(&mut file, "\"event\":\"access\",\"value\":\"another\"");
     let mut with_old = file.clone();
@@ -296,4 +308,97 @@ fn a_torn_last_line_is_told_apart() {
     torn[2][5].truncate(cut);
     let report = verify(&torn);
     assert_eq!((report.breaks.len(), report.torn, report.last, report.uncovered), (0, true, 17, 5));
+}
+
+/// A member of `Event::Start`, and whatever else.
+const START: &str = "\"event\":\"start\",\"checkpoint_records\":10,\"checkpoint_seconds\":60";
+
+/// `2026-01-02T03:04:05Z` and so many seconds.
+fn later(by: u64) -> String {
+    assert_eq!(seconds(AT), Some(SIGNED));
+    format!("2026-01-02T03:{:02}:{:02}.5Z", 4 + (5 + by) / 60, (5 + by) % 60)
+}
+
+#[test]
+fn a_tail_that_is_written_anew_without_its_checkpoints_is_found_out() {
+    // More records than lie between two checkpoints, or later ones, after the first checkpoint.
+    let whole = {
+        let mut writer = Writer::new();
+        (writer.file(1, 2), writer.chain)
+    };
+    let forged = |times: &[u64]| {
+        let mut writer = Writer { chain: whole.1, key: key(3) };
+        let mut file = whole.0.clone();
+        for by in times {
+            writer.add_at(&mut file, &later(*by), "\"event\":\"access\"");
+        }
+        (file, writer)
+    };
+    let broken = |files: &[Vec<String>], now: u64| -> Vec<(Kind, u64, Option<u64>)> {
+        let breaks = verify_at(files, Vec::new(), now).breaks;
+        breaks.into_iter().map(|found| (found.kind, found.line, found.found)).collect()
+    };
+    // What the proxy itself may leave at any moment.
+    for fits in [&[0; 9][..], &[59; 9], &[1, 30, 59], &[59, 60]] {
+        assert_eq!(broken(&[forged(fits).0], SIGNED + 60), [], "{fits:?}");
+    }
+    assert_eq!(broken(&[forged(&[0; 11]).0], SIGNED), [(Kind::Overdue, 15, None)], "too many");
+    assert_eq!(broken(&[forged(&[1, 60, 61, 62]).0], SIGNED + 60), [(Kind::Overdue, 7, None)], "too late");
+    // The end of the log, by the time of verification.
+    let ends = [(Kind::Overdue, 0, Some(5))];
+    for (times, now) in [(&[1][..], 60 + GRACE), (&[0; 10], GRACE + 1), (&[100], 101 + GRACE)] {
+        assert_eq!(broken(&[forged(times).0], SIGNED + now), ends, "{times:?}");
+    }
+    assert_eq!(broken(&[forged(&[100]).0], SIGNED), ends, "a record of the future");
+    assert_eq!(broken(&[forged(&[1]).0], SIGNED + 59 + GRACE), []);
+    assert_eq!(broken(std::slice::from_ref(&whole.0), SIGNED + 1_000_000), [], "nothing is unsigned");
+
+    // The end of a file, and what says that less is promised from here on.
+    let (file, mut writer) = forged(&[1]);
+    let next = writer.file(2, 1);
+    assert_eq!(broken(&[file, next], SIGNED), [(Kind::Overdue, 1, None)]);
+    let (mut file, mut writer) = forged(&[]);
+    let less = START.replace(":10", ":100000").replace(":60", ":100000");
+    writer.add(&mut file, &less);
+    (0..20).for_each(|_| writer.add(&mut file, "\"event\":\"access\""));
+    assert_eq!(broken(&[file], SIGNED), [(Kind::Overdue, 6, None)]);
+}
+
+#[test]
+fn starts_and_stops_are_signed_at_once_and_what_a_killed_proxy_left_is_told() {
+    let mut writer = Writer::new();
+    let mut file = writer.file(1, 1);
+    writer.add(&mut file, "\"event\":\"stop\"");
+    writer.checkpoint(&mut file);
+    writer.add_at(&mut file, &later(90), START);
+    writer.checkpoint(&mut file);
+    writer.add(&mut file, "\"event\":\"access\"");
+    writer.add_at(&mut file, &later(70), "\"event\":\"access\"");
+    // Killed, and started again.
+    writer.add_at(&mut file, &later(100), "\"event\":\"recovered\"");
+    writer.add_at(&mut file, &later(100), START);
+    writer.checkpoint(&mut file);
+    let last = writer.chain;
+    let report = verify_at(&[file.clone()], Vec::new(), SIGNED + 1000);
+    assert_eq!((report.breaks, report.late), (vec![], vec![Late { first: 8, last: 9 }]));
+    // A log's beginning.
+    let (mut writer, mut begun) = (Writer::new(), Vec::new());
+    let begin = FileStart { log: LOG.to_owned(), file: 1, records: 0, former: [0; 32], promise: PROMISE };
+    writer.add(&mut begun, &begin.body());
+    writer.add(&mut begun, START);
+    writer.checkpoint(&mut begun);
+    let report = verify(&[begun]);
+    assert_eq!((report.breaks, report.late), (vec![], vec![]));
+
+    for event in ["\"event\":\"stop\"", START] {
+        let (mut file, mut writer) = (file.clone(), Writer { chain: last, key: key(3) });
+        writer.add(&mut file, event);
+        writer.add(&mut file, "\"event\":\"access\"");
+        let report = verify(&[file.clone()]);
+        assert_eq!(first(&report), Some((Kind::Overdue, "file-0", 14, 14)), "{event}");
+        file.pop();
+        assert_eq!(verify(&[file.clone()]).breaks, []);
+        let report = verify_at(&[file], Vec::new(), SIGNED + GRACE + 1);
+        assert_eq!(report.breaks[0].kind, Kind::Overdue, "{event} at the end");
+    }
 }

@@ -1,7 +1,8 @@
 //! Verification of a log, file by file in the order in which they were written: each record's hash and
-//! number, the ties between files, the signatures of checkpoints. In constant memory, but for breaks.
+//! number, the ties between files, the signatures of checkpoints and whether each came when it was promised.
+//! In constant memory, but for breaks.
 
-use super::{Chain, Checkpoint, Event, FileStart, Head, Line};
+use super::{Chain, Checkpoint, Event, FileStart, Head, Line, Promise, Unsigned};
 use crate::signing::VerifyingKey;
 use serde::Serialize;
 use std::io::{self, BufRead, Read};
@@ -11,6 +12,8 @@ use std::ops::RangeInclusive;
 const MAX_LINE: u64 = 4 << 20;
 /// Breaks that are told; from there on they are counted.
 const MAX_BREAKS: usize = 1000;
+/// Seconds that the last checkpoint may be late at the end of a log, for writing, and for clocks that differ.
+pub(super) const GRACE: u64 = 30;
 
 /// How a log is broken at one place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +39,9 @@ pub enum Kind {
     OtherLog,
     /// No checkpoint of the proxy's is in the log: anybody may have written it.
     Unsigned,
+    /// A checkpoint is missing where the proxy has promised one: the records since the one before may have been
+    /// written anew, and those after them taken away.
+    Overdue,
     /// A head that was noted elsewhere is not in the log: its end was cut off, or it was written anew.
     HeadMissing,
 }
@@ -67,6 +73,15 @@ pub struct FileReport {
     pub records: u64,
 }
 
+/// Records that the proxy has signed when it started again, as it found them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Late {
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+}
+
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -86,6 +101,9 @@ pub struct Report {
     pub covered_at: Option<u64>,
     /// Records after the last checkpoint: no signature covers them.
     pub uncovered: u64,
+    /// What was written and not signed when the proxy ended, each time that it did not stop by itself; the
+    /// first of them, if there are more than a thousand.
+    pub late: Vec<Late>,
     /// Whether the last file ends within a line, as it does where the proxy was killed in the middle of a
     /// write, or just writes.
     pub torn: bool,
@@ -105,6 +123,16 @@ pub struct Verifier<'k> {
     /// The line, from 1, by which the file before was cut off.
     cut: Option<u64>,
     former_file: u64,
+    /// What holds now, and what was said since the last checkpoint: it holds once that is signed.
+    promise: Option<Promise>,
+    announced: Option<Promise>,
+    unsigned: Unsigned,
+    /// The first of the unsigned records, but for a file's beginning.
+    unsigned_from: u64,
+    /// That a checkpoint is missing is told.
+    told: bool,
+    /// The record before is of the proxy's start.
+    starting: bool,
     report: Report,
     /// Numbers of the records that were seen, as runs.
     seen: Vec<RangeInclusive<u64>>,
@@ -116,8 +144,23 @@ impl<'k> Verifier<'k> {
     /// By these keys, the proxy's for receipts; checkpoints are signed by one of them. `heads` are what was
     /// noted of the log elsewhere.
     pub fn new(keys: &'k [VerifyingKey], heads: Vec<Head>) -> Self {
-        let (report, seen, order) = (Report::default(), Vec::new(), Vec::new());
-        Self { keys, heads, chain: None, hash_lost: false, cut: None, former_file: 0, report, seen, order }
+        Self {
+            keys,
+            heads,
+            chain: None,
+            hash_lost: false,
+            cut: None,
+            former_file: 0,
+            promise: None,
+            announced: None,
+            unsigned: Unsigned::default(),
+            unsigned_from: 0,
+            told: false,
+            starting: false,
+            report: Report::default(),
+            seen: Vec::new(),
+            order: Vec::new(),
+        }
     }
 
     /// Reads the next file.
@@ -170,10 +213,41 @@ impl<'k> Verifier<'k> {
         } else if !fits {
             self.broken(Kind::Changed, file, number, None);
         }
-        if let Event::Checkpoint(jws) = &line.event {
-            self.checkpoint(file, number, jws, &before);
+        match &line.event {
+            Event::Checkpoint(jws) => self.checkpoint(file, number, jws, &before),
+            event => self.unsigned(file, number, event, &line),
         }
         self.passed(&line);
+    }
+
+    /// A record that is no checkpoint: whether one was due before it.
+    fn unsigned(&mut self, file: &str, number: u64, event: &Event, line: &Line<'_>) {
+        // A proxy that was killed signs when it starts again.
+        let starts = matches!(event, Event::Start(_) | Event::Recovered);
+        let unsigned = self.unsigned.records() > 0;
+        let missed = self.unsigned.is_due() || (unsigned && matches!(event, Event::File(_)));
+        if missed && !starts && !std::mem::replace(&mut self.told, true) {
+            self.broken(Kind::Overdue, file, number, None);
+        }
+        let (first, last) = (self.unsigned_from, line.n.saturating_sub(1));
+        if starts && unsigned && first <= last && !self.starting && self.report.late.len() < MAX_BREAKS {
+            self.report.late.push(Late { first, last });
+        }
+        self.starting = starts;
+        if !unsigned {
+            // That a file begins tells nothing.
+            self.unsigned_from = line.n + u64::from(matches!(event, Event::File(_)));
+        }
+        match event {
+            Event::Start(promise) | Event::File(FileStart { promise, .. }) => self.announced = Some(*promise),
+            _ => {}
+        }
+        if let Some(promise) = self.promise.or(self.announced) {
+            self.unsigned.add(line.at, &promise);
+        }
+        if matches!(event, Event::Start(_) | Event::Stop) {
+            self.unsigned.demand();
+        }
     }
 
     fn passed(&mut self, line: &Line<'_>) {
@@ -221,6 +295,9 @@ impl<'k> Verifier<'k> {
                 self.report.checkpoints += 1;
                 self.report.covered = checkpoint.records;
                 self.report.covered_at = Some(checkpoint.at);
+                self.unsigned = Unsigned::signed(checkpoint.at);
+                self.promise = self.announced.take().or(self.promise);
+                (self.told, self.starting) = (false, false);
             }
             Some(_) => self.broken(Kind::CheckpointMismatch, file, number, None),
         }
@@ -235,8 +312,9 @@ impl<'k> Verifier<'k> {
         }
     }
 
-    /// What was found, after the last file.
-    pub fn finish(mut self) -> Report {
+    /// What was found, after the last file. `now` is when the files were as they are here, in seconds since
+    /// 1970: a checkpoint that was due until then is missed.
+    pub fn finish(mut self, now: u64) -> Report {
         for index in std::mem::take(&mut self.order) {
             let times = |n: u64| self.seen.iter().filter(|run| run.contains(&n)).count();
             if let Some(found) = self.report.breaks.get_mut(index) {
@@ -253,6 +331,12 @@ impl<'k> Verifier<'k> {
             self.broken(Kind::Unsigned, &first, 0, None);
         }
         let last = self.report.files.last().map(|file| file.file.clone()).unwrap_or_default();
+        let promise = self.promise.or(self.announced);
+        let overdue = promise.is_some_and(|promise| self.unsigned.is_overdue(&promise, now, GRACE));
+        if overdue && !self.told && self.report.checkpoints > 0 {
+            let from = self.unsigned_from.min(self.report.last);
+            self.broken(Kind::Overdue, &last, 0, Some(from));
+        }
         for head in std::mem::take(&mut self.heads) {
             // What was taken away as a whole is told by the first record's number.
             if head.log == self.report.log && head.records < self.report.first {

@@ -5,7 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use trefoil_keys::audit::{Chain, Event, FileStart, Head, Line};
+use trefoil_keys::audit::{Chain, Event, FileStart, Head, Line, Promise};
+use trefoil_keys::private_file::{self, FileError};
 
 /// How much is read at first from the end of a file.
 const TAIL: u64 = 64 * 1024;
@@ -21,6 +22,12 @@ pub enum AuditError {
         /// Why.
         reason: io::Error,
     },
+    /// The file is not the proxy's alone.
+    #[error("audit log: {0}")]
+    Unfit(FileError),
+    /// The first checkpoint could not be signed.
+    #[error("audit log {0}: its start could not be signed; the proxy's log says why")]
+    Unsigned(String),
     /// Another process writes it.
     #[error("audit log {0}: another process writes it; each proxy needs a log of its own")]
     Locked(String),
@@ -56,35 +63,38 @@ pub(super) struct LogFile {
     chain: Chain,
     log: String,
     number: u64,
+    promise: Promise,
 }
 
 impl LogFile {
-    /// Opens the log, or begins one. Also says how many bytes of an incomplete last line were taken away.
-    pub(super) fn open(path: &Path) -> Result<(Self, u64), AuditError> {
+    /// Opens the log, or begins one; its next files will promise this. Also says how many bytes of an incomplete
+    /// last line were taken away.
+    pub(super) fn open(path: &Path, promise: Promise) -> Result<(Self, u64), AuditError> {
         let failed = |reason| AuditError::unwritable(path, reason);
-        let file = match options().open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let file = match private_file::open_own(path) {
+            Err(error) if error.is_not_found() => {
                 let former = last_full(path).map_err(failed)?.map(|number| numbered(path, number));
                 let start = match former {
-                    None => FileStart::first(),
+                    None => FileStart::first(promise),
                     Some(former) => {
-                        let mut file = File::open(&former).map_err(failed)?;
+                        let mut file = private_file::open_own(&former).map_err(AuditError::Unfit)?;
                         let (start, chain, _) = ends(&mut file, &former)?;
-                        FileStart::after(start.log, start.file, chain)
+                        FileStart::after(start.log, start.file, chain, promise)
                     }
                 };
                 let begun = Self::begin(path, start, &super::now()).map_err(failed)?;
                 fs::rename(new_name(path), path).and_then(|()| sync_directory(path)).map_err(failed)?;
                 return Ok((begun, 0));
             }
-            opened => opened.map_err(failed)?,
+            opened => opened.map_err(AuditError::Unfit)?,
         };
         lock(&file, path)?;
         let mut file = file;
         let (start, chain, length) = ends(&mut file, path)?;
         let torn = file.metadata().map_err(failed)?.len() - length;
         let (log, number) = (start.log, start.file);
-        let mut opened = Self { path: path.to_owned(), file, length, dirty: torn > 0, chain, log, number };
+        let (path, dirty) = (path.to_owned(), torn > 0);
+        let mut opened = Self { path, file, length, dirty, chain, log, number, promise };
         opened.clean().map_err(failed)?;
         Ok((opened, torn))
     }
@@ -96,11 +106,12 @@ impl LogFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = options().create_new(true).open(&new)?;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).mode(0o600).create_new(true).open(&new)?;
         lock(&file, path).map_err(io::Error::other)?;
         let (mut chain, mut text) = (start.before(), String::new());
         chain.append(at, &start.body(), &mut text);
-        let FileStart { log, file: number, .. } = start;
+        let FileStart { log, file: number, promise, .. } = start;
         let mut begun = Self {
             path: path.to_owned(),
             file,
@@ -109,6 +120,7 @@ impl LogFile {
             chain: Chain::default(),
             log,
             number,
+            promise,
         };
         begun.append(&text, chain)?;
         Ok(begun)
@@ -157,9 +169,9 @@ impl LogFile {
         Ok(())
     }
 
-    /// Goes on in a new file, and removes the oldest ones beyond `keep`.
-    pub(super) fn rotate(&mut self, at: &str, keep: u64) -> io::Result<()> {
-        let start = FileStart::after(self.log.clone(), self.number, self.chain);
+    /// Goes on in a new file.
+    pub(super) fn rotate(&mut self, at: &str) -> io::Result<()> {
+        let start = FileStart::after(self.log.clone(), self.number, self.chain, self.promise);
         let next = Self::begin(&self.path, start, at)?;
         let full = numbered(&self.path, self.number);
         if full.try_exists()? {
@@ -170,8 +182,13 @@ impl LogFile {
             fs::rename(&full, &self.path)?;
             return Err(error);
         }
-        sync_directory(&self.path)?;
         *self = next;
+        Ok(())
+    }
+
+    /// Makes the change to a new file durable, and removes the oldest ones beyond `keep`.
+    pub(super) fn settle(&self, keep: u64) -> io::Result<()> {
+        sync_directory(&self.path)?;
         if let Some(last) = self.number.checked_sub(keep).filter(|last| keep > 0 && *last > 0) {
             for number in full_numbers(&self.path)?.into_iter().filter(|number| *number <= last) {
                 fs::remove_file(numbered(&self.path, number))?;
@@ -179,12 +196,6 @@ impl LogFile {
         }
         Ok(())
     }
-}
-
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).mode(0o600);
-    options
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), AuditError> {

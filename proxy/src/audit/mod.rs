@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing_subscriber::fmt::format::Writer as FormatWriter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use trefoil_keys::audit::{Checkpoint, Head};
+use trefoil_keys::audit::{Checkpoint, Head, Promise};
 use writer::Writer;
 
 /// Bytes of records that wait to be written; what does not fit is lost and counted.
@@ -36,8 +36,25 @@ pub struct Options {
     pub keep: u64,
     /// Records after which a checkpoint is signed.
     pub checkpoint_records: u64,
-    /// The time after which one is signed, if there is a record that none covers.
+    /// The time after which one is signed, if there is a record that none covers; in whole seconds.
     pub checkpoint_interval: Duration,
+}
+
+impl Options {
+    /// What `start` and `file` say of checkpoints.
+    fn promise(&self) -> Promise {
+        let checkpoint_seconds = self.checkpoint_interval.as_secs();
+        Promise { checkpoint_records: self.checkpoint_records, checkpoint_seconds }
+    }
+}
+
+/// The members of `start`.
+#[derive(Serialize)]
+struct Start<'a, T> {
+    #[serde(flatten)]
+    members: &'a T,
+    #[serde(flatten)]
+    promise: Promise,
 }
 
 /// Signs a checkpoint; the error is fit for a log.
@@ -118,9 +135,11 @@ impl Audit {
     /// Opens the log, goes on where it ends, and records `start` with these members.
     ///
     /// # Errors
-    /// Where the file cannot be opened and written, is another process's, or does not end as a log does.
+    /// Where the file cannot be opened, signed and written, is not the proxy's alone, is another process's, or
+    /// does not end as a log does.
     pub fn open(options: Options, start: &impl Serialize, sign: Sign) -> Result<Arc<Self>, AuditError> {
-        let (file, torn) = LogFile::open(&options.file)?;
+        let promise = options.promise();
+        let (file, torn) = LogFile::open(&options.file, promise)?;
         let (progress, _) = watch::channel(Progress::default());
         let common = Arc::new(Common {
             inbox: Mutex::default(),
@@ -135,7 +154,7 @@ impl Audit {
             tracing::warn!(bytes = torn, "the audit log ended within a line, which was never complete");
             audit.record("recovered", &serde_json::json!({ "torn_bytes": torn }));
         }
-        audit.record("start", start);
+        audit.record("start", &Start { members: start, promise });
         let mut writer = Writer::new(common, file, options, sign);
         writer.first()?;
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || writer.run());
@@ -192,7 +211,6 @@ impl Audit {
 
     /// Records `stop`, signs a checkpoint and ends. What comes later is lost.
     pub fn stop(&self) {
-        self.record("stop", &serde_json::json!({}));
         locked(&self.common.inbox).closed = true;
         self.common.filled.notify_one();
         let writer = locked(&self.writer).take();

@@ -1,13 +1,17 @@
 //! The writer by itself, on a real file system.
 
-use super::{Audit, AuditError, Options};
+use super::file::LogFile;
+use super::writer::Writer;
+use super::{Audit, AuditError, Common, Inbox, Options, body};
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-use trefoil_keys::audit::{Report, Verifier};
+use tokio::sync::watch;
+use trefoil_keys::audit::{Checkpoint, Report, Verifier};
 use trefoil_keys::signing::SigningKey;
 use zeroize::Zeroizing;
 
@@ -26,8 +30,11 @@ fn options(directory: &Path) -> Options {
     }
 }
 
+fn sign(checkpoint: &Checkpoint) -> Result<String, String> {
+    key().sign(checkpoint).map_err(|error| error.to_string())
+}
+
 fn open(options: &Options) -> Result<Arc<Audit>, AuditError> {
-    let sign = |checkpoint: &_| key().sign(checkpoint).map_err(|error| error.to_string());
     Audit::open(options.clone(), &json!({ "version": "test" }), Box::new(sign))
 }
 
@@ -62,7 +69,8 @@ fn verify(options: &Options) -> Report {
         let name = file.display().to_string();
         verifier.file(&name, BufReader::new(File::open(file).unwrap())).unwrap();
     }
-    let report = verifier.finish();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let report = verifier.finish(now);
     assert_eq!(report.breaks, []);
     report
 }
@@ -211,4 +219,112 @@ fn many_write_at_once_and_nothing_is_lost() {
     let text = fs::read_to_string(&options.file).unwrap();
     assert_eq!(text.matches("\"event\":\"test\"").count(), 1600);
     assert_eq!((report.uncovered, text.matches("\"event\":\"lost\"").count()), (0, 0));
+}
+
+#[test]
+fn checkpoints_come_as_often_as_the_log_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_records: 3, ..options(directory.path()) };
+    let audit = open(&options).unwrap();
+    // Records of one write, too.
+    record(&audit, 100);
+    audit.stop();
+    let report = verify(&options);
+    assert!(report.checkpoints >= 34, "{report:?}");
+    let text = fs::read_to_string(&options.file).unwrap();
+    let start = text.lines().nth(1).unwrap();
+    assert!(start.contains("\"checkpoint_records\":3,\"checkpoint_seconds\":3600"), "{start}");
+
+    let refused = |_: &Checkpoint| Err("no".to_owned());
+    let other = Options { file: directory.path().join("other.log"), ..options };
+    let opened = Audit::open(other, &json!({}), Box::new(refused));
+    assert!(matches!(opened, Err(AuditError::Unsigned(_))), "nothing signed, nothing promised");
+}
+
+#[test]
+fn a_file_that_is_not_the_proxys_alone_is_not_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(directory.path());
+    open(&options).unwrap().stop();
+    let whole = fs::read_to_string(&options.file).unwrap();
+    let mode = |mode| fs::set_permissions(&options.file, Permissions::from_mode(mode)).unwrap();
+    let refused = |word: &str| {
+        let error = open(&options).err().unwrap().to_string();
+        assert!(error.contains(word) && error.contains("audit.log"), "{error}");
+        assert_eq!(fs::read_to_string(&options.file).unwrap(), whole);
+    };
+    for exposed in [0o640, 0o604, 0o620, 0o602] {
+        mode(exposed);
+        refused("chmod 600");
+    }
+    mode(0o600);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&options.file, &elsewhere).unwrap();
+    symlink(&elsewhere, &options.file).unwrap();
+    refused("symbolic link");
+    fs::remove_file(&options.file).unwrap();
+    fs::rename(&elsewhere, &options.file).unwrap();
+    if std::os::unix::fs::chown(&options.file, Some(65_534), None).is_ok() {
+        refused("belongs to user 65534");
+        std::os::unix::fs::chown(&options.file, Some(0), None).unwrap();
+    }
+    open(&options).unwrap().stop();
+}
+
+/// What is logged while this runs.
+fn logged(run: impl FnOnce()) -> String {
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let own = Arc::clone(&lines);
+    let subscriber =
+        tracing_subscriber::fmt().with_writer(move || Lines(Arc::clone(&own))).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(lines.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn that_no_further_file_can_be_begun_is_logged_once_and_so_is_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { max_bytes: 100, ..options(directory.path()) };
+    let (file, _) = LogFile::open(&options.file, options.promise()).unwrap();
+    let common = Arc::new(Common {
+        inbox: Mutex::default(),
+        filled: Condvar::new(),
+        progress: watch::channel(super::Progress::default()).0,
+        head: Mutex::new(file.head()),
+        fault: Mutex::default(),
+    });
+    let audit = Audit { common: Arc::clone(&common), blocking: true, writer: Mutex::default() };
+    let mut writer = Writer::new(Arc::clone(&common), file, options.clone(), Box::new(sign));
+    audit.offer(body("start", &json!({ "checkpoint_records": 10, "checkpoint_seconds": 3600 })));
+    let obstacle = directory.path().join("audit.log.new");
+    fs::create_dir(&obstacle).unwrap();
+    let told = logged(|| {
+        writer.first().unwrap();
+        for _ in 0..3 {
+            audit.offer(body("test", &json!({})));
+            writer.first().unwrap();
+        }
+    });
+    assert_eq!(told.matches("no further file").count(), 1, "{told}");
+    fs::remove_dir(&obstacle).unwrap();
+    let told = logged(|| {
+        for _ in 0..3 {
+            audit.offer(body("test", &json!({})));
+            writer.first().unwrap();
+        }
+    });
+    assert_eq!((told.matches("begun again").count(), told.matches("ERROR").count()), (1, 0), "{told}");
+    let Inbox { entries, .. } = &*common.inbox.lock().unwrap();
+    assert!(entries.is_empty());
+    drop(writer);
+    assert_eq!(verify(&options).files.len(), 4);
 }

@@ -6,7 +6,7 @@ use super::{AuditError, Common, Entry, Options, Progress, Sign, locked, now};
 use std::mem;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use trefoil_keys::audit::{Chain, Checkpoint};
+use trefoil_keys::audit::{Chain, Checkpoint, Promise, Unsigned, seconds};
 
 /// How long after a failed write the next one is tried.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -22,10 +22,29 @@ pub(super) struct Writer {
     offered: u64,
     lost: u64,
     closed: bool,
-    /// Records since the last checkpoint.
-    uncovered: u64,
+    promise: Promise,
+    /// What is on the disk since the last checkpoint.
+    unsigned: Unsigned,
     checkpoint: Instant,
     faulty: bool,
+    /// No further file could be begun.
+    stuck: bool,
+}
+
+/// What is about to be written.
+struct Batch {
+    chain: Chain,
+    unsigned: Unsigned,
+    /// When its last checkpoint was signed.
+    signed: Option<Instant>,
+    text: String,
+}
+
+impl Batch {
+    fn add(&mut self, at: &str, body: &str, promise: &Promise) {
+        self.chain.append(at, body, &mut self.text);
+        self.unsigned.add(seconds(at).unwrap_or_default(), promise);
+    }
 }
 
 impl Writer {
@@ -33,30 +52,35 @@ impl Writer {
         Self {
             common,
             file,
+            promise: options.promise(),
             options,
             sign,
             pending: Vec::new(),
             offered: 0,
             lost: 0,
             closed: false,
-            uncovered: 0,
+            unsigned: Unsigned::default(),
             checkpoint: Instant::now(),
             faulty: false,
+            stuck: false,
         }
     }
 
     /// Writes what the opening has recorded, with a checkpoint.
     pub(super) fn first(&mut self) -> Result<(), AuditError> {
         self.take();
-        self.uncovered = self.options.checkpoint_records;
-        self.write().map_err(|reason| AuditError::unwritable(&self.options.file, reason))
+        match self.write(true) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(AuditError::Unsigned(self.options.file.display().to_string())),
+            Err(reason) => Err(AuditError::unwritable(&self.options.file, reason)),
+        }
     }
 
     /// Writes until the log is closed.
     pub(super) fn run(mut self) {
         loop {
             self.wait();
-            if let Err(error) = self.write() {
+            if let Err(error) = self.write(false) {
                 self.failed(&error);
             }
             if self.closed {
@@ -67,7 +91,7 @@ impl Writer {
 
     /// Waits until there is something to write.
     fn wait(&mut self) {
-        let due = match (self.faulty, self.uncovered) {
+        let due = match (self.faulty, self.unsigned.records()) {
             (true, _) => Some(PATIENCE),
             (false, 0) => None,
             _ => Some(self.options.checkpoint_interval.saturating_sub(self.checkpoint.elapsed())),
@@ -90,54 +114,72 @@ impl Writer {
         let mut inbox = locked(&common.inbox);
         self.closed = inbox.closed;
         // After a failure what waits stays within the inbox's bound.
-        if self.pending.is_empty() {
-            mem::swap(&mut self.pending, &mut inbox.entries);
+        if self.pending.is_empty() || self.closed {
+            self.pending.append(&mut inbox.entries);
             inbox.bytes = 0;
             self.offered = inbox.offered;
             self.lost += mem::take(&mut inbox.lost);
         }
     }
 
-    fn write(&mut self) -> std::io::Result<()> {
-        let mut chain = self.file.chain();
-        let before = chain.records;
-        let mut text = String::new();
-        for Entry { at, body } in &self.pending {
-            chain.append(at, body, &mut text);
+    /// Writes what was taken, with the checkpoints that are promised; with `signed`, one over all of it. Returns
+    /// whether a checkpoint covers all that is written.
+    fn write(&mut self, signed: bool) -> std::io::Result<bool> {
+        let (chain, unsigned) = (self.file.chain(), self.unsigned);
+        let mut batch = Batch { chain, unsigned, signed: None, text: String::new() };
+        let pending = mem::take(&mut self.pending);
+        for Entry { at, body } in &pending {
+            self.add(&mut batch, at, body);
         }
+        self.pending = pending;
         if self.lost > 0 {
-            chain.append(&now(), &format!("\"event\":\"lost\",\"records\":{}", self.lost), &mut text);
+            self.add(&mut batch, &now(), &format!("\"event\":\"lost\",\"records\":{}", self.lost));
         }
-        let uncovered = self.uncovered + chain.records - before;
-        let full = self.file.length_with(&text) >= self.options.max_bytes;
-        let due = uncovered >= self.options.checkpoint_records
-            || self.checkpoint.elapsed() >= self.options.checkpoint_interval;
-        let signed =
-            uncovered > 0 && (due || full || self.closed) && self.add_checkpoint(&mut chain, &mut text);
-        if text.is_empty() {
-            return Ok(());
+        if self.closed {
+            self.add(&mut batch, &now(), "\"event\":\"stop\"");
         }
-        self.file.append(&text, chain)?;
-        self.uncovered = if signed { 0 } else { uncovered };
+        let full = self.file.length_with(&batch.text) >= self.options.max_bytes;
+        let late = self.checkpoint.elapsed() >= self.options.checkpoint_interval;
+        if batch.unsigned.is_due() || signed || self.closed || full || late {
+            self.sign(&mut batch);
+        }
+        let covered = batch.unsigned.records() == 0;
+        if batch.text.is_empty() {
+            return Ok(covered);
+        }
+        self.file.append(&batch.text, batch.chain)?;
+        self.unsigned = batch.unsigned;
+        self.checkpoint = batch.signed.unwrap_or(self.checkpoint);
         self.written();
-        if full && signed {
+        if full && covered {
             self.rotate();
         }
-        Ok(())
+        Ok(covered)
     }
 
-    fn add_checkpoint(&mut self, chain: &mut Chain, text: &mut String) -> bool {
+    fn add(&mut self, batch: &mut Batch, at: &str, body: &str) {
+        if batch.unsigned.is_due() {
+            self.sign(batch);
+        }
+        batch.add(at, body, &self.promise);
+    }
+
+    /// Adds a checkpoint over all records that none covers yet, if there are any.
+    fn sign(&mut self, batch: &mut Batch) {
+        if batch.unsigned.records() == 0 {
+            return;
+        }
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let checkpoint = Checkpoint::of(self.file.head_at(*chain), since.map_or(0, |since| since.as_secs()));
-        self.checkpoint = Instant::now();
-        match (self.sign)(&checkpoint) {
+        let at = since.map_or(0, |since| since.as_secs());
+        match (self.sign)(&Checkpoint::of(self.file.head_at(batch.chain), at)) {
             Ok(jws) => {
-                chain.append(&now(), &Checkpoint::body(&jws), text);
-                true
+                batch.chain.append(&now(), &Checkpoint::body(&jws), &mut batch.text);
+                batch.unsigned = Unsigned::signed(at);
+                batch.signed = Some(Instant::now());
             }
             Err(error) => {
+                self.checkpoint = Instant::now();
                 tracing::error!(error, "a checkpoint of the audit log could not be signed");
-                false
             }
         }
     }
@@ -164,12 +206,20 @@ impl Writer {
 
     /// Begins the next file. Where that fails the full one goes on, and the next write tries again.
     fn rotate(&mut self) {
-        match self.file.rotate(&now(), self.options.keep) {
-            Ok(()) => {
-                self.uncovered = 1;
-                *locked(&self.common.head) = self.file.head();
+        let at = now();
+        if let Err(error) = self.file.rotate(&at) {
+            if !mem::replace(&mut self.stuck, true) {
+                tracing::error!(%error, "no further file of the audit log could be begun: the full one goes on");
             }
-            Err(error) => tracing::error!(%error, "no further file of the audit log could be begun"),
+            return;
+        }
+        if mem::take(&mut self.stuck) {
+            tracing::info!("a further file of the audit log is begun again");
+        }
+        self.unsigned.add(seconds(&at).unwrap_or_default(), &self.promise);
+        *locked(&self.common.head) = self.file.head();
+        if let Err(error) = self.file.settle(self.options.keep) {
+            tracing::error!(%error, "the change to a further file of the audit log is not settled");
         }
     }
 }
