@@ -21,10 +21,43 @@ const FINGERPRINT: &str = "
       UNION ALL SELECT 9, oid, 0, xmin FROM pg_catalog.pg_trigger
       UNION ALL SELECT 10, oid, 0, xmin FROM pg_catalog.pg_constraint WHERE oid >= 16384)
     SELECT pg_catalog.concat(pg_catalog.count(*), ' ', pg_catalog.sum(
-      ((at - pg_catalog.age(by)) & 4294967295) * (1 + (id::pg_catalog.int8 * 31 + part * 17 + class) % 1048573)))
+      ((at - pg_catalog.age(by)) & 4294967295) * (1 + (id::pg_catalog.int8 * 31 + part * 17 + class) % 1048573))),
+      pg_catalog.pg_current_snapshot()::pg_catalog.text
     FROM written, now";
 
-/// Reads it.
-pub(super) async fn read(client: &Client) -> Result<String, Error> {
-    client.query_one(FINGERPRINT, &[]).await?.try_get(0)
+/// Which transactions have ended. While that stays the same, every row does: all that changes a catalog has a
+/// transaction number. A standby does not list which ones run.
+const SNAPSHOT: &str = "
+    SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_snapshot()::pg_catalog.text END";
+
+/// The state of a catalog.
+#[derive(Clone)]
+pub(super) struct Fingerprint {
+    sum: String,
+    /// In which it was read.
+    snapshot: String,
+}
+
+impl Fingerprint {
+    /// Reads it: some ten milliseconds for a thousand tables.
+    pub(super) async fn read(client: &Client) -> Result<Self, Error> {
+        let row = client.query_one(FINGERPRINT, &[]).await?;
+        Ok(Self { sum: row.try_get(0)?, snapshot: row.try_get(1)? })
+    }
+
+    /// The state now, where this one was known: read again only if a transaction has ended since that may have
+    /// changed something.
+    pub(super) async fn read_again(&self, client: &Client) -> Result<Self, Error> {
+        let snapshot: Option<String> = client.query_one(SNAPSHOT, &[]).await?.try_get(0)?;
+        if snapshot.is_some_and(|now| now == self.snapshot) {
+            Ok(self.clone())
+        } else {
+            Self::read(client).await
+        }
+    }
+
+    /// Whether plans made by one are good by the other.
+    pub(super) fn is_of_same_catalog(&self, other: &Self) -> bool {
+        self.sum == other.sum
+    }
 }

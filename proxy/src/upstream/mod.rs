@@ -17,6 +17,7 @@ use crate::policy::{Policy, catalog::Catalog};
 use crate::shares::Shares;
 use crate::state::State;
 use arc_swap::ArcSwap;
+use fingerprint::Fingerprint;
 use key_check::{Absent, Verdict};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -89,7 +90,7 @@ struct Loader {
     served: u64,
     loaded_at: Option<Instant>,
     /// The fingerprint of what was loaded, or of something older.
-    fingerprint: Option<String>,
+    fingerprint: Option<Fingerprint>,
 }
 
 impl CatalogCell {
@@ -196,18 +197,25 @@ impl Catalogs {
         // Whoever has the loader loads, or looks already.
         let Ok(mut loader) = cell.loader.try_lock() else { return };
         panic_point("catalog.look", cell.database.as_bytes());
+        let Loader { client: kept, fingerprint, .. } = &mut *loader;
         let looked = async {
-            let client = match loader.client.take() {
+            let client = match kept.take() {
                 Some(client) if !client.is_closed() => client,
                 _ => self.connect(&cell.database).await?,
             };
-            let client = loader.client.insert(client);
-            let found = fingerprint::read(client).await?;
+            let client = kept.insert(client);
+            let found = match fingerprint {
+                Some(known) => known.read_again(client).await?,
+                None => Fingerprint::read(client).await?,
+            };
             self.compare_keys(cell, client, &cell.current.load_full()).await?;
             Ok::<_, UpstreamError>(found)
         };
         match tokio::time::timeout(LOAD_TIMEOUT, looked).await {
-            Ok(Ok(found)) if loader.fingerprint.as_ref() == Some(&found) => {
+            Ok(Ok(found))
+                if loader.fingerprint.as_ref().is_some_and(|known| known.is_of_same_catalog(&found)) =>
+            {
+                loader.fingerprint = Some(found);
                 close_when_idle(&cell.loader, &mut loader);
             }
             Ok(Ok(_)) => {
@@ -283,14 +291,14 @@ impl Catalogs {
             };
             // First: what changes between the two is loaded again, not missed.
             let loaded = async {
-                let fingerprint = fingerprint::read(&client).await?;
+                let fingerprint = Fingerprint::read(&client).await?;
                 Ok::<_, UpstreamError>((fingerprint, load::catalog(&mut client, &self.policy).await?))
             };
             let loaded = loaded.await;
             let client = loader.client.insert(client);
             let (fingerprint, catalog) = loaded?;
-            loader.fingerprint = Some(fingerprint);
             self.compare_keys(cell, client, &catalog).await?;
+            loader.fingerprint = Some(fingerprint);
             Ok::<_, UpstreamError>(catalog)
         };
         let catalog = match tokio::time::timeout(LOAD_TIMEOUT, loading).await {
