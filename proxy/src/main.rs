@@ -259,7 +259,7 @@ async fn serve(
         tracing::info!("stopping");
     };
     let environment = Environment {
-        plans: Plans::new(policy, config.plan_cache_bytes),
+        plans: Plans::new(policy, config.plan_cache_bytes, audit.is_some()),
         shares,
         catalogs,
         door: Door { tls, tls_required: config.tls.required, patience: config.listen.authentication_timeout },

@@ -49,7 +49,7 @@ fn every_example_is_refused_with_its_code() {
                 examples += 1;
                 let refusal = sql::analyze(
                     example.as_bytes(),
-                    &Context { policy: &policy, catalog: &catalog, prepared: &|_| None },
+                    &Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false },
                 );
                 match refusal {
                     Err(Refusal::Refused(error) | Refusal::UnknownRelation(error)) => {

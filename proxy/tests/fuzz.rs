@@ -87,7 +87,7 @@ fn no_mutated_statement_that_names_a_protected_table_passes_untouched() {
     on_a_large_stack(|| {
         let mut random = random();
         let (policy, catalog) = &*TABLES;
-        let context = Context { policy, catalog, prepared: &|_| None };
+        let context = Context { policy, catalog, prepared: &|_| None, audited: false };
         let collection = collection::statements();
         let short = collection.iter().filter(|statement| statement.text.len() < 1_000);
         let foreign: Vec<Vec<String>> = short.map(|statement| tokens(&statement.text)).collect();
@@ -174,7 +174,7 @@ fn mutated(own: &[Vec<String>], foreign: &[Vec<String>], random: &mut StdRng) ->
 fn nested_texts_are_refused_or_planned_and_never_end_the_process() {
     on_a_large_stack(|| {
         let (policy, catalog) = &*TABLES;
-        let context = Context { policy, catalog, prepared: &|_| None };
+        let context = Context { policy, catalog, prepared: &|_| None, audited: false };
         for depth in [1_000, 9_000, 100_000] {
             let bombs = [
                 format!("SELECT name FROM patients WHERE {}true{}", "(".repeat(depth), ")".repeat(depth)),

@@ -45,7 +45,7 @@ fn nothing_that_names_a_protected_column_passes_untouched() {
         let (mut touched, mut refused, mut wrong) = (0, BTreeMap::<_, usize>::new(), Vec::new());
         for file in statements.chunk_by(|a, b| a.file == b.file) {
             let (policy, catalog) = protected_tables(set_up.iter().copied().chain(file));
-            let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None };
+            let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false };
             for statement in file {
                 match sql::analyze(statement.text.as_bytes(), &context) {
                     Ok(plan) if plan.protected || !plan.edits.is_empty() => touched += 1,

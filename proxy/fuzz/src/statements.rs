@@ -13,7 +13,7 @@ pub fn run(data: &[u8]) -> bool {
     tolerate_the_parsers_panics();
     let text = written(data);
     let (policy, catalog) = &*TABLES;
-    let context = Context { policy, catalog, prepared: &|_| None };
+    let context = Context { policy, catalog, prepared: &|_| None, audited: false };
     let Ok(plan) = sql::analyze(&text, &context) else { return false };
     let Ok(readable) = str::from_utf8(&text) else { return true };
     if !plan.protected && plan.edits.is_empty() {

@@ -23,7 +23,7 @@ pub struct Explanation {
 
 /// Explains a text of one or more statements. Needs the stack that [`sql::analyze`] needs.
 pub fn explain(text: &str, policy: &Policy, catalog: &Arc<Catalog>) -> Explanation {
-    match sql::analyze(text.as_bytes(), &Context { policy, catalog, prepared: &|_| None }) {
+    match sql::analyze(text.as_bytes(), &Context { policy, catalog, prepared: &|_| None, audited: false }) {
         Ok(plan) => Explanation { text: planned(text, &plan), refused: false },
         Err(Refusal::UnknownRelation(error) | Refusal::Refused(error)) => {
             Explanation { text: refused(text, &error), refused: true }

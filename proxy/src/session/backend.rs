@@ -90,6 +90,8 @@ impl State {
                     }
                     if self.ready {
                         self.ready_for_query(status)?;
+                    } else if let Some(trail) = &mut self.trail {
+                        trail.begun();
                     }
                     self.ready = true;
                     splice.pass(head.size);
@@ -335,6 +337,10 @@ impl State {
     /// An ErrorResponse: passes, or is replaced by the refusal that it stands for.
     fn error(&mut self, head: frame::Head, body: &[u8], splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         if backend::severity(body)? == Severity::Fatal || !self.ready {
+        if !self.ready {
+            let code = backend::error_field(body, b'C').unwrap_or_default();
+            tracing::warn!(sqlstate = ?String::from_utf8_lossy(code), "the database has ended the session before it began");
+        }
             if let Some(access) = self.queue.front().and_then(|entry| entry.access.as_mut()) {
                 access.failed(backend::error_field(body, b'C').unwrap_or_default(), None);
             }

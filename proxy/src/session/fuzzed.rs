@@ -46,7 +46,7 @@ impl Setting {
         cell.current.store(Arc::clone(catalog));
         let own = SelfSigned::generate(&["localhost".to_owned()])?;
         let environment = Environment {
-            plans: Plans::new(Arc::clone(policy), 1 << 20),
+            plans: Plans::new(Arc::clone(policy), 1 << 20, true),
             shares: Arc::clone(shares),
             catalogs: Arc::new(catalogs),
             door: Door {

@@ -46,7 +46,7 @@ use crate::wire::backend::Severity;
 use crate::wire::frame;
 use fault::Fault;
 use futures_util::FutureExt;
-use login::{Ended, Login};
+use login::Ended;
 use socket::Side;
 use startup::Begin;
 use state::{BOUND, State, Turn};
@@ -127,8 +127,8 @@ pub async fn serve(
     else {
         return Ok(());
     };
-    let login = login::log_in(&mut client, &link, &begin, caller, &environment, deadline);
-    let Login { server, role, .. } = match login.await {
+    let login = login::log_in(&mut client, &link, &begin, &environment, deadline);
+    let login = match login.await {
         Ok(login) => login,
         Err(Ended::Left) => return Ok(()),
         Err(Ended::Refused(error)) => return farewell(&mut client, Fault::Fatal(error)).await,
@@ -142,7 +142,7 @@ pub async fn serve(
         return farewell(&mut client, door::full()).await;
     }
     let trail = environment.audit.as_ref().map(|audit| {
-        let [database, role] = [&begin.database, &role].map(|name| String::from_utf8_lossy(name));
+        let [database, role] = [&begin.database, &login.role].map(|name| String::from_utf8_lossy(name));
         let identity = Identity {
             session: caller.number,
             client: &caller.address,
@@ -150,9 +150,9 @@ pub async fn serve(
             role: &role,
             application_name: &begin.application_name,
         };
-        Trail::new(audit, &identity)
+        Trail::new(audit, &identity, login::record(&begin, caller, &link, &login))
     });
-    let mut session = Session::new(client, server, environment, *begin, trail);
+    let mut session = Session::new(client, login.server, environment, *begin, trail);
     // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
     let ended =
         AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));

@@ -80,6 +80,8 @@ pub struct Plans {
     hits: AtomicU64,
     misses: AtomicU64,
     analyze: Analyze,
+    /// Whether an audit log is kept, so that plans say what it gets of their statements.
+    audited: bool,
 }
 
 /// How well the cache of plans does, since the start.
@@ -96,12 +98,12 @@ pub struct Figures {
 }
 
 impl Plans {
-    /// A cache of so many bytes.
-    pub fn new(policy: Arc<Policy>, bytes: u64) -> Self {
-        Self::with_analysis(policy, bytes, sql::analyze_by)
+    /// A cache of so many bytes. `audited` says whether an audit log is kept.
+    pub fn new(policy: Arc<Policy>, bytes: u64, audited: bool) -> Self {
+        Self { audited, ..Self::with_analysis(policy, bytes, sql::analyze_by) }
     }
 
-    /// The same with another analysis.
+    /// The same with another analysis, and without an audit log.
     pub fn with_analysis(policy: Arc<Policy>, bytes: u64, analyze: Analyze) -> Self {
         let items = usize::try_from(bytes / (2 * OVERHEAD)).unwrap_or(usize::MAX);
         Self {
@@ -110,6 +112,7 @@ impl Plans {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             analyze,
+            audited: false,
         }
     }
 
@@ -146,7 +149,7 @@ impl Plans {
             Some(Entry::ByPath) => return Ok(None),
             None => {
                 self.misses.fetch_add(1, Ordering::Relaxed);
-                let context = Context { policy: &self.policy, catalog, prepared };
+                let context = Context { policy: &self.policy, catalog, prepared, audited: self.audited };
                 let (outcome, by_path) = (self.analyze)(text, &context, path);
                 if by_path && path.is_none() {
                     return Ok(None);

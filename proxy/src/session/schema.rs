@@ -78,7 +78,12 @@ impl Schema {
     /// another result. Without any change it costs the comparison of two numbers.
     pub(super) fn still_holds(&mut self, plans: &Plans, plan: &Plan) -> Result<(), ClientError> {
         let catalog = self.current();
-        if plan.holds_for(&Context { policy: plans.policy(), catalog: &catalog, prepared: &|_| None }) {
+        if plan.holds_for(&Context {
+            policy: plans.policy(),
+            catalog: &catalog,
+            prepared: &|_| None,
+            audited: false,
+        }) {
             return Ok(());
         }
         Err(ClientError::new(

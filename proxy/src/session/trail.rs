@@ -2,6 +2,7 @@
 //! where the log blocks, and its end, however it ends; and refusals.
 
 use super::carriers::Keys;
+use super::login;
 use super::names::Portal;
 use crate::audit::{Audit, Progress, Ticket};
 use crate::error::{ClientError, Code};
@@ -36,6 +37,8 @@ pub(super) struct Trail {
     session: u64,
     statements: u64,
     progress: watch::Receiver<Progress>,
+    /// Until the session has begun.
+    login: Option<Box<login::Record>>,
 }
 
 /// The beginning of a client's own text.
@@ -48,7 +51,8 @@ fn quoted(text: &str) -> String {
 }
 
 impl Trail {
-    pub(super) fn new(audit: &Arc<Audit>, identity: &Identity<'_>) -> Self {
+    /// Of a client that has logged in so.
+    pub(super) fn new(audit: &Arc<Audit>, identity: &Identity<'_>, login: login::Record) -> Self {
         let members = serde_json::to_string(identity).unwrap_or_default();
         Self {
             audit: Arc::clone(audit),
@@ -56,6 +60,15 @@ impl Trail {
             session: identity.session,
             statements: 0,
             progress: audit.progress(),
+            login: Some(Box::new(login)),
+        }
+    }
+
+    /// The database has begun the session. Logins that come to nothing are in the proxy's log alone: whoever can
+    /// connect could fill this one with them.
+    pub(super) fn begun(&mut self) {
+        if let Some(login) = self.login.take() {
+            self.audit.record("login", &login);
         }
     }
 
@@ -132,6 +145,14 @@ impl Trail {
         }
         if !summary.is_empty() {
             let _ = write!(body, ",{summary}");
+        }
+        if let Some(about) = &error.about {
+            for (member, names) in [("tables", &about.tables), ("columns", &about.columns)] {
+                if !names.is_empty() {
+                    let _ =
+                        write!(body, ",\"{member}\":{}", serde_json::to_string(names).unwrap_or_default());
+                }
+            }
         }
         failure(&mut body, error.sqlstate, error.code);
         self.audit.offer(body);

@@ -69,9 +69,20 @@ pub struct Context<'a> {
     pub catalog: &'a Arc<Catalog>,
     /// What a name of a prepared statement stands for in the session.
     pub prepared: &'a dyn Fn(&str) -> Option<Arc<Plan>>,
+    /// Whether an audit log is kept, so that plans have a summary.
+    pub audited: bool,
 }
 
 impl Refusal {
+    /// The same refusal, of a statement over these tables.
+    fn over(self, tables: &Tables) -> Self {
+        let over = |error: ClientError| error.over(tables.named().iter().map(ToString::to_string).collect());
+        match self {
+            Self::UnknownRelation(error) => Self::UnknownRelation(over(error)),
+            Self::Refused(error) => Self::Refused(over(error)),
+        }
+    }
+
     /// The same refusal, pointing at a byte of the text if it does not point at one yet.
     fn at(self, position: Option<usize>) -> Self {
         let point = |error: ClientError| if error.position.is_none() { error.at(position) } else { error };
@@ -136,7 +147,7 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
     let mut plan = Plan::default();
     plan.seen.found_in(context.catalog.version());
     let mut uses = Uses::default();
-    let mut statements = Statements::of(context.prepared);
+    let mut statements = Statements::of(context);
     let mut rolled_back = false;
     for raw in tree.iter() {
         if rolled_back && !setting::is_control(raw.stmt()) {
@@ -145,7 +156,8 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
         let catalog = plan.catalog_after.clone();
         let catalog = catalog.as_ref().unwrap_or(context.catalog);
         let names = Names { policy: catalog.policy(context.policy), catalog, path };
-        analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut uses)?;
+        analyze_statement(text, raw, names, &tokens, &statements, &mut plan, &mut uses)
+            .map_err(|refusal| refusal.over(&plan.tables))?;
         if let Some(naming) = plan.statements.last().and_then(|statement| statement.naming.as_ref()) {
             statements.follow(naming);
         }
@@ -161,8 +173,8 @@ fn analyze_utf8(text: &str, context: &Context<'_>, path: &Path<'_>) -> Result<Pl
         plan.highest = tokens.get_or_init(|| Tokens::of(text)).highest_parameter(text);
     }
     let mut plan = order_edits(text, plan)?;
-    if plan.protected || plan.fetches().next().is_some() {
-        plan.summary = summary::of(text, &plan);
+    if context.audited && (plan.protected || plan.fetches().next().is_some()) {
+        plan.summary = summary::of(text, tokens.get_or_init(|| Tokens::of(text)), &plan);
     }
     Ok(plan)
 }
@@ -178,7 +190,9 @@ fn analyze_statement(
 ) -> Result<(), Refusal> {
     let statement = raw.stmt();
     let mentions = mentions::of(statement, names)?;
-    let mut extent = extent::of(statement, names)?;
+    let extent = extent::of(statement, names)?;
+    // Those of what is explained or prepared, too: estimates speak of rows, and values become cells now.
+    plan.tables.join(&extent.tables);
     plan.seen.add(statement, names)?;
     forbidden::check(statement, names)?;
     let settings = setting::of(raw, text, tokens)?;
@@ -207,17 +221,16 @@ fn analyze_statement(
     let executes = |what: fn(&Plan) -> bool| executed.as_deref().is_some_and(what);
     let touched = mentions.touched || executes(|plan| plan.protected);
     let writes = extent.writes || executes(|plan| plan.writes);
+    let mut tables = extent.tables;
     if let Some(executed) = &executed {
-        extent.tables.join(&executed.tables);
+        tables.join(&executed.tables);
+        plan.tables.join(&executed.tables);
     }
     let changes_form = setting::changes_form(statement) || executes(|plan| plan.changes_form);
     plan.writes |= writes && naming::runs(statement);
-    // Those of what is explained or prepared, too: estimates speak of rows, and values become cells now.
-    plan.tables.join(&extent.tables);
     let (mut results, mut copy) = (None, None);
     let mut made = None;
     // What PREPARE or DECLARE gives a name.
-    let tables = extent.tables;
     let mut inner = Plan { protected: touched, writes, tables, changes_form, ..Plan::default() };
     let mut declared = Arc::default();
     if mentions.touched && matches!(statement, Node::TruncateStmt(_)) {
@@ -247,8 +260,10 @@ fn analyze_statement(
         inner.seen.found_in(names.catalog.version());
         inner.seen.add(statement, names)?;
         inner.statements.push(StatementPlan { results: results.take(), ..StatementPlan::default() });
-        let own = text.get(location::of_statement(text, raw)).unwrap_or_default();
-        inner.summary = summary::of(own, &inner);
+        if statements.audited {
+            let own = text.get(location::of_statement(text, raw)).unwrap_or_default();
+            inner.summary = summary::of(own, &Tokens::of(own), &inner);
+        }
     }
     if plan.changes_form && touched {
         return Err(Refusal::Refused(refusal::form_changed()));

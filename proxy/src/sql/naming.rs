@@ -2,7 +2,7 @@
 //! while a text runs.
 
 use super::plan::{Naming, Plan};
-use super::{Refusal, refusal};
+use super::{Context, Refusal, refusal};
 use pg_raw_parse::{Node, nodes};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,15 @@ pub(super) struct Statements<'c> {
     within: HashMap<String, Option<Arc<Plan>>>,
     /// The text has dropped all that the session knows.
     dropped: bool,
+    /// Whether what the text prepares gets a summary.
+    pub(super) audited: bool,
 }
 
 impl<'c> Statements<'c> {
     /// Those of the session.
-    pub(super) fn of(session: &'c dyn Fn(&str) -> Option<Arc<Plan>>) -> Self {
-        Self { session, within: HashMap::new(), dropped: false }
+    pub(super) fn of(context: &Context<'c>) -> Self {
+        let Context { prepared: session, audited, .. } = *context;
+        Self { session, within: HashMap::new(), dropped: false, audited }
     }
 
     /// What the statement runs by EXECUTE, if it does. Where the session knows it, it is noted in

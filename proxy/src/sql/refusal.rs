@@ -126,6 +126,7 @@ pub(super) fn not_migrated(c: &ProtectedColumn) -> ClientError {
         format!("column {} is protected by the policy but is not stored as bytea", column(c)),
         "It is not migrated: create the table through the proxy, or take the column out of the policy.",
     )
+    .of_column(column(c))
 }
 
 /// A column whose type is of the database's own, and not there or not fit.
@@ -140,6 +141,7 @@ pub(super) fn unresolved_type(c: &ProtectedColumn) -> ClientError {
         "It must be an enum, or a domain over a type that a policy can name; a domain that is NOT NULL or has \
          a CHECK needs the column to be NOT NULL, and one in mode deterministic needs a base type fit for it.",
     )
+    .of_column(column(c))
 }
 
 /// A setting under which floats would be shown otherwise than from cells.
@@ -205,22 +207,25 @@ pub(super) fn body() -> ClientError {
 
 /// A cell where only plain values can stand.
 pub(super) fn cell_in(c: &ProtectedColumn, place: &str) -> ClientError {
-    ClientError::refused(Code::CellInPlace, cannot_be_used(c, place), COMPUTE)
+    ClientError::refused(Code::CellInPlace, cannot_be_used(c, place), COMPUTE).of_column(column(c))
 }
 
 /// A cell as a function's argument.
 pub(super) fn cell_in_function(c: &ProtectedColumn, name: &str) -> ClientError {
     ClientError::refused(Code::CellInFunction, cannot_be_used(c, &format!("function {name}")), COMPUTE)
+        .of_column(column(c))
 }
 
 /// A cell as an operator's operand.
 pub(super) fn cell_in_operator(c: &ProtectedColumn, name: &str) -> ClientError {
     ClientError::refused(Code::CellInOperator, cannot_be_used(c, &format!("operator {name}")), COMPUTE)
+        .of_column(column(c))
 }
 
 /// A cell cast to another type.
 pub(super) fn cell_in_cast(c: &ProtectedColumn) -> ClientError {
     ClientError::refused(Code::CellInCast, cannot_be_used(c, "a cast to another type"), COMPUTE)
+        .of_column(column(c))
 }
 
 /// Equality on a randomized column.
@@ -230,6 +235,7 @@ pub(super) fn no_equality(c: &ProtectedColumn) -> ClientError {
         format!("column {} is {} and has no equality", column(c), mode(c.mode)),
         "Only mode \"deterministic\" allows =, IN, joins, GROUP BY, DISTINCT, UNIQUE and keys.",
     )
+    .of_column(column(c))
 }
 
 /// Order on a column without one.
@@ -239,6 +245,7 @@ pub(super) fn no_order(c: &ProtectedColumn) -> ClientError {
         format!("column {} is {} and has no order", column(c), mode(c.mode)),
         "Sort or compare in the application.",
     )
+    .of_column(column(c))
 }
 
 /// Two cells of different key domains.
@@ -248,6 +255,8 @@ pub(super) fn domains_differ(a: &ProtectedColumn, b: &ProtectedColumn) -> Client
         format!("columns {} and {} are in different key domains", column(a), column(b)),
         "Give both the same \"domain\" in the policy before data is written.",
     )
+    .of_column(column(a))
+    .of_column(column(b))
 }
 
 /// A plain value or column meets a cell.
@@ -257,6 +266,7 @@ pub(super) fn plain_meets_cell(c: &ProtectedColumn) -> ClientError {
         format!("a plain value meets protected column {}", column(c)),
         "Use a literal or a parameter, which the proxy encrypts, or a column of the same key domain.",
     )
+    .of_column(column(c))
 }
 
 /// A protected value would be stored in a plain column.
@@ -266,6 +276,7 @@ pub(super) fn cell_into_plain(c: &ProtectedColumn, target: &str) -> ClientError 
         format!("protected column {} cannot be assigned to plain column \"{target}\"", column(c)),
         "Protect the target column too, in the same key domain.",
     )
+    .of_column(column(c))
 }
 
 /// A literal or cast of a type that is not the column's.
@@ -279,6 +290,7 @@ pub(super) fn type_mismatch(c: &ProtectedColumn) -> ClientError {
         ),
         "Write the value as a quoted literal or a parameter of the column's type, without a cast to another type.",
     )
+    .of_column(column(c))
 }
 
 /// An array that is neither a literal, a parameter nor a list, where cells are its elements.
@@ -288,6 +300,7 @@ pub(super) fn array_value(c: &ProtectedColumn) -> ClientError {
         format!("protected column {} is compared with an array whose elements are not known", column(c)),
         "Use = ANY ($1) with one array parameter, = ANY (ARRAY[…]) or IN (…).",
     )
+    .of_column(column(c))
 }
 
 /// A parameter used as two different things.
@@ -365,6 +378,7 @@ pub(super) fn half_protected(c: &ProtectedColumn, other: &QualifiedName) -> Clie
         format!("protected column {} would have to be protected in {other} in the same way", column(c)),
         "Name the column in the policy for both tables, with the same type, mode and domain.",
     )
+    .of_column(column(c))
 }
 
 /// A child that would no longer be known to hold cells.
@@ -397,6 +411,7 @@ pub(super) fn definition(c: &ProtectedColumn, what: &str) -> ClientError {
         format!("{what} on protected column {}", column(c)),
         "Leave it out, or take the column out of the policy.",
     )
+    .of_column(column(c))
 }
 
 /// A column defined with another type than the policy's.
@@ -406,6 +421,7 @@ pub(super) fn defined_type(c: &ProtectedColumn) -> ClientError {
         format!("the policy declares column {} as {}", column(c), c.logical.sql_name()),
         "Define it with exactly that type: the proxy stores it as bytea.",
     )
+    .of_column(column(c))
 }
 
 /// A temporary table that would hide a protected one.
@@ -471,6 +487,7 @@ pub(super) fn created_null(c: &ProtectedColumn) -> ClientError {
         format!("NULL alone does not make a column that can hold protected column {}", column(c)),
         "Create the table with its columns first, then INSERT … SELECT.",
     )
+    .of_column(column(c))
 }
 
 /// A table made by EXECUTE whose columns have no names in the text.

@@ -18,7 +18,7 @@ pub fn schema(text: &str, policy: &Policy) -> Result<Arc<Catalog>, ClientError> 
     let mut catalog = Arc::new(Catalog::empty());
     for raw in tree.iter() {
         let statement = text.get(location::of_statement(&text, raw)).unwrap_or_default();
-        let context = Context { policy, catalog: &catalog, prepared: &|_| None };
+        let context = Context { policy, catalog: &catalog, prepared: &|_| None, audited: false };
         let after = match analyze(statement.as_bytes(), &context) {
             Ok(plan) => plan.catalog_after,
             // A dump shows protected columns as they are stored.

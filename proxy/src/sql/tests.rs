@@ -89,7 +89,10 @@ fn plan(text: &str) -> Result<Plan, Refusal> {
     let text = text.to_owned();
     on_large_stack(move || {
         let policy = Policy::parse(POLICY).unwrap();
-        analyze(text.as_bytes(), &Context { policy: &policy, catalog: &catalog(), prepared: &|_| None })
+        analyze(
+            text.as_bytes(),
+            &Context { policy: &policy, catalog: &catalog(), prepared: &|_| None, audited: false },
+        )
     })
 }
 
@@ -750,7 +753,10 @@ fn a_name_in_several_schemas_must_be_qualified() {
     let other = relation(9, "other", "patients", &[("id", 23), ("ssn", 25)], Reach::None);
     let catalog = Arc::new(catalog().with_relation(other));
     let analyzed = |text: &str| {
-        analyze(text.as_bytes(), &Context { policy: &policy, catalog: &catalog, prepared: &|_| None })
+        analyze(
+            text.as_bytes(),
+            &Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false },
+        )
     };
     assert!(
         matches!(analyzed("select * from patients"), Err(Refusal::Refused(e)) if e.message.contains("more than one schema"))
@@ -766,7 +772,7 @@ fn a_protected_column_that_is_not_bytea_is_not_migrated() {
     let catalog = Arc::new(catalog().with_relation(clear));
     let refusal = analyze(
         b"insert into visits values (1, 'MARKER')",
-        &Context { policy: &policy, catalog: &catalog, prepared: &|_| None },
+        &Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false },
     );
     assert!(matches!(refusal, Err(Refusal::Refused(e)) if e.message.contains("not stored as bytea")));
 }
@@ -883,7 +889,7 @@ fn depth_costs_an_error_and_never_the_process() {
 fn text_that_is_not_utf8_passes_only_if_it_touches_nothing() {
     let policy = Policy::parse(POLICY).unwrap();
     let catalog = catalog();
-    let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None };
+    let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false };
     assert!(analyze(b"insert into logs (message) values ('\xe9')", &context).is_ok_and(|p| !p.protected));
     assert!(analyze(b"insert into patients (ssn) values ('\xe9')", &context).is_err());
     assert!(analyze(b"set trefoil.envelope = '\xe9'", &context).is_err());

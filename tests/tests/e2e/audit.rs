@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use trefoil_keys::audit::{Chain, Line};
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::frontend::{Frame, Frontend, bind, sqlstate};
 use trefoil_tests::stack::{Part, ProxyOptions, Stack};
@@ -245,10 +246,18 @@ fn refusals_and_rejected_shares_are_recorded() {
     let refused = wait_for(&audit_log(), name, "refused", 1);
     assert_eq!((&refused["code"], &refused["sqlstate"]), (&"TF201".into(), &"0A000".into()));
     assert_eq!((&refused["user"], refused["fingerprint"].is_string()), (&"alice".into(), true));
+    let about = (names(&refused, "tables"), names(&refused, "columns"));
+    assert_eq!(about, (vec!["public.patients".to_owned()], vec!["public.patients.name".to_owned()]));
+    alice.query("SELECT ssn || 'x' FROM patients").unwrap();
+    let refused = wait_for(&audit_log(), name, "refused", 2);
+    assert_eq!(
+        (&refused["code"], names(&refused, "columns")[0].as_str()),
+        (&"TF202".into(), "public.patients.ssn")
+    );
 
     let mut nobody = Frontend::connect(&database.proxy, &[]).unwrap();
     nobody.extended("SELECT name FROM patients", &[], false).unwrap();
-    let refused = wait_for(&audit_log(), name, "refused", 2);
+    let refused = wait_for(&audit_log(), name, "refused", 3);
     assert_eq!((&refused["code"], &refused["user"]), (&"TF602".into(), &Value::Null));
     assert_eq!(refused["decrypts"][0], "public.patients.name");
 
@@ -263,6 +272,26 @@ fn refusals_and_rejected_shares_are_recorded() {
         assert!(Instant::now() < end, "{:?}", of(&audit_log(), name));
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_login_is_recorded_once_its_session_has_begun() {
+    let database = clinic();
+    let name = &database.direct.database;
+    let login = wait_for(&audit_log(), name, "login", 1);
+    assert_eq!(
+        (&login["role"], &login["method"]),
+        (&Value::from(database.direct.user.as_str()), &"passthrough".into())
+    );
+
+    // The database takes the password, and then has no such database.
+    let elsewhere = Endpoint { database: "nowhere_at_all".to_owned(), ..database.proxy.clone() };
+    let refused = Frontend::connect(&elsewhere, &[]).err().unwrap().to_string();
+    assert!(refused.contains("nowhere_at_all"), "{refused}");
+    let before = of(&audit_log(), name).iter().filter(|r| r["event"] == "login").count();
+    drop(Frontend::connect(&database.proxy, &[]).unwrap());
+    wait_for(&audit_log(), name, "login", before + 1);
+    assert_eq!(of(&audit_log(), "nowhere_at_all"), Vec::<Value>::new());
 }
 
 /// A stack with a log of its own.
@@ -363,6 +392,7 @@ fn kills_under_load_and_full_files_leave_a_log_in_which_all_that_was_shown_stand
     let report = own.verify(&[]).unwrap();
     assert_eq!((&report["uncovered"], &report["torn"]), (&0.into(), &false.into()), "{report}");
     assert!(files(&own.log).len() > 2, "{report}");
+    assert!(report["late"].as_array().is_some_and(|late| late.len() <= 4), "{report}");
     let all = records(&own.log);
     let accesses = all.iter().filter(|r| r["event"] == "access").count();
     let shown = shown.into_inner();
@@ -477,7 +507,15 @@ fn commands_bootstrap_start_and_stop_are_recorded_and_what_is_tampered_with_is_f
     let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
     let mut swapped = lines.clone();
     swapped.swap(3, 4);
+    assert_eq!((&all[1]["checkpoint_records"], &all[1]["checkpoint_seconds"]), (&1000.into(), &60.into()));
+    // Who takes all checkpoints away but the first writes more anew than may lie between two.
+    let hash = Line::parse(lines[2]).unwrap().hash;
+    let (mut chain, mut forged) = (Chain { records: 3, hash }, joined(&lines[..3]));
+    for _ in 0..1001 {
+        chain.append(all[2]["at"].as_str().unwrap(), "\"event\":\"done\"", &mut forged);
+    }
     for (what, text) in [
+        ("overdue", forged.clone()),
         ("changed", whole.replacen("\"applied\"", "\"refused\"", 1)),
         ("removed", joined(&[&lines[..3], &lines[4..]].concat())),
         ("reordered", joined(&swapped)),
@@ -489,6 +527,32 @@ fn commands_bootstrap_start_and_stop_are_recorded_and_what_is_tampered_with_is_f
         assert_eq!(error.0, Some(4), "{what}");
         assert!(error.1.contains(what), "{what}: {}", error.1);
     }
+
+    // Fewer are found out when their checkpoint should be there.
+    let few: String = forged.lines().take(10).map(|line| format!("{line}\n")).collect();
+    fs::write(&own.log, few).unwrap();
+    let (code, told) = run_verify(&own, &["--receipt-key", &key]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = run_verify(&own, &["--receipt-key", &key, "--as-of", "2099-01-01T00:00:00Z"]);
+    assert!(
+        code == Some(4) && told.contains("record 4 and those after it should be signed by now"),
+        "{told}"
+    );
+
+    // A status counts for what the proxy has signed in it.
+    fs::write(&own.log, &whole).unwrap();
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let jws = status["jws"].as_str().unwrap();
+    let (payload, signature) = jws.rsplit_once('.').unwrap();
+    for forged in [format!("{payload}.{}A", &signature[..signature.len() - 1]), format!("{payload}.AAAA")] {
+        fs::write(&noted, serde_json::json!({ "audit": status["audit"], "jws": forged }).to_string())
+            .unwrap();
+        let (code, told) = run_verify(&own, &options);
+        assert_eq!((code, told.as_str()), (Some(1), ""), "a status that was altered");
+    }
+    let claimed = serde_json::json!({ "audit": { "log": "another", "records": 1, "hash": "" }, "jws": jws });
+    fs::write(&noted, claimed.to_string()).unwrap();
+    assert_eq!(run_verify(&own, &options).0, Some(0), "what is beside the signature says nothing");
 }
 
 /// Exit code and output of the program as an auditor runs it, without the vault.

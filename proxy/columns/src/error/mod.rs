@@ -21,12 +21,23 @@ pub struct ClientError {
     pub code: Option<Code>,
     /// Byte offset (from 0) into the statement text, where one token is to blame.
     pub position: Option<usize>,
+    /// What it is about, where analysis knows that.
+    pub about: Option<Box<About>>,
+}
+
+/// What a refused statement is about, for the audit log.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its tables, as `schema.table`.
+    pub tables: Vec<String>,
+    /// The protected columns because of which it is refused, as `schema.table.column`.
+    pub columns: Vec<String>,
 }
 
 impl ClientError {
     /// An error as PostgreSQL itself would report it.
     pub fn new(sqlstate: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), hint: hint.into(), code: None, position: None }
+        Self { sqlstate, message: message.into(), hint: hint.into(), code: None, position: None, about: None }
     }
 
     /// A refusal of the proxy's own.
@@ -38,6 +49,22 @@ impl ClientError {
     #[must_use]
     pub fn at(mut self, position: Option<usize>) -> Self {
         self.position = position;
+        self
+    }
+
+    /// The same error, because of a protected column, `schema.table.column`.
+    #[must_use]
+    pub fn of_column(mut self, column: String) -> Self {
+        self.about.get_or_insert_default().columns.push(column);
+        self
+    }
+
+    /// The same error, of a statement over these tables, each `schema.table`.
+    #[must_use]
+    pub fn over(mut self, tables: Vec<String>) -> Self {
+        if !tables.is_empty() {
+            self.about.get_or_insert_default().tables = tables;
+        }
         self
     }
 }

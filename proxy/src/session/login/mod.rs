@@ -103,12 +103,11 @@ async fn unless_left<T>(client: &mut Side, doing: impl Future<Output = T>) -> Re
     }
 }
 
-/// Logs a client in. Every login, well or not, is logged here, and those that are done audited.
+/// Logs a client in. Every login, well or not, is logged here.
 pub(super) async fn log_in(
     client: &mut Side,
     link: &Link,
     begin: &Begin,
-    caller: &Caller,
     environment: &Environment,
     deadline: Instant,
 ) -> Result<Login, Ended> {
@@ -123,10 +122,6 @@ pub(super) async fn log_in(
         Err(_) => {}
     }
     log(begin, &outcome);
-    // Not failures: whoever can connect could fill the audit log with them.
-    if let (Some(audit), Ok(login)) = (&environment.audit, &outcome) {
-        audit.record("login", &record(begin, caller, link, login));
-    }
     outcome
 }
 
@@ -141,7 +136,7 @@ pub(super) struct Login {
 
 /// What the audit log gets of a login.
 #[derive(Serialize)]
-struct Record {
+pub(super) struct Record {
     session: u64,
     client: String,
     tls: bool,
@@ -151,7 +146,7 @@ struct Record {
     method: Method,
 }
 
-fn record(begin: &Begin, caller: &Caller, link: &Link, login: &Login) -> Record {
+pub(super) fn record(begin: &Begin, caller: &Caller, link: &Link, login: &Login) -> Record {
     let name = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes)).to_owned();
     Record {
         session: caller.number,

@@ -41,7 +41,7 @@ fn extent(text: &str) -> String {
     let text = text.to_owned();
     on_large_stack(move || {
         let policy = Policy::parse(POLICY).unwrap();
-        let context = Context { policy: &policy, catalog: &catalog(), prepared: &|_| None };
+        let context = Context { policy: &policy, catalog: &catalog(), prepared: &|_| None, audited: false };
         let plan = match analyze(text.as_bytes(), &context) {
             Ok(plan) => plan,
             Err(refusal) => return format!("{refusal:?}"),
@@ -267,7 +267,7 @@ fn what_cannot_be_told_is_beyond_every_envelope() {
 fn tables_are_compared_as_sets() {
     on_large_stack(|| {
         let policy = Policy::parse(POLICY).unwrap();
-        let context = Context { policy: &policy, catalog: &catalog(), prepared: &|_| None };
+        let context = Context { policy: &policy, catalog: &catalog(), prepared: &|_| None, audited: false };
         let tables = |text: &str| analyze(text.as_bytes(), &context).unwrap().tables;
         let [logs, patients, visits] =
             ["logs", "patients", "visits"].map(|name| QualifiedName::new("public", name));

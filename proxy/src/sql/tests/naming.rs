@@ -27,7 +27,7 @@ fn plan_after(before: &[&str], text: &str) -> Result<Plan, Refusal> {
         let policy = Policy::parse(POLICY).unwrap();
         let catalog = catalog();
         let none = |_: &str| None;
-        let context = Context { policy: &policy, catalog: &catalog, prepared: &none };
+        let context = Context { policy: &policy, catalog: &catalog, prepared: &none, audited: false };
         let before = analyze(before.as_bytes(), &context).unwrap();
         let prepared = |asked: &str| {
             before.statements.iter().find_map(|statement| match &statement.naming {
@@ -35,7 +35,10 @@ fn plan_after(before: &[&str], text: &str) -> Result<Plan, Refusal> {
                 _ => None,
             })
         };
-        analyze(text.as_bytes(), &Context { policy: &policy, catalog: &catalog, prepared: &prepared })
+        analyze(
+            text.as_bytes(),
+            &Context { policy: &policy, catalog: &catalog, prepared: &prepared, audited: false },
+        )
     })
 }
 
@@ -159,7 +162,11 @@ fn statements_that_do_more_are_not_executed_by_name() {
     let catalog = catalog();
     let none = |_: &str| None;
     let of = |text: &str| {
-        analyze(text.as_bytes(), &Context { policy: &policy, catalog: &catalog, prepared: &none }).unwrap()
+        analyze(
+            text.as_bytes(),
+            &Context { policy: &policy, catalog: &catalog, prepared: &none, audited: false },
+        )
+        .unwrap()
     };
     for text in [
         "prepare q as select 1",

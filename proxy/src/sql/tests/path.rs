@@ -36,7 +36,7 @@ fn plan(text: &str, schemas: Option<&[&str]>) -> (Result<Plan, Refusal>, bool) {
     let (text, path) = (text.to_owned(), schemas.map(path));
     on_large_stack(move || {
         let policy = Policy::parse(POLICY).unwrap();
-        let context = Context { policy: &policy, catalog: &tenants(), prepared: &|_| None };
+        let context = Context { policy: &policy, catalog: &tenants(), prepared: &|_| None, audited: false };
         analyze_by(text.as_bytes(), &context, path.as_ref())
     })
 }

@@ -47,7 +47,10 @@ fn plan(catalog: &Arc<Catalog>, text: &str) -> Result<Plan, Refusal> {
     let (catalog, text) = (Arc::clone(catalog), text.to_owned());
     on_large_stack(move || {
         let policy = Policy::parse(POLICY).unwrap();
-        analyze(text.as_bytes(), &Context { policy: &policy, catalog: &catalog, prepared: &|_| None })
+        analyze(
+            text.as_bytes(),
+            &Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false },
+        )
     })
 }
 
