@@ -20,7 +20,7 @@ pub(super) struct Keys {
 type Application = Option<Result<Arc<ApplicationShare>, MalformedCarrier>>;
 
 /// What is presented.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Held {
     user: Option<String>,
     envelope: Option<String>,
@@ -37,9 +37,44 @@ enum Value {
 /// What limits a statement without keys.
 struct Limits {
     /// Who presents the envelope.
-    user: Option<String>,
+    user: String,
+    /// The envelope.
+    envelope: Zeroizing<String>,
     /// `None` if it cannot be used.
     live: Option<Arc<LiveEnvelope>>,
+    /// Whether it is what is presented now. Where something was presented since, that is to be compared.
+    current: bool,
+}
+
+/// What is presented now.
+struct Now<'a> {
+    user: Option<&'a str>,
+    envelope: Option<&'a str>,
+    application: Option<&'a Result<Arc<ApplicationShare>, MalformedCarrier>>,
+}
+
+impl<'a> Now<'a> {
+    fn of(held: &'a Held) -> Self {
+        let Held { user, envelope, application } = held;
+        Self { user: user.as_deref(), envelope: envelope.as_deref(), application: application.as_ref() }
+    }
+
+    fn set(&mut self, value: &'a Value) {
+        match value {
+            Value::User(user) => self.user = user.as_deref(),
+            Value::Envelope(envelope) => self.envelope = envelope.as_deref(),
+            Value::Application(application) => self.application = application.as_ref(),
+        }
+    }
+
+    /// With what `other` has where this has nothing.
+    fn or(self, other: Self) -> Self {
+        Self {
+            user: self.user.or(other.user),
+            envelope: self.envelope.or(other.envelope),
+            application: self.application.or(other.application),
+        }
+    }
 }
 
 /// A setting changed in a transaction that has not ended.
@@ -66,7 +101,8 @@ pub(super) struct Presented {
     rolled_back: bool,
     /// This request's keys, once they were needed.
     keys: Option<Arc<Keys>>,
-    /// The envelope that is presented, once a statement without keys was held against its limits.
+    /// The envelope that was presented when a statement without keys was held against its limits last. It is
+    /// looked at once, however often it is presented again.
     limits: Option<Limits>,
 }
 
@@ -130,8 +166,10 @@ impl Presented {
         if anew {
             self.last_envelope = Some(message.envelope.to_owned());
         }
-        self.limits.take_if(|limits| anew || limits.user.as_deref().unwrap_or_default() != message.user);
         self.keys = None;
+        if anew || self.limits.as_ref().is_some_and(|limits| limits.user != message.user) {
+            self.presents_anew();
+        }
         self.request = Held {
             user: Some(message.user.to_owned()).filter(|user| !user.is_empty()),
             envelope: None,
@@ -199,7 +237,7 @@ impl Presented {
     /// The request's last message is sent: what it presented is forgotten.
     pub(super) fn request_ended(&mut self) {
         if self.request.envelope.is_some() {
-            self.limits = None;
+            self.presents_anew();
         }
         self.request = Held::default();
         self.keys = None;
@@ -207,30 +245,37 @@ impl Presented {
 
     fn presents_anew(&mut self) {
         self.keys = None;
-        self.limits = None;
+        if let Some(limits) = &mut self.limits {
+            limits.current = false;
+        }
     }
 
     /// Holds a statement without keys against the limits of the envelope that is presented all the same.
     /// An envelope that cannot be used does not stand in its way, and none is used up by it.
     pub(super) fn may_run(&mut self, shares: &Shares, demand: &Demand<'_>) -> Result<(), ClientError> {
-        if self.limits.is_none() {
-            self.limits = Some(self.look(shares));
+        if !self.limits.as_ref().is_some_and(|limits| limits.current) {
+            let Now { user: Some(user), envelope: Some(envelope), application: Some(Ok(application)) } =
+                self.now()
+            else {
+                return Ok(());
+            };
+            // One that could not be used may have become one that can.
+            let same = self.limits.as_ref().is_some_and(|limits| {
+                limits.live.is_some() && limits.user == user && *limits.envelope == envelope
+            });
+            if !same {
+                let live = shares.look(user, envelope, application, SystemTime::now());
+                let (user, envelope) = (user.to_owned(), envelope.to_owned().into());
+                self.limits = Some(Limits { user, envelope, live, current: false });
+            }
+            if let Some(limits) = &mut self.limits {
+                limits.current = true;
+            }
         }
         match self.limits.as_ref().and_then(|limits| limits.live.as_ref()) {
             Some(live) if live.expires() > SystemTime::now() => demand.check(live),
             _ => Ok(()),
         }
-    }
-
-    fn look(&self, shares: &Shares) -> Limits {
-        let Held { user, envelope, application } = self.current();
-        let live = match (&user, envelope, application) {
-            (Some(user), Some(envelope), Some(Ok(application))) => {
-                shares.look(user, &envelope, &application, SystemTime::now())
-            }
-            _ => None,
-        };
-        Limits { user, live }
     }
 
     /// The keys of this request, which must allow what it asks.
@@ -249,35 +294,33 @@ impl Presented {
 
     /// What SHOW answers: the UId, and of the other carriers whether they are set.
     pub(super) fn shown(&self, name: &str) -> String {
-        let current = self.current();
+        let current = self.now();
         let is_set = |set: bool| if set { "set" } else { "" }.to_owned();
         match name {
-            "user" => current.user.unwrap_or_default(),
+            "user" => current.user.unwrap_or_default().to_owned(),
             "envelope" => is_set(current.envelope.is_some()),
             _ => is_set(current.application.is_some()),
         }
     }
 
     /// Who is claimed to ask.
-    pub(super) fn user(&self) -> Option<String> {
-        self.current().user
+    pub(super) fn user(&self) -> Option<&str> {
+        self.now().user
     }
 
     /// What is presented now.
-    fn current(&self) -> Held {
-        let request = self.request.clone();
+    fn now(&self) -> Now<'_> {
+        let request = Now::of(&self.request);
         if self.extension {
-            return Held { envelope: self.last_envelope.clone(), ..request };
+            return Now { envelope: self.last_envelope.as_deref(), ..request };
         }
-        let mut settings = self.settings.clone();
+        let mut settings = Now::of(&self.settings);
         self.changes.iter().for_each(|change| settings.set(&change.value));
         request.or(settings)
     }
 
     fn admit(&self, shares: &Shares) -> Result<Keys, ClientError> {
-        let current = self.current();
-        let (Some(user), Some(envelope), Some(application)) =
-            (current.user, current.envelope, current.application)
+        let Now { user: Some(user), envelope: Some(envelope), application: Some(application) } = self.now()
         else {
             return Err(ClientError::refused(
                 Code::NoShare,
@@ -285,8 +328,114 @@ impl Presented {
                 "Connect through the shim, or present trefoil.user, trefoil.envelope and trefoil.app_share.",
             ));
         };
-        let application = application.map_err(malformed)?;
-        let live = shares.admit(&user, &envelope, &application, SystemTime::now())?;
-        Ok(Keys { live, application })
+        let application = application.as_ref().map_err(|error| malformed(*error))?;
+        let live = shares.admit(user, envelope, application, SystemTime::now())?;
+        Ok(Keys { live, application: Arc::clone(application) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shares::{EnvelopeKey, Keyring};
+    use crate::sql::Plan;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+    use trefoil_keys::bundle::{self, CheckValue, IssuedShare};
+    use trefoil_keys::check;
+    use trefoil_keys::envelope::{self, EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
+    use trefoil_keys::secret::TenantKey;
+    use trefoil_keys::share::{self, Triple};
+
+    /// One user, `alice`, with one keyspace.
+    struct Tenant {
+        triple: Triple,
+        shares: Shares,
+        key: Arc<EnvelopePrivateKey>,
+    }
+
+    impl Tenant {
+        fn new() -> Self {
+            let pem = include_str!("../../../keys/tests/vectors/proxy-key.pem");
+            let key = Arc::new(EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap());
+            let tk = TenantKey::generate();
+            let check = CheckValue { epoch: 1, value: check::value(&tk, "main", 1) };
+            let keyring = Keyring {
+                closed: None,
+                applications: ["clinic".to_owned()].into(),
+                keys: vec![EnvelopeKey { key: Arc::clone(&key), retires: None }],
+                check_values: [("main".to_owned(), check)].into(),
+            };
+            let minute = Duration::from_secs(60);
+            let limits = crate::shares::Limits { max_validity: minute, clock_skew: minute };
+            Self { triple: share::split(&tk), shares: Shares::new(keyring, limits), key }
+        }
+
+        fn know_alice(&self, known: bool) {
+            let share = IssuedShare { epoch: 1, share: self.triple.proxy.duplicate() };
+            let held: bundle::Shares = [("main".to_owned(), share)].into();
+            self.shares.set_user("alice", known.then_some(held));
+        }
+
+        fn carriers(&self, jti: &str, scope: Scope) -> Carriers {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let share = EpochShare { epoch: 1, share: self.triple.user.duplicate() };
+            let claims = UserEnvelope {
+                sub: "alice".to_owned(),
+                iat: now,
+                exp: now + 50,
+                jti: jti.to_owned(),
+                aud: "clinic".to_owned(),
+                scope,
+                max_uses: None,
+                tables: None,
+                shares: BTreeMap::from([("main".to_owned(), share)]),
+            };
+            Carriers {
+                user: Some("alice".to_owned()),
+                envelope: Some(envelope::seal(&claims, self.key.public_key()).unwrap()),
+                app_share: Some(app_share::format([("main", &self.triple.application)]).unwrap()),
+            }
+        }
+    }
+
+    fn again(carriers: &Carriers) -> Carriers {
+        let Carriers { user, envelope, app_share } = carriers;
+        Carriers { user: user.clone(), envelope: envelope.clone(), app_share: app_share.clone() }
+    }
+
+    /// Whether a statement that writes to plain tables may run in a request of its own.
+    fn may_write(presented: &mut Presented, tenant: &Tenant, carriers: Option<&Carriers>) -> bool {
+        if let Some(carriers) = carriers {
+            presented.comment(again(carriers));
+        }
+        let plan = Plan { writes: true, ..Plan::default() };
+        let outcome = presented.may_run(&tenant.shares, &Demand::of(&plan));
+        presented.request_ended();
+        outcome.map_err(|error| assert_eq!(error.code, Some(Code::ReadScope))).is_ok()
+    }
+
+    #[test]
+    fn an_envelope_limits_plain_statements_for_as_long_as_it_is_presented_and_is_looked_at_once() {
+        let (tenant, mut presented) = (Tenant::new(), Presented::default());
+        let [reading, writing] =
+            [("1", Scope::Read), ("2", Scope::Write)].map(|(jti, scope)| tenant.carriers(jti, scope));
+        // It cannot be used before the user is known, and limits from then on.
+        assert!(may_write(&mut presented, &tenant, Some(&reading)));
+        tenant.know_alice(true);
+        for _ in 0..3 {
+            assert!(!may_write(&mut presented, &tenant, Some(&reading)));
+            assert!(may_write(&mut presented, &tenant, None), "it is for its request alone");
+        }
+        assert!(may_write(&mut presented, &tenant, Some(&writing)), "another one, with limits of its own");
+        assert!(!may_write(&mut presented, &tenant, Some(&reading)));
+        // No more than once: a look would find by now that it cannot be used.
+        tenant.know_alice(false);
+        assert!(!may_write(&mut presented, &tenant, Some(&reading)));
+        // Nor does it limit what another user, or nobody, presents.
+        let other = Carriers { user: Some("bob".to_owned()), ..again(&reading) };
+        assert!(may_write(&mut presented, &tenant, Some(&other)));
+        assert!(may_write(&mut presented, &tenant, None));
+        assert!(may_write(&mut presented, &tenant, Some(&reading)), "looked at again after another one");
     }
 }

@@ -184,7 +184,7 @@ impl State {
                 || error.sqlstate == sqlstate::INVALID_AUTHORIZATION
                 || !summary.is_empty())
         {
-            trail.refused(self.presented.user().as_deref(), error, summary);
+            trail.refused(self.presented.user(), error, summary);
         }
     }
 
