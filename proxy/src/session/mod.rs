@@ -54,8 +54,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
+use tokio::task::block_in_place;
 use tokio::time::Instant;
 use trail::{Identity, Trail};
 use trefoil_link::{AcceptError, Claim, Stream};
@@ -268,7 +269,9 @@ impl Session {
                 return Ok(Turn::Blocked);
             }
             let mut pass = || self.state.frontend(self.client.received(), self.server.outgoing());
-            let (consumed, turn) = if is_large(self.client.received()) { alone(pass) } else { pass() };
+            // Other tasks of this thread go on elsewhere meanwhile.
+            let large = is_large(self.client.received());
+            let (consumed, turn) = if large { block_in_place(pass) } else { pass() };
             self.client.consume(consumed, std::mem::take(&mut self.state.wipe));
             match turn? {
                 Turn::Reload => self.reload().await?,
@@ -339,7 +342,7 @@ impl Session {
     }
 }
 
-/// A message from this size on may take long to be analysed, and much memory.
+/// A message from this size on may take long to be treated.
 const LARGE: usize = 512 * 1024;
 
 /// Whether a large message waits, whole.
@@ -347,15 +350,6 @@ fn is_large(received: &[u8]) -> bool {
     received.len() >= LARGE
         && frame::head(received)
             .is_ok_and(|head| head.is_some_and(|head| (LARGE..=received.len()).contains(&head.size)))
-}
-
-/// One at a time in the whole program, while other tasks of this thread go on elsewhere.
-fn alone<T>(pass: impl FnOnce() -> T) -> T {
-    static TURN: Mutex<()> = Mutex::new(());
-    tokio::task::block_in_place(|| {
-        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        pass()
-    })
 }
 
 /// The catalog cannot be read, so nothing can be analysed. The details are for the log alone.

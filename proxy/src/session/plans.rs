@@ -7,11 +7,23 @@ use crate::policy::{Policy, catalog::Catalog};
 use crate::sql::{self, Context, Plan, Refusal, SearchPath};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What an entry costs beside its text and what its plan holds.
 const OVERHEAD: u64 = 512;
+
+/// The tree of a text of so many bytes or more may take much memory, and long to be made.
+const LARGE: usize = 512 * 1024;
+
+/// One at a time in the whole program, while other tasks of this thread go on elsewhere.
+fn alone<T>(analyze: impl FnOnce() -> T) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    tokio::task::block_in_place(|| {
+        let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        analyze()
+    })
+}
 
 struct Key {
     catalog: u64,
@@ -150,7 +162,8 @@ impl Plans {
             None => {
                 self.misses.fetch_add(1, Ordering::Relaxed);
                 let context = Context { policy: &self.policy, catalog, prepared, audited: self.audited };
-                let (outcome, by_path) = (self.analyze)(text, &context, path);
+                let analyze = || (self.analyze)(text, &context, path);
+                let (outcome, by_path) = if text.len() < LARGE { analyze() } else { alone(analyze) };
                 if by_path && path.is_none() {
                     return Ok(None);
                 }

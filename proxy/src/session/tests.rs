@@ -12,10 +12,15 @@ use crate::sql::{Context, CopyPlan, Naming, Plan, Refusal, SearchPath, Statement
 use crate::upstream::{Catalogs, Server};
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trefoil_keys::tls::SelfSigned;
 use trefoil_link::{Address, ServedTls, Source};
+
+/// Texts that are slow to analyse: how many were begun, and what they wait for.
+static ANALYSED: AtomicUsize = AtomicUsize::new(0);
+static GATE: Mutex<()> = Mutex::new(());
 
 fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Result<Plan, Refusal>, bool) {
     let plan = || Plan { statements: vec![StatementPlan::default()], ..Plan::default() };
@@ -31,6 +36,11 @@ fn analyze(text: &[u8], _: &Context<'_>, path: Option<&Arc<SearchPath>>) -> (Res
         }
         b"prepare" | b"declare" => Ok(named(text)),
         b"moves" => Ok(Plan { changes_path: true, ..plan() }),
+        text if text.starts_with(b"slow") => {
+            ANALYSED.fetch_add(1, Ordering::SeqCst);
+            drop(GATE.lock().unwrap());
+            Ok(plan())
+        }
         _ => Ok(plan()),
     };
     (outcome, false)
@@ -531,4 +541,41 @@ fn without_an_answer_the_statement_is_refused() {
     waits(&mut state, &query, &question(b'S'));
     assert_eq!(reply(&mut state, &[error(), READY.to_vec()].concat()), b"");
     assert_eq!(send(&mut state, &query), message(b'Q', b"trefoil_refused\0"));
+}
+
+#[test]
+fn long_texts_are_analysed_one_at_a_time_and_hold_nothing_else_up() {
+    let text = |mark: u8| [b"slow".to_vec(), vec![mark; 600 * 1024], vec![0]].concat();
+    let passes = |state: &mut State, sent: &[u8]| {
+        let mut out = Vec::new();
+        let (consumed, turn) = state.frontend(sent, &mut out);
+        // So much waits for the server then that no more is taken.
+        assert!(matches!(turn, Ok(Turn::Blocked)) && consumed == sent.len() && out == sent);
+    };
+    let closed = GATE.lock().unwrap();
+    std::thread::scope(|scope| {
+        let other = |mark| {
+            let sent = message(b'Q', &text(mark));
+            scope.spawn(move || passes(&mut state(), &sent))
+        };
+        let others = [other(b'1'), other(b'2')];
+        // A large value does not.
+        let mut state = state();
+        let sent = message(b'P', b"s\0plain\0\0\0");
+        assert_eq!(send(&mut state, &sent), sent);
+        let value = vec![b'x'; 600 * 1024];
+        let length = i32::try_from(value.len()).unwrap().to_be_bytes();
+        let bind = [&b"\0s\0\0\0\0\x01"[..], &length, &value, b"\0\0"].concat();
+        passes(&mut state, &message(b'B', &bind));
+        while ANALYSED.load(Ordering::SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(ANALYSED.load(Ordering::SeqCst), 1, "the other one waits");
+        drop(closed);
+        for other in others {
+            other.join().unwrap();
+        }
+    });
+    assert_eq!(ANALYSED.load(Ordering::SeqCst), 2);
 }
