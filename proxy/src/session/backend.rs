@@ -159,6 +159,7 @@ impl State {
 
     /// Rows of one result, as many as have arrived whole: one burst for all of them.
     fn rows(&mut self, shape: &Shape, keys: &Keys, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
+        splice.make_room();
         let mut burst = self.environment.shares.burst(&keys.live, &keys.application);
         let mut access = self.queue.front().and_then(|entry| entry.access.as_mut());
         while splice.waiting() < BOUND {
@@ -336,11 +337,11 @@ impl State {
 
     /// An ErrorResponse: passes, or is replaced by the refusal that it stands for.
     fn error(&mut self, head: frame::Head, body: &[u8], splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
-        if backend::severity(body)? == Severity::Fatal || !self.ready {
         if !self.ready {
             let code = backend::error_field(body, b'C').unwrap_or_default();
             tracing::warn!(sqlstate = ?String::from_utf8_lossy(code), "the database has ended the session before it began");
         }
+        if backend::severity(body)? == Severity::Fatal || !self.ready {
             if let Some(access) = self.queue.front().and_then(|entry| entry.access.as_mut()) {
                 access.failed(backend::error_field(body, b'C').unwrap_or_default(), None);
             }

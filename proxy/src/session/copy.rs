@@ -95,6 +95,7 @@ impl State {
     /// Data of a protected COPY, as much as has arrived: one burst for all of it.
     pub(super) fn copy_data(&mut self, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         let Some(CopyIn::Cells(copying)) = &mut self.copying_in else { return Ok(()) };
+        splice.make_room();
         let Copying { copy, stream } = copying.as_mut();
         let settings = &self.parameters.values;
         let shares = &self.environment.shares;
@@ -192,6 +193,7 @@ impl State {
     /// Rows of a COPY with cells, as many as have arrived whole: one burst for all of them.
     pub(super) fn copy_rows(&mut self, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         let Some(copying) = &mut self.copying_out else { return Ok(()) };
+        splice.make_room();
         let Copying { copy, stream } = copying.as_mut();
         let shares = &self.environment.shares;
         let burst = copy.keys.as_ref().map(|keys| shares.burst(&keys.live, &keys.application));

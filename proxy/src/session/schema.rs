@@ -7,10 +7,32 @@ use crate::error::{CACHED_PLAN_CHANGED, ClientError, Code, sqlstate};
 use crate::policy::catalog::Catalog;
 use crate::sql::{Context, Plan, Refusal, SearchPath};
 use crate::upstream::CatalogCell;
+use arc_swap::Guard;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// A catalog held for a while.
-pub(super) type Snapshot = Arc<Catalog>;
+type Snapshot = Arc<Catalog>;
+
+/// The catalog to plan by, for as long as one message is treated. The database's own is borrowed from the cell
+/// that all sessions share, without counting.
+pub(super) enum Current<'a> {
+    Shared(Guard<Snapshot>),
+    Own(&'a Snapshot),
+    None(Snapshot),
+}
+
+impl Deref for Current<'_> {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        match self {
+            Self::Shared(catalog) => catalog,
+            Self::Own(catalog) => catalog,
+            Self::None(catalog) => catalog,
+        }
+    }
+}
 
 /// What the session sees.
 #[derive(Default)]
@@ -53,24 +75,24 @@ impl Schema {
     }
 
     /// The catalog to plan by.
-    pub(super) fn current(&mut self) -> Snapshot {
+    pub(super) fn current(&mut self) -> Current<'_> {
         match (&self.local, &self.cell) {
-            (Some(local), _) => Arc::clone(local),
+            (Some(local), _) => Current::Own(local),
             (None, Some(cell)) => {
-                let shared = cell.current.load_full();
+                let shared = cell.current.load();
                 match &mut self.temporary {
-                    None => shared,
+                    None => Current::Shared(shared),
                     Some((version, merged)) => {
                         if *version != shared.version()
                             && let Some(anew) = shared.with_temporary_of(merged)
                         {
                             (*version, *merged) = (shared.version(), Arc::new(anew));
                         }
-                        Arc::clone(merged)
+                        Current::Own(merged)
                     }
                 }
             }
-            (None, None) => Arc::new(Catalog::empty()),
+            (None, None) => Current::None(Arc::new(Catalog::empty())),
         }
     }
 
@@ -102,8 +124,7 @@ impl Schema {
         prepared: &dyn Fn(&str) -> Option<Arc<Plan>>,
         path: Option<&Arc<SearchPath>>,
     ) -> Planned {
-        let current = self.current();
-        let mut result = plans.plan(text, &current, parameters, prepared, path);
+        let mut result = plans.plan(text, &self.current(), parameters, prepared, path);
         if self.uncertain
             && result.is_ok()
             && let Some(cell) = &self.cell

@@ -40,6 +40,12 @@ impl<'i, 'o> Splice<'i, 'o> {
         self.out
     }
 
+    /// Makes room for the rest at once, where what takes its place is about as long: a buffer that grows step by
+    /// step is copied, and wiped where it was, at each.
+    pub(super) fn make_room(&mut self) {
+        self.out.reserve(self.input.len() - self.from);
+    }
+
     /// Ends the pass; returns how many bytes of the input are done with.
     pub(super) fn finish(mut self) -> usize {
         self.copy();
