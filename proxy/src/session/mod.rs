@@ -25,6 +25,7 @@ mod results;
 mod rewrite;
 mod room;
 mod schema;
+mod shape;
 mod socket;
 mod splice;
 mod startup;

@@ -2,6 +2,7 @@
 //! session sees.
 
 use super::parameters::Parameters;
+use super::shape;
 use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
 use crate::sql::{self, Context, Plan, Refusal, SearchPath};
@@ -153,7 +154,9 @@ impl Plans {
         path: Option<&Arc<SearchPath>>,
     ) -> Result<Option<Arc<Plan>>, Refusal> {
         parameters.check_text(text).map_err(Refusal::Refused)?;
-        let plan = match self.kept(text, catalog, path) {
+        let shape = shape::of(text);
+        let shaped = shape.as_deref().and_then(|shape| self.kept(shape, catalog, path));
+        let plan = match shaped.or_else(|| self.kept(text, catalog, path)) {
             Some(Entry::Plan(plan)) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
                 plan
@@ -168,7 +171,9 @@ impl Plans {
                     return Ok(None);
                 }
                 let plan = Arc::new(outcome?);
-                if plan.cacheable() {
+                if let Some(shape) = shape.filter(|_| plan.is_inert()) {
+                    self.keep(&shape, catalog, Entry::Plan(Arc::clone(&plan)), None);
+                } else if plan.cacheable() {
                     self.keep(text, catalog, Entry::Plan(Arc::clone(&plan)), plan.path.clone());
                     if plan.path.is_some() {
                         self.keep(text, catalog, Entry::ByPath, None);

@@ -371,6 +371,31 @@ impl Plan {
             && !self.edits.iter().any(|e| matches!(e, Edit::Cell { .. }))
     }
 
+    /// Whether it passes as it is and leaves the session as it was: nothing protected, no setting, no name,
+    /// no transaction's end. Whatever numbers stand in such a text, it does no more with others.
+    pub fn is_inert(&self) -> bool {
+        let Self { statements, edits, parameters, executes, path, .. } = self;
+        let plain = |statement: &StatementPlan| {
+            let StatementPlan { results, settings, naming, fetches, copy } = statement;
+            results.is_none()
+                && settings.is_empty()
+                && naming.is_none()
+                && fetches.is_none()
+                && copy.is_none()
+        };
+        statements.iter().all(plain)
+            && edits.is_empty()
+            && parameters.is_empty()
+            && executes.is_empty()
+            && path.is_none()
+            && !self.protected
+            && !self.changes_form
+            && !self.changes_path
+            && !self.ends_transaction
+            && self.catalog_after.is_none()
+            && !self.changes_catalog
+    }
+
     /// The text as it goes upstream. `seal` appends the cell of a literal to the list it is given, or with
     /// `true` those of the elements of an array (`None` for NULL); `shown` says what may be shown of a
     /// carrier.
