@@ -2,11 +2,12 @@
 //! its own. Whoever has not logged in gives way to others.
 
 use crate::config::{ConnectionLimits, Listen};
-use crate::session::{SessionError, Shared, serve};
+use crate::relay::Until;
+use crate::session::{SessionError, Shared, log_in};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use trefoil_link::{Capacity, ListenError, Listeners, Place, Places, Stream};
+use trefoil_link::{Capacity, Incoming, ListenError, Listeners, Place, Places, Workers};
 
 /// Places beside those of `max_connections`, for who has not logged in: each is told when there are too many.
 const WAITING: usize = 64;
@@ -33,8 +34,8 @@ impl DoorOne {
         Ok(Self { listeners, places: Places::new(all, known) })
     }
 
-    /// Serves until dropped.
-    pub(crate) async fn run(mut self, shared: Arc<Shared>) {
+    /// Serves until dropped, each connection on one of the workers.
+    pub(crate) async fn run(mut self, shared: Arc<Shared>, workers: &Workers) {
         for place in self.listeners.places() {
             tracing::info!("listening on {place}");
         }
@@ -42,8 +43,11 @@ impl DoorOne {
             match self.listeners.accept().await {
                 // There is always one that gives way: who has not logged in has places of their own.
                 Ok((stream, peer)) => {
-                    if let Some(place) = self.places.take(peer.map(|peer| peer.ip())) {
-                        tokio::spawn(hold(stream, place, shared.clone()));
+                    let place = self.places.take(peer.map(|peer| peer.ip()));
+                    if let (Some(place), Some(seat)) = (place, workers.seat()) {
+                        let held = hold(stream, place, shared.clone());
+                        let worker = seat.worker().clone();
+                        worker.spawn(async move { (held.await, seat).0 });
                     }
                 }
                 Err(error) => {
@@ -58,14 +62,21 @@ impl DoorOne {
 }
 
 /// Serves a connection as long as it has its place.
-async fn hold(stream: Stream, mut place: Place, shared: Arc<Shared>) {
+async fn hold(stream: Incoming, mut place: Place, shared: Arc<Shared>) {
     let claim = place.claim();
-    tokio::select! {
-        served = serve(stream, &shared, &claim) => match served {
-            Ok(()) => {}
-            Err(SessionError::Accept(error)) => tracing::info!(%error, "connection refused"),
-            Err(error) => tracing::debug!(%error, "connection broke off"),
-        },
-        () = place.lost() => tracing::debug!("connection gave way to another one"),
+    let log_in = async { log_in(stream.open()?, &shared, &claim).await };
+    let begun = tokio::select! {
+        begun = log_in => begun,
+        () = place.lost() => return tracing::debug!("connection gave way to another one"),
+    };
+    let ended = match begun {
+        Ok(Some(mut relay)) => relay.run(Until::Ended).await.map(drop).map_err(SessionError::from),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => {}
+        Err(SessionError::Accept(error)) => tracing::info!(%error, "connection refused"),
+        Err(error) => tracing::debug!(%error, "connection broke off"),
     }
 }

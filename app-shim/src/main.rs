@@ -44,8 +44,10 @@ use clap::{Parser, Subcommand};
 use config::{AgentArguments, Arguments, Config, LogFormat, LogLevel};
 use issuer::Issuer;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use trefoil_keys::{memory, panics, privileges};
+use trefoil_link::Workers;
 
 #[derive(Parser)]
 #[command(name = "trefoil-shim", version, about = "Attaches an application's and its users' shares")]
@@ -79,6 +81,9 @@ enum AgentAction {
     /// Lock a bundle, as trefoil-admin issued it, under a passphrase
     Import(user_bundle::Import),
 }
+
+/// Tokio's own default.
+const WORKER_STACK: usize = 2 * 1024 * 1024;
 
 const DEFECT: &str = "panic: a defect of trefoil-shim, please report it";
 
@@ -125,7 +130,10 @@ fn sidecar(arguments: &Arguments) -> anyhow::Result<()> {
         );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(sidecar.run(config))
+    let workers = Workers::start(WORKER_STACK)?;
+    let served = runtime.block_on(sidecar.run(config, &workers));
+    workers.stop(Duration::ZERO);
+    served
 }
 
 /// The configuration, read with the rights that the program was started with. From then on it has those of

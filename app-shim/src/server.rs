@@ -17,7 +17,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use trefoil_link::ServedTls;
+use trefoil_link::{ServedTls, Workers};
 
 /// A sidecar with its shares, before it listens.
 pub(crate) struct Sidecar {
@@ -51,7 +51,7 @@ impl Sidecar {
     }
 
     /// Runs until SIGTERM or SIGINT; open connections are cut.
-    pub(crate) async fn run(self, config: Config) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, config: Config, workers: &Workers) -> anyhow::Result<()> {
         let door_one = DoorOne::open(&config.listen, config.limits).await;
         let door_one = door_one
             .map_err(|error| anyhow!("{error}; choose another address by `listen` or `unix_socket`"))?;
@@ -72,7 +72,7 @@ impl Sidecar {
             max_message: config.max_message,
         };
         tokio::select! {
-            () = door_one.run(Arc::new(shared)) => {}
+            () = door_one.run(Arc::new(shared), workers) => {}
             // It ends with the interface, or by a defect: then no command would be carried out any more.
             _ = worker => bail!("the worker for commands has ended; the log says where"),
             outcome = interface.serve(config.managed.admin.listen, certificates.admin.clone()) => outcome?,

@@ -49,29 +49,37 @@ pub(crate) enum SessionError {
     Fatal(#[from] Fatal),
 }
 
-/// Serves one connection until it ends. It keeps its place when the server has let the application in.
-pub(crate) async fn serve(stream: Stream, shared: &Shared, claim: &Claim) -> Result<(), SessionError> {
+/// Serves one connection until the server has let the application in; then it keeps its place. None if it ends
+/// before.
+pub(crate) async fn log_in(
+    stream: Stream,
+    shared: &Shared,
+    claim: &Claim,
+) -> Result<Option<Relay>, SessionError> {
     let end = Instant::now() + shared.authentication;
     let begun = match timeout_at(end, begin(stream, shared, claim)).await {
         Ok(begun) => begun?,
-        Err(_) => return Ok(()),
+        Err(_) => return Ok(None),
     };
-    let Some((client, proxy, beginning)) = begun else { return Ok(()) };
+    let Some((client, proxy, beginning)) = begun else { return Ok(None) };
     let (shares, from) = (shared.shares.clone(), shared.user_from.clone());
     let frontend = Frontend::new(shares, from, beginning, shared.max_message);
     let mut relay = Relay::new(client, proxy, frontend);
     let ended = match timeout_at(end, relay.run(Until::LoggedIn)).await {
         Ok(until) => until? == Until::Ended,
-        Err(_) => return Ok(relay.fail(Fatal::TOO_SLOW).await?),
+        Err(_) => {
+            relay.fail(Fatal::TOO_SLOW).await?;
+            return Ok(None);
+        }
     };
     if ended {
-        return Ok(());
+        return Ok(None);
     }
     if !claim.keep() {
-        return Ok(relay.fail(Fatal::TOO_MANY).await?);
+        relay.fail(Fatal::TOO_MANY).await?;
+        return Ok(None);
     }
-    relay.run(Until::Ended).await?;
-    Ok(())
+    Ok(Some(relay))
 }
 
 /// Tells an application why its connection ends.

@@ -26,7 +26,7 @@ use trefoil_keys::audit::Checkpoint;
 use trefoil_keys::lock::Lock;
 use trefoil_keys::store::Store;
 use trefoil_keys::{Protection, memory, panics, privileges};
-use trefoil_link::ServedTls;
+use trefoil_link::{ServedTls, Workers};
 use trefoil_proxy::audit::Audit;
 use trefoil_proxy::authentication::{Authentication, scram_verifier};
 use trefoil_proxy::bootstrap::InitArguments;
@@ -184,9 +184,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .thread_stack_size(WORKER_STACK)
         .enable_all()
         .build()
-        .context("cannot start worker threads")?;
-    let served = runtime.block_on(serve(config, policy, state, links, audit.clone()));
+        .context("cannot start threads")?;
+    let workers = Workers::start(WORKER_STACK).context("cannot start worker threads")?;
+    let served = runtime.block_on(serve(config, policy, state, links, audit.clone(), &workers));
     // What is in the middle of an analysis is not waited for.
+    workers.stop(Duration::from_secs(1));
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(audit) = audit {
         audit.stop();
@@ -226,6 +228,7 @@ async fn serve(
     state: Arc<State>,
     links: Links,
     audit: Option<Arc<Audit>>,
+    workers: &Workers,
 ) -> anyhow::Result<()> {
     let (policy, shares) = (Arc::new(policy), Arc::clone(state.shares()));
     let login = config.catalog_login();
@@ -271,7 +274,7 @@ async fn serve(
         audit,
     };
     tokio::select! {
-        served = server::run(&config.listen, environment, config.catalog_poll, shutdown) => Ok(served?),
+        served = server::run(&config.listen, environment, config.catalog_poll, workers, shutdown) => Ok(served?),
         // None of them ends by itself, and without any the proxy is only half there.
         Some(_) = background.join_next() => anyhow::bail!("a background task ended; the log says where"),
     }

@@ -1,13 +1,13 @@
 //! The listener: one task for each session, a bound on their number, and a stop that lets them end.
 
 use crate::config::Listen;
-use crate::session::{self, Caller, Environment, Figures};
+use crate::session::{self, Caller, Environment, Figures, SessionError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
 use tracing::Instrument;
-use trefoil_link::{Capacity, ListenError, Listeners, Place, Places, Stream};
+use trefoil_link::{Capacity, Incoming, ListenError, Listeners, Place, Places, Workers};
 
 /// Places beside those of `max_connections`, for who has not logged in: each is told when there are too many.
 const WAITING: usize = 128;
@@ -37,7 +37,7 @@ pub enum ServeError {
     Task,
 }
 
-/// Serves until `shutdown` completes, then gives the sessions a little time to end.
+/// Serves until `shutdown` completes, each session on one of the workers, then gives them a little time to end.
 ///
 /// # Errors
 /// Where nothing can listen.
@@ -45,6 +45,7 @@ pub async fn run(
     listen: &Listen,
     environment: Environment,
     catalog_poll: Duration,
+    workers: &Workers,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
     let Listen { addresses, unix_socket, max_connections, max_connections_per_address, .. } = listen;
@@ -82,9 +83,10 @@ pub async fn run(
                     let peer = peer.map(|peer| peer.ip().to_canonical());
                     let caller = Caller { number, address, peer };
                     // There is always a stranger that gives way: they have places of their own.
-                    if let Some(place) = places.take(peer) {
-                        let environment = Arc::clone(&environment);
-                        sessions.spawn(serve(client, caller, place, environment).instrument(span));
+                    if let (Some(place), Some(seat)) = (places.take(peer), workers.seat()) {
+                        let session = serve(client, caller, place, Arc::clone(&environment)).instrument(span);
+                        let worker = seat.worker().clone();
+                        sessions.spawn_on(async move { (session.await, seat).0 }, &worker);
                     }
                 }
                 Err(error) => {
@@ -139,14 +141,21 @@ async fn log_figures(environment: Arc<Environment>) {
     }
 }
 
-async fn serve(client: Stream, caller: Caller, mut place: Place, environment: Arc<Environment>) {
+async fn serve(client: Incoming, caller: Caller, mut place: Place, environment: Arc<Environment>) {
     let claim = place.claim();
-    tokio::select! {
-        outcome = session::serve(client, &caller, claim, environment) => match outcome {
-            Ok(()) => tracing::debug!("ended"),
-            Err(error) => tracing::info!(%error, "ended"),
-        },
-        () = place.lost() => tracing::info!("ended: gave way to another one, before its login"),
+    let begin = async { session::begin(client.open()?, &caller, claim, environment).await };
+    let begun = tokio::select! {
+        begun = begin => begun,
+        () = place.lost() => return tracing::info!("ended: gave way to another one, before its login"),
+    };
+    let ended: Result<(), SessionError> = match begun {
+        Ok(Some(session)) => session.serve().await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(()) => tracing::debug!("ended"),
+        Err(error) => tracing::info!(%error, "ended"),
     }
 }
 

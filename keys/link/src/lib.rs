@@ -10,6 +10,7 @@ mod places;
 mod served;
 mod stream;
 mod trust;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -18,8 +19,9 @@ pub use accept::{AcceptError, Accepted, MAX_PACKET, accept};
 pub use address::{Address, MalformedAddress};
 pub use certificate::{Subject, end_point, expiry};
 pub use connect::{ClientTls, ConnectError, connect};
-pub use listen::{ListenError, Listeners};
+pub use listen::{Incoming, ListenError, Listeners};
 pub use places::{Capacity, Claim, Place, Places, network};
 pub use served::{Clients, Offer, ServedError, ServedTls, Source, identity};
 pub use stream::Stream;
 pub use trust::{Trust, TrustError};
+pub use workers::{Seat, Workers};

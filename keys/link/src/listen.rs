@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Connections that the kernel keeps until they are taken.
 const BACKLOG: u32 = 1024;
@@ -29,6 +29,27 @@ pub struct Listeners {
     sockets: Vec<Socket>,
     /// Where the next look begins, so that no socket keeps the others waiting.
     next: usize,
+}
+
+/// A connection that was accepted, and belongs to no runtime yet.
+pub enum Incoming {
+    /// TCP.
+    Tcp(std::net::TcpStream),
+    /// By the Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Incoming {
+    /// Has the runtime serve it in which this is called.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+        })
+    }
 }
 
 enum Socket {
@@ -76,24 +97,24 @@ impl Listeners {
     ///
     /// # Errors
     /// The kernel's: most often there are no descriptors left.
-    pub async fn accept(&mut self) -> io::Result<(Stream, Option<SocketAddr>)> {
+    pub async fn accept(&mut self) -> io::Result<(Incoming, Option<SocketAddr>)> {
         poll_fn(|context| self.poll_accept(context)).await
     }
 
-    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Stream, Option<SocketAddr>)>> {
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Incoming, Option<SocketAddr>)>> {
         let count = self.sockets.len().max(1);
         for offset in 0..count {
             let at = (self.next + offset) % count;
             let accepted = match self.sockets.get(at) {
-                Some(Socket::Tcp(listener)) => listener.poll_accept(context).map_ok(|(stream, peer)| {
+                Some(Socket::Tcp(listener)) => listener.poll_accept(context)?.map(|(stream, peer)| {
                     // These fail where the client has left already.
                     stream.set_nodelay(true).ok();
                     rustix::net::sockopt::set_socket_keepalive(&stream, true).ok();
-                    (Stream::Tcp(stream), Some(peer))
+                    Ok((Incoming::Tcp(stream.into_std()?), Some(peer)))
                 }),
-                Some(Socket::Unix(listener, _)) => {
-                    listener.poll_accept(context).map_ok(|(stream, _)| (Stream::Unix(stream), None))
-                }
+                Some(Socket::Unix(listener, _)) => listener
+                    .poll_accept(context)?
+                    .map(|(stream, _)| Ok((Incoming::Unix(stream.into_std()?), None))),
                 None => Poll::Pending,
             };
             if accepted.is_ready() {
@@ -160,7 +181,6 @@ impl Drop for SocketFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::net::TcpStream;
 
     #[tokio::test]
     async fn all_addresses_are_listened_on_and_each_is_heard() {
@@ -174,11 +194,11 @@ mod tests {
         for place in [first, second, first] {
             let client = TcpStream::connect(place).await.unwrap();
             let (stream, peer) = listeners.accept().await.unwrap();
-            assert!(matches!(stream, Stream::Tcp(_)));
+            assert!(matches!(stream.open().unwrap(), Stream::Tcp(_)));
             assert_eq!(peer, Some(client.local_addr().unwrap()));
         }
         let _client = UnixStream::connect(&path).await.unwrap();
-        assert!(matches!(listeners.accept().await.unwrap(), (Stream::Unix(_), None)));
+        assert!(matches!(listeners.accept().await.unwrap(), (Incoming::Unix(_), None)));
     }
 
     #[tokio::test]

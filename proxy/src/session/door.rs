@@ -63,7 +63,7 @@ pub(super) async fn enter(
 }
 
 async fn refuse<T>(stream: Stream, fault: Fault) -> Result<Option<T>, SessionError> {
-    farewell(&mut Side::new(stream), fault).await.map(|()| None)
+    Err(farewell(&mut Side::new(stream), fault).await)
 }
 
 fn length() -> Fault {

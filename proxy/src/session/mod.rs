@@ -116,32 +116,33 @@ pub enum SessionError {
     Fatal(ClientError),
 }
 
-/// Serves a client until it or the server leaves. By its claim it keeps its place once it has logged in.
-pub async fn serve(
+/// Begins a client's session; none if the client wants none, or gets none and has been told so. By its claim
+/// it keeps its place once it has logged in.
+pub async fn begin(
     client: Stream,
     caller: &Caller,
     claim: Claim,
     environment: Arc<Environment>,
-) -> Result<(), SessionError> {
+) -> Result<Option<Session>, SessionError> {
     let deadline = Instant::now() + environment.door.patience;
     let Some((mut client, link, begin)) =
         door::enter(client, caller.peer, &claim, &environment, deadline).await?
     else {
-        return Ok(());
+        return Ok(None);
     };
     let login = login::log_in(&mut client, &link, &begin, &environment, deadline);
     let login = match login.await {
         Ok(login) => login,
-        Err(Ended::Left) => return Ok(()),
-        Err(Ended::Refused(error)) => return farewell(&mut client, Fault::Fatal(error)).await,
+        Err(Ended::Left) => return Ok(None),
+        Err(Ended::Refused(error)) => return Err(farewell(&mut client, Fault::Fatal(error)).await),
         Err(Ended::ByServer { .. }) => {
             client.close().await;
-            return Ok(());
+            return Ok(None);
         }
     };
     if !claim.keep() {
         client.discard();
-        return farewell(&mut client, door::full()).await;
+        return Err(farewell(&mut client, door::full()).await);
     }
     let trail = environment.audit.as_ref().map(|audit| {
         let [database, role] = [&begin.database, &login.role].map(|name| String::from_utf8_lossy(name));
@@ -154,38 +155,20 @@ pub async fn serve(
         };
         Trail::new(audit, &identity, login::record(&begin, caller, &link, &login))
     });
-    let mut session = Session::new(client, login.server, environment, *begin, trail);
-    // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
-    let ended =
-        AssertUnwindSafe(session.run()).catch_unwind().await.unwrap_or_else(|_| Err(session.defect()));
-    match ended {
-        Ok(()) => Ok(()),
-        Err(fault) => {
-            session.state.ends(fault.error());
-            if let Fault::Stale(_) = &fault
-                && let Err(error) = session.state.environment.catalogs.reload(&session.database).await
-            {
-                tracing::warn!(%error, "catalog not reloaded");
-            }
-            if session.within_message {
-                // The client would take the words for a part of the message.
-                return Err(SessionError::Fatal(fault.into_client_error()));
-            }
-            farewell(&mut session.client, fault).await
-        }
-    }
+    Ok(Some(Session::new(client, login.server, environment, *begin, trail)))
 }
 
 /// Tells the client why its session ends.
-async fn farewell(client: &mut Side, fault: Fault) -> Result<(), SessionError> {
+async fn farewell(client: &mut Side, fault: Fault) -> SessionError {
     let error = fault.into_client_error();
     if backend::refused(&error, Severity::Fatal, client.outgoing()).is_ok() {
         client.close().await;
     }
-    Err(SessionError::Fatal(error))
+    SessionError::Fatal(error)
 }
 
-struct Session {
+/// A session that has begun.
+pub struct Session {
     client: Side,
     server: Side,
     state: State,
@@ -220,6 +203,24 @@ impl Session {
             within_message: false,
             before_pass: None,
         }
+    }
+
+    /// Goes on until the client or the server leaves.
+    pub async fn serve(mut self) -> Result<(), SessionError> {
+        // What a panic leaves of the session is dropped, and wiped with that; only the client hears of it.
+        let ended = AssertUnwindSafe(self.run()).catch_unwind().await.unwrap_or_else(|_| Err(self.defect()));
+        let Err(fault) = ended else { return Ok(()) };
+        self.state.ends(fault.error());
+        if let Fault::Stale(_) = &fault
+            && let Err(error) = self.state.environment.catalogs.reload(&self.database).await
+        {
+            tracing::warn!(%error, "catalog not reloaded");
+        }
+        if self.within_message {
+            // The client would take the words for a part of the message.
+            return Err(SessionError::Fatal(fault.into_client_error()));
+        }
+        Err(farewell(&mut self.client, fault).await)
     }
 
     /// What the client is told of a panic. What the pass that it ended has written may be half a message.
