@@ -3,15 +3,19 @@
 # make test   sets up and runs all tests
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
 # make soak   load with kills of the database, of clients and of the proxy   (SECONDS=600)
+# make bench  measures, beside PostgreSQL alone, PgBouncer and pgcrypto, and writes docs/performance.md
+#                                                                      (SECONDS=3, ROUNDS=3, ONLY=part of a name)
+# make bench-growth   measures how it grows, into the same page        (SECONDS=3, ONLY=part of a name)
+# make bench-micro    runs the micro benchmarks, which the page of the next `make bench` shows
 # make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
 # make fuzz-guided   fuzzes by coverage: some targets, or all in turn  (TARGETS=, SECONDS=600)
 # make sbom   lists what the programs consist of, as CycloneDX           (in the target directory)
-.PHONY: demo up test differential soak fuzz fuzz-guided sbom programs packages
+.PHONY: demo up test differential soak bench bench-growth bench-micro fuzz fuzz-guided sbom programs packages
 .DEFAULT_GOAL := demo
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROFILE := $(if $(RELEASE),release,debug)
-export PG_BIN POLICY DIR SEED FAILURES
+export PG_BIN POLICY DIR SEED FAILURES ROUNDS ONLY
 
 demo: programs
 	@"$(TARGET)/$(PROFILE)/demo"
@@ -38,6 +42,16 @@ differential: programs
 
 soak: programs
 	@env SECONDS="$(or $(SECONDS),600)" "$(TARGET)/$(PROFILE)/soak"
+
+# Thousands of sessions need as many open files.
+bench bench-growth: NEEDED_BY := bench
+bench bench-growth: packages
+	@cargo build --locked --workspace --bins --release
+	@ulimit -n "$$(ulimit -H -n)"; env SECONDS="$(or $(SECONDS),3)" "$(TARGET)/release/$@"
+
+bench-micro: packages
+	cargo bench --locked -p trefoil-keys --bench cells
+	cargo bench --locked -p trefoil-proxy --features bench --bench analysis --bench session
 
 fuzz: packages
 	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \

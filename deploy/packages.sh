@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that building and running Trefoil needs and that are
 # missing, saying which. Does nothing, quickly, when all is there. With the argument `test` also what
-# only the tests need: Node.js, Java and its PostgreSQL driver, PgBouncer, curl, a keyring and its bus.
+# only the tests need: Node.js, Java and its PostgreSQL driver, PgBouncer, curl, a keyring and its bus; with
+# `bench` what measuring needs: PgBouncer, and perf to count system calls.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,6 +37,12 @@ if [ "${1:-}" = test ]; then
     have gnome-keyring-daemon || missing+=(gnome-keyring)
     [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
     have pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+fi
+
+if [ "${1:-}" = bench ]; then
+    have pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+    # On Ubuntu the kernel's own package has it; without it system calls are not counted.
+    have perf || ! apt-cache show linux-perf >/dev/null 2>&1 || missing+=(linux-perf)
 fi
 
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -131,7 +131,19 @@ impl Cluster {
         Ok(self.endpoint.database(name))
     }
 
-    /// The server's process, to ask whether it runs.
+    /// Lets everybody on this machine in by the name alone, so that logins cost all alike nothing.
+    pub fn trust(&self) -> Result<()> {
+        let file = self.data().join("pg_hba.conf");
+        fs::write(&file, "host all all 127.0.0.1/32 trust\n").map_err(|error| Error::at(&file, &error))?;
+        self.endpoint.run("SELECT pg_reload_conf()").map(drop)
+    }
+
+    /// The server's process.
+    pub fn process(&self) -> &Leash {
+        &self.server
+    }
+
+    /// The same, to ask whether it runs.
     pub fn process_mut(&mut self) -> &mut Leash {
         &mut self.server
     }
@@ -180,7 +192,7 @@ fn reachable(path: &Path) -> Result<bool> {
 }
 
 /// Where PostgreSQL's programs are: `PG_BIN`, else the newest that Debian installed, else the PATH.
-fn binaries() -> Result<PathBuf> {
+pub(crate) fn binaries() -> Result<PathBuf> {
     if let Some(bin) = std::env::var_os("PG_BIN").filter(|bin| !bin.is_empty()).map(PathBuf::from) {
         if bin.join("initdb").exists() {
             return Ok(bin);
@@ -204,7 +216,7 @@ fn binaries() -> Result<PathBuf> {
 }
 
 /// As root, gives `dir` to an ordinary user; returns the command prefix that runs a program as it.
-fn become_server_user(dir: &Path) -> Result<Vec<String>> {
+pub(crate) fn become_server_user(dir: &Path) -> Result<Vec<String>> {
     if !superuser()? {
         return Ok(Vec::new());
     }

@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod balancer;
+pub mod bench;
 pub mod cluster;
 pub mod corpus;
 pub mod differential;

@@ -1,0 +1,200 @@
+//! Many rows at once: fetched by a query, copied in, copied out; by a client of our own, which counts them.
+
+use super::data::PEOPLE;
+use super::load::Bulk;
+use super::sample::Seen;
+use super::variant::{Protection, Variant, Way};
+use crate::endpoint::Endpoint;
+use crate::{Error, Result};
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio_postgres::{Client, Config, NoTls, Statement};
+
+/// Rows of one fetch.
+const FETCHED: u32 = 10_000;
+/// What is sent at once of a COPY, as psql does it.
+const PIECE: usize = 8192;
+
+/// Passes over the table until the time is over, one at least.
+pub(super) fn run(bulk: Bulk, variant: &Variant, seconds: f64) -> Result<Seen> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut pass = Pass::prepare(bulk, variant).await?;
+        let start = Instant::now();
+        let (mut latencies, mut spent) = (Vec::new(), Duration::ZERO);
+        while latencies.is_empty() || start.elapsed().as_secs_f64() < seconds {
+            pass.clear().await?;
+            let begun = Instant::now();
+            pass.run().await?;
+            // As if it had been of all rows.
+            let taken = begun.elapsed() * pass.full / pass.rows;
+            spent += taken;
+            latencies.push(u64::try_from(taken.as_micros()).unwrap_or(u64::MAX));
+        }
+        let operations = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
+        latencies.sort_unstable();
+        Ok(Seen {
+            operations,
+            rate: f64::from(pass.full) * operations as f64 / spent.as_secs_f64(),
+            latencies,
+        })
+    })
+}
+
+/// One connection, and what is done on it over and over.
+struct Pass {
+    client: Client,
+    bulk: Bulk,
+    protection: Protection,
+    /// How many rows there are in a pass, and how many it counts for.
+    rows: u32,
+    full: u32,
+    fetch: Option<Statement>,
+    input: Bytes,
+}
+
+impl Pass {
+    async fn prepare(bulk: Bulk, variant: &Variant) -> Result<Self> {
+        let client = connect(&variant.config()).await?;
+        let protection = variant.way.protection();
+        let full = if bulk == Bulk::Fetch { FETCHED } else { PEOPLE };
+        // pgcrypto would take minutes.
+        let rows = if variant.way == Way::Pgcrypto { full / 10 } else { full };
+        let fetch = match bulk {
+            Bulk::Fetch => Some(client.prepare(&people(protection, rows)).await?),
+            _ => None,
+        };
+        if bulk == Bulk::CopyIn && protection == Protection::Pgcrypto {
+            client
+                .batch_execute("CREATE TEMP TABLE staging (id int, name text, ssn text, born date)")
+                .await?;
+        }
+        let input = if bulk == Bulk::CopyIn { input(rows) } else { Bytes::new() };
+        Ok(Self { client, bulk, protection, rows, full, fetch, input })
+    }
+
+    async fn clear(&self) -> Result<()> {
+        if self.bulk == Bulk::CopyIn {
+            self.client.batch_execute("TRUNCATE arrivals").await?;
+            if self.protection == Protection::Pgcrypto {
+                self.client.batch_execute("TRUNCATE staging").await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        let found = match (self.bulk, &self.fetch) {
+            (Bulk::Fetch, Some(statement)) => fetch(&self.client, statement).await?,
+            (Bulk::CopyIn, _) => self.copy_in().await?,
+            _ => {
+                let query = people(self.protection, self.rows);
+                let text = match self.protection {
+                    Protection::Transparent => "COPY people (id, name, ssn, born) TO STDOUT".to_owned(),
+                    Protection::Pgcrypto => format!("COPY ({query}) TO STDOUT"),
+                };
+                copy_out(&self.client, &text).await?
+            }
+        };
+        if found == u64::from(self.rows) {
+            return Ok(());
+        }
+        Err(Error::new(format!("{:?} of {} rows came to {found}", self.bulk, self.rows)))
+    }
+
+    async fn copy_in(&self) -> Result<u64> {
+        let protection = self.protection;
+        if protection == Protection::Transparent {
+            return copy_in(&self.client, "COPY arrivals (id, name, ssn, born) FROM STDIN", &self.input)
+                .await;
+        }
+        copy_in(&self.client, "COPY staging FROM STDIN", &self.input).await?;
+        let [name, born] = ["name", "born"].map(|column| protection.randomized(column));
+        let ssn = protection.deterministic("ssn");
+        let text = format!("INSERT INTO arrivals SELECT id, {name}, {ssn}, {born} FROM staging");
+        Ok(self.client.execute(&text, &[]).await?)
+    }
+}
+
+fn people(protection: Protection, rows: u32) -> String {
+    let (name, born) = (protection.read("name", "text"), protection.read("born", "date"));
+    let ssn = protection.read_deterministic("ssn");
+    format!("SELECT id, {name}, {ssn}, {born} FROM people WHERE id <= {rows}")
+}
+
+/// Lines of COPY's text format.
+fn input(rows: u32) -> Bytes {
+    let mut text = String::new();
+    for row in 1..=rows {
+        let day = row % 28 + 1;
+        text += &format!("{row}\tMargarete Weber {row}\t{}\t1961-02-{day:02}\n", 100_000_000 + row);
+    }
+    Bytes::from(text)
+}
+
+pub(super) async fn connect(config: &Config) -> Result<Client> {
+    let (client, connection) = config.connect(NoTls).await?;
+    // Its end, good or bad, shows on the client.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+async fn fetch(client: &Client, statement: &Statement) -> Result<u64> {
+    let mut rows = pin!(client.query_raw(statement, Vec::<i32>::new()).await?);
+    let mut count = 0;
+    while let Some(row) = rows.next().await {
+        let row = row?;
+        let name: &str = row.try_get(1)?;
+        count += u64::from(name.starts_with("Margarete Weber "));
+    }
+    Ok(count)
+}
+
+async fn copy_out(client: &Client, text: &str) -> Result<u64> {
+    let mut pieces = pin!(client.copy_out(text).await?);
+    let mut rows = 0;
+    while let Some(piece) = pieces.next().await {
+        rows += u64::from(piece?.ends_with(b"\n"));
+    }
+    Ok(rows)
+}
+
+async fn copy_in(client: &Client, text: &str, input: &Bytes) -> Result<u64> {
+    let mut sink = pin!(client.copy_in::<_, Bytes>(text).await?);
+    let mut rest = input.clone();
+    while !rest.is_empty() {
+        sink.feed(rest.split_to(PIECE.min(rest.len()))).await?;
+    }
+    Ok(sink.finish().await?)
+}
+
+/// Copies a table from one database into another.
+pub(super) fn copy_between(from: &Endpoint, to: &Endpoint, table: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (from, to) = (from.connect().await?, to.connect().await?);
+        let mut pieces = pin!(from.copy_out(&format!("COPY {table} TO STDOUT")).await?);
+        let mut sink = pin!(to.copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN")).await?);
+        while let Some(piece) = pieces.next().await {
+            sink.feed(piece?).await?;
+        }
+        sink.finish().await?;
+        Ok(())
+    })
+}
+
+/// Reads what a query returns, and counts it, until it ends or is to stop.
+pub(super) async fn drain(client: &Client, text: &str, stop: &AtomicBool, rows: &AtomicU64) -> Result<()> {
+    let mut stream = pin!(client.query_raw(text, Vec::<i32>::new()).await?);
+    while let Some(row) = stream.next().await {
+        drop(row?);
+        rows.fetch_add(1, Ordering::Relaxed);
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `make bench-growth`: how figures grow with sessions, with what others do meanwhile, with statements, and
+//! with the policy.
+
+mod neighbours;
+mod policy;
+mod sessions;
+mod statements;
+
+use super::page::{self, put};
+use super::setup::Setup;
+use super::svg::{Curve, lines};
+use super::variant::{Variant, Way};
+use super::{Options, machine};
+use crate::{Error, Result};
+
+/// Measures all curves, and puts them into the page; with `only` it prints what it measures, and writes
+/// nothing.
+pub fn run(options: &Options) -> Result<()> {
+    println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
+    let setup = Setup::start()?;
+    let machine = machine::described(setup.endpoint(), "make bench-growth")?;
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let mut curves = Vec::new();
+    let mut add = |more: Vec<Curve>| {
+        more.iter().for_each(|curve| println!("\n{}", table(curve)));
+        curves.extend(more);
+    };
+    if wanted("sessions") {
+        add(sessions::measure(&setup, options.seconds)?);
+    }
+    if wanted("neighbours") {
+        add(neighbours::measure(&setup, options.seconds)?);
+    }
+    if wanted("statements") {
+        add(statements::measure(&setup)?);
+    }
+    drop(setup);
+    if wanted("policy") {
+        add(policy::measure()?);
+    }
+    if options.only.is_some() {
+        return Ok(());
+    }
+    let tables: Vec<String> = curves.iter().map(table).collect();
+    page::chart("performance-growth.svg", &lines(&curves))?;
+    page::replace("growth", &format!("{machine}\n{}", tables.join("\n")))
+}
+
+/// A curve in figures.
+fn table(Curve { chart, places, axis }: &Curve) -> String {
+    let names: Vec<&str> = chart.series.iter().map(|(name, _)| name.as_str()).collect();
+    let mut out = format!("**{}**, {}\n\n", chart.title, chart.unit);
+    put(&mut out, format_args!("| {axis} | {} |\n|---:|{}", names.join(" | "), "---:|".repeat(names.len())));
+    for (number, place) in places.iter().enumerate() {
+        let values = chart.series.iter().map(|(_, values)| match values.get(number).copied().flatten() {
+            Some(value) if value < 100.0 => format!("{value:.1}"),
+            Some(value) => page::grouped(value),
+            None => "–".to_owned(),
+        });
+        let values: Vec<String> = values.collect();
+        put(&mut out, format_args!("| {} | {} |", page::grouped(*place), values.join(" | ")));
+    }
+    out
+}
+
+/// The variants of these ways.
+fn variants<'s>(setup: &'s Setup, ways: &[Way]) -> Result<Vec<&'s Variant>> {
+    let find = |way: &Way| setup.variants.iter().find(|variant| variant.way == *way);
+    ways.iter().map(find).collect::<Option<_>>().ok_or_else(|| Error::new("not a way that is set up"))
+}

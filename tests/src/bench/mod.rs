@@ -1,0 +1,152 @@
+//! `make bench`: what Trefoil costs, beside PostgreSQL alone, PgBouncer and pgcrypto. All ways to the same
+//! server take turns, in one order and then in the other, so that whatever else the machine does hits all
+//! alike; reported are medians.
+
+mod bulk;
+mod data;
+pub mod growth;
+mod idle;
+mod load;
+mod machine;
+mod micro;
+mod page;
+mod pgbench;
+mod pooler;
+mod process;
+mod sample;
+mod setup;
+mod svg;
+mod targets;
+mod variant;
+
+use crate::{Error, Result};
+use idle::Idle;
+use load::{Load, Work};
+use micro::Micro;
+use pgbench::Run;
+use sample::{Sample, Seen, Summary};
+use setup::Setup;
+use std::str::FromStr;
+use targets::Results;
+use variant::{Variant, Way};
+
+/// How long and how often is measured.
+pub struct Options {
+    /// Of one run, in seconds.
+    pub seconds: f64,
+    /// How often each way has its turn.
+    pub rounds: usize,
+    /// The only loads that are measured: those with this in their name.
+    pub only: Option<String>,
+}
+
+impl Options {
+    /// From SECONDS (3), ROUNDS (3) and ONLY.
+    pub fn from_environment() -> Result<Self> {
+        Ok(Self {
+            seconds: setting("SECONDS", 3.0)?,
+            rounds: setting("ROUNDS", 3)?,
+            only: std::env::var("ONLY").ok().filter(|value| !value.is_empty()),
+        })
+    }
+}
+
+fn setting<T: FromStr>(name: &str, default: T) -> Result<T> {
+    match std::env::var(name).ok().filter(|value| !value.is_empty()) {
+        Some(value) => value.parse().map_err(|_| Error::new(format!("{name} is not a number: {value}"))),
+        None => Ok(default),
+    }
+}
+
+/// What all ways came to under one load.
+struct Outcome {
+    load: Load,
+    ways: Vec<(Way, Summary)>,
+}
+
+impl Outcome {
+    fn summary(&self, way: Way) -> Option<&Summary> {
+        self.ways.iter().find(|(other, _)| *other == way).map(|(_, summary)| summary)
+    }
+
+    fn rate(&self, way: Way) -> Option<f64> {
+        self.summary(way).map(|summary| summary.middle.rate)
+    }
+}
+
+/// Measures all loads and idle sessions, and writes the page; with `only` it prints what it measures, and
+/// writes nothing.
+pub fn run(options: &Options) -> Result<()> {
+    let wanted = |load: &Load| options.only.as_ref().is_none_or(|only| load.name().contains(only.as_str()));
+    println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
+    let setup = Setup::start()?;
+    let mut outcomes = Vec::new();
+    for load in Load::all().into_iter().filter(wanted) {
+        println!("\n{}", load.name());
+        let outcome = measure(&setup, load, options)?;
+        outcome.ways.iter().for_each(|(way, summary)| print(*way, summary));
+        outcomes.push(outcome);
+    }
+    let mut results = Results { outcomes, micro: Micro::read()?, idle: None };
+    if options.only.is_some() {
+        return Ok(());
+    }
+    let machine = machine::described(setup.endpoint(), "make bench")?;
+    drop(setup);
+    println!("\nidle sessions");
+    results.idle = Some(Idle::measure()?);
+    println!("\n{}", results.targets());
+    page::chart("performance.svg", &page::throughput(&results.outcomes))?;
+    page::replace("loads", &page::loads(&results, &machine))
+}
+
+fn print(way: Way, Summary { middle, spread }: &Summary) {
+    let costs: Vec<String> = (middle.costs.iter())
+        .map(|cost| {
+            let calls = cost.calls.map_or("?".to_owned(), |calls| format!("{calls:.2}"));
+            let (cpu, mebibytes) = (page::time(cost.cpu), cost.peak / 1024.0);
+            format!("{cpu} CPU, {:.2} switches, {calls} calls, {mebibytes:.0} MiB", cost.switches)
+        })
+        .collect();
+    println!(
+        "  {way:<19} {:>9} /s ±{:>2.0} %  {:>9}, 99 %: {:>9}   {}",
+        page::grouped(middle.rate),
+        spread * 50.0,
+        page::time(middle.median),
+        page::time(middle.p99),
+        costs.join(" + ")
+    );
+}
+
+/// Measures one load on all its ways.
+fn measure(setup: &Setup, load: Load, options: &Options) -> Result<Outcome> {
+    let variants = || setup.variants.iter().filter(|variant| load.ways().contains(&variant.way));
+    // What is warmed up and counted here is not measured.
+    let warm_up = (options.seconds / 3.0).clamp(0.5, 2.0);
+    let calls = variants()
+        .map(|variant| Sample::calls(&variant.between, || once(setup, load, variant, warm_up)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut samples = vec![Vec::new(); calls.len()];
+    for round in 0..options.rounds {
+        let mut turns: Vec<_> = variants().zip(&mut samples).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (variant, samples) in turns {
+            samples.push(Sample::of(&variant.between, || once(setup, load, variant, options.seconds))?);
+        }
+    }
+    let ways = variants().zip(samples).zip(calls);
+    let ways = ways.map(|((variant, samples), calls)| (variant.way, Summary::of(&samples, &calls)));
+    Ok(Outcome { load, ways: ways.collect() })
+}
+
+fn once(setup: &Setup, load: Load, variant: &Variant, seconds: f64) -> Result<Seen> {
+    let seen = match load.0 {
+        Work::Bulk(bulk) => bulk::run(bulk, variant, seconds),
+        Work::Pgbench { script, mode, clients, tls } => {
+            Run { script, mode, clients, tls, seconds, directory: &setup.directory() }.against(variant)
+        }
+    };
+    seen.map_err(|error| Error::new(format!("{} by {}: {error}", load.name(), variant.way)))
+}

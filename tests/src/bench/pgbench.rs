@@ -1,0 +1,90 @@
+//! One run of pgbench: what it prints, and the log that it keeps of each transaction.
+
+use super::load::{Mode, Script};
+use super::sample::Seen;
+use super::variant::Variant;
+use crate::cluster::binaries;
+use crate::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Values of an inserted row, as long as they may be in life.
+const VALUES: [&str; 3] = [
+    "name=Margarete Weber-Hofmann",
+    "born=1961-02-03",
+    "note=Came in with a mild headache; sent home with advice, no medication",
+];
+
+/// What one run is.
+pub(super) struct Run<'a> {
+    pub(super) script: Script,
+    pub(super) mode: Mode,
+    pub(super) clients: usize,
+    pub(super) tls: bool,
+    pub(super) seconds: f64,
+    /// Where its files may lie.
+    pub(super) directory: &'a Path,
+}
+
+impl Run<'_> {
+    /// Does it.
+    pub(super) fn against(&self, variant: &Variant) -> Result<Seen> {
+        let scratch = tempfile::Builder::new().prefix("pgbench-").tempdir_in(self.directory)?;
+        let script = scratch.path().join("script.sql");
+        fs::write(&script, self.script.text(variant.way.protection()))?;
+        let endpoint = &variant.endpoint;
+        let mut command = Command::new(program()?);
+        // It takes whole seconds only.
+        let (seconds, clients) = (format!("{:.0}", self.seconds.ceil()), self.clients.to_string());
+        command
+            .args(["-n", "-l", "-M", self.mode.name(), "-T", &seconds, "-c", &clients])
+            .args(["-j", &self.clients.min(2).to_string(), "-f"])
+            .arg(&script)
+            .args(VALUES.iter().flat_map(|value| ["-D", value]))
+            .args(["-h", &endpoint.host, "-p", &endpoint.port.to_string(), "-U", &endpoint.user])
+            .arg(&endpoint.database)
+            .current_dir(scratch.path())
+            .env("PGPASSWORD", &endpoint.password)
+            .env("PGSSLMODE", if self.tls { "require" } else { "disable" })
+            .env("PGGSSENCMODE", "disable")
+            .env("LC_ALL", "C.UTF-8");
+        if let Some(options) = &variant.options {
+            command.env("PGOPTIONS", options);
+        }
+        let done = command.output()?;
+        let (said, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        if !done.status.success() || errors.contains("ERROR") {
+            return Err(Error::new(format!("pgbench by {}: {errors}", variant.way)));
+        }
+        let rate =
+            figure(&said, "tps = ").ok_or_else(|| Error::new(format!("pgbench prints no tps: {said}")))?;
+        let mut latencies = latencies(scratch.path())?;
+        latencies.sort_unstable();
+        let operations = u64::try_from(latencies.len()).unwrap_or(u64::MAX);
+        Ok(Seen { operations, rate, latencies })
+    }
+}
+
+/// pgbench beside the server's programs, or on the PATH.
+fn program() -> Result<PathBuf> {
+    let beside = binaries()?.join("pgbench");
+    Ok(if beside.exists() { beside } else { PathBuf::from("pgbench") })
+}
+
+fn figure(said: &str, name: &str) -> Option<f64> {
+    let line = said.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Of all its logs, one for each thread: the third field of a line is a transaction's time in µs.
+fn latencies(directory: &Path) -> Result<Vec<u64>> {
+    let mut latencies = Vec::new();
+    for entry in fs::read_dir(directory)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("pgbench_log.") {
+            let log = fs::read_to_string(entry.path())?;
+            latencies.extend(log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()));
+        }
+    }
+    Ok(latencies)
+}

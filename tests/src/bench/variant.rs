@@ -1,0 +1,145 @@
+//! The ways to the same PostgreSQL that are compared, and how statements protect values on each.
+
+use crate::endpoint::Endpoint;
+use std::fmt;
+
+/// A key as strong as Trefoil's, for pgcrypto: 32 random bytes, as text in each statement.
+const KEY: &str = "'kXH0nKQv0a2Yb1mE3rTzUuW7sPpLdC9fJgVhIiOoA4E'";
+
+/// How values are protected in the database.
+///
+/// pgcrypto's manual recommends its PGP functions and discourages the raw ones: so a randomized value is
+/// `pgp_sym_encrypt` without options (AES-128, the key stretched). These know nothing deterministic: there it
+/// is the raw `encrypt`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protection {
+    /// Not at all, or by Trefoil: the statements are the same.
+    Transparent,
+    /// By functions of pgcrypto in the statements.
+    Pgcrypto,
+}
+
+impl Protection {
+    /// The type of a protected column, as a table is made with it.
+    pub(super) fn column(self, name: &'static str) -> &'static str {
+        match self {
+            Self::Transparent => name,
+            Self::Pgcrypto => "bytea",
+        }
+    }
+
+    /// An expression as the value of a randomized column.
+    pub(super) fn randomized(self, value: &str) -> String {
+        match self {
+            Self::Transparent => value.to_owned(),
+            Self::Pgcrypto => format!("pgp_sym_encrypt(({value})::text, {KEY})"),
+        }
+    }
+
+    /// An expression as the value of a deterministic column, or compared with one.
+    pub(super) fn deterministic(self, value: &str) -> String {
+        match self {
+            Self::Transparent => value.to_owned(),
+            Self::Pgcrypto => format!("encrypt(convert_to(({value})::text, 'UTF8'), {KEY}, 'aes')"),
+        }
+    }
+
+    /// What a randomized column of this type holds.
+    pub(super) fn read(self, column: &str, kind: &str) -> String {
+        match self {
+            Self::Transparent => column.to_owned(),
+            Self::Pgcrypto => format!("pgp_sym_decrypt({column}, {KEY})::{kind}"),
+        }
+    }
+
+    /// What a deterministic column of type text holds.
+    pub(super) fn read_deterministic(self, column: &str) -> String {
+        match self {
+            Self::Transparent => column.to_owned(),
+            Self::Pgcrypto => format!("convert_from(decrypt({column}, {KEY}, 'aes'), 'UTF8')"),
+        }
+    }
+}
+
+/// One way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// Nothing in between.
+    Direct,
+    /// PgBouncer in session mode.
+    PgBouncer,
+    /// A proxy whose policy is empty.
+    NoPolicy,
+    /// The same behind a sidecar.
+    NoPolicySidecar,
+    /// A proxy with the touched columns in its policy; shares come in settings.
+    Protected,
+    /// The same behind a sidecar, which adds the shares.
+    ProtectedSidecar,
+    /// Nothing in between, and pgcrypto in the statements.
+    Pgcrypto,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::PgBouncer,
+        Self::NoPolicy,
+        Self::NoPolicySidecar,
+        Self::Protected,
+        Self::ProtectedSidecar,
+        Self::Pgcrypto,
+    ];
+
+    pub(super) fn protection(self) -> Protection {
+        if self == Self::Pgcrypto { Protection::Pgcrypto } else { Protection::Transparent }
+    }
+
+    /// Whether Trefoil protects the columns.
+    pub(super) fn is_protected(self) -> bool {
+        matches!(self, Self::Protected | Self::ProtectedSidecar)
+    }
+
+    /// In tables.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::PgBouncer => "PgBouncer",
+            Self::NoPolicy => "no policy",
+            Self::NoPolicySidecar => "no policy, sidecar",
+            Self::Protected => "protected",
+            Self::ProtectedSidecar => "protected, sidecar",
+            Self::Pgcrypto => "pgcrypto",
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A way as a client takes it.
+pub(super) struct Variant {
+    pub(super) way: Way,
+    pub(super) endpoint: Endpoint,
+    /// The connection's `options`.
+    pub(super) options: Option<String>,
+    /// The processes between client and database, the proxy or the pooler first.
+    pub(super) between: Vec<u32>,
+}
+
+impl Variant {
+    /// The connection of a Rust client.
+    pub(super) fn config(&self) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        let Endpoint { host, port, user, password, database } = &self.endpoint;
+        config.host(host).port(*port).user(user).password(password).dbname(database);
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        if let Some(options) = &self.options {
+            config.options(options);
+        }
+        config
+    }
+}
