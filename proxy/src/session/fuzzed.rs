@@ -1,5 +1,5 @@
-//! What fuzzing reaches of the session: the first packet, and the state machine without sockets, server and
-//! catalog loading. What the sockets' loop does with a turn is done here without them.
+//! What fuzzing and benchmarks reach of the session: the first packet, and the state machine without sockets,
+//! server and catalog loading. What the sockets' loop does with a turn is done here without them.
 
 use super::carriers::Presented;
 use super::door::Door;

@@ -11,7 +11,7 @@ mod door;
 mod extended;
 mod fault;
 mod frontend;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, fuzzing, feature = "bench"))]
 pub mod fuzzed;
 mod grants;
 mod limits;

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -20,7 +21,7 @@ use std::time::Duration;
 /// What is asked for; fewer where the machine has not the memory for the database's own side.
 const SESSIONS: u64 = 5000;
 /// What PostgreSQL's process for one session may take, in KiB.
-const BACKEND: u64 = 2560;
+const BACKEND: u64 = 2048;
 const THREADS: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,10 +34,17 @@ pub(super) struct Idle {
     pub(super) tls: f64,
 }
 
+impl fmt::Display for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sessions, clear, tls } = self;
+        write!(f, "{sessions} idle sessions held: {clear:.1} KiB each in clear, {tls:.1} KiB under TLS.")
+    }
+}
+
 impl Idle {
     /// Opens them all at a proxy of its own, in clear and then under TLS.
     pub(super) fn measure() -> Result<Self> {
-        let sessions = SESSIONS.min(available()? / 2 / BACKEND).min(open_files()?.saturating_sub(200));
+        let sessions = SESSIONS.min(available()? / 4 * 3 / BACKEND).min(open_files()?.saturating_sub(200));
         let connections = (sessions + 20).to_string();
         let more = [("max_connections", connections.as_str()), ("shared_buffers", "32MB")];
         let cluster = Cluster::scratch_with(&[SETTINGS, &more].concat())?;

@@ -74,27 +74,36 @@ impl Outcome {
     }
 }
 
+impl Options {
+    /// Whether what has this name is to be measured.
+    fn want(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+}
+
 /// Measures all loads and idle sessions, and writes the page; with `only` it prints what it measures, and
 /// writes nothing.
 pub fn run(options: &Options) -> Result<()> {
-    let wanted = |load: &Load| options.only.as_ref().is_none_or(|only| load.name().contains(only.as_str()));
-    println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
-    let setup = Setup::start()?;
-    let mut outcomes = Vec::new();
-    for load in Load::all().into_iter().filter(wanted) {
-        println!("\n{}", load.name());
-        let outcome = measure(&setup, load, options)?;
-        outcome.ways.iter().for_each(|(way, summary)| print(*way, summary));
-        outcomes.push(outcome);
+    let loads: Vec<Load> = Load::all().into_iter().filter(|load| options.want(&load.name())).collect();
+    let (mut outcomes, mut machine) = (Vec::new(), String::new());
+    if !loads.is_empty() {
+        let setup = Setup::start()?;
+        machine = machine::described(setup.endpoint(), "make bench")?;
+        for load in loads {
+            println!("\n{}", load.name());
+            let outcome = measure(&setup, load, options)?;
+            outcome.ways.iter().for_each(|(way, summary)| print(*way, summary));
+            outcomes.push(outcome);
+        }
     }
-    let mut results = Results { outcomes, micro: Micro::read()?, idle: None };
+    let idle = if options.want("idle sessions") { Some(Idle::measure()?) } else { None };
+    if let Some(idle) = &idle {
+        println!("\n{idle}");
+    }
+    let results = Results { outcomes, micro: Micro::read()?, idle };
     if options.only.is_some() {
         return Ok(());
     }
-    let machine = machine::described(setup.endpoint(), "make bench")?;
-    drop(setup);
-    println!("\nidle sessions");
-    results.idle = Some(Idle::measure()?);
     println!("\n{}", results.targets());
     page::chart("performance.svg", &page::throughput(&results.outcomes))?;
     page::replace("loads", &page::loads(&results, &machine))

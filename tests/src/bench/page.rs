@@ -45,13 +45,7 @@ pub(super) fn loads(results: &Results, machine: &str) -> String {
         out += &details(outcome);
     }
     if let Some(idle) = idle {
-        put(
-            &mut out,
-            format_args!(
-                "\n### Idle sessions\n\n{} sessions held: {:.1} KiB each in clear, {:.1} KiB under TLS.",
-                idle.sessions, idle.clear, idle.tls
-            ),
-        );
+        put(&mut out, format_args!("\n### Idle sessions\n\n{idle}"));
     }
     if !micro.0.is_empty() {
         out += "\n### Micro benchmarks\n\nMedians of `cargo bench`, in ns.\n\n| | ns |\n|---|---:|\n";

@@ -38,6 +38,7 @@ pub(super) struct Setup {
 impl Setup {
     /// Starts all of it, and fills the tables.
     pub(super) fn start() -> Result<Self> {
+        println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
         let cluster = Cluster::scratch_with(SETTINGS)?;
         cluster.trust()?;
         let dir = cluster.directory().join("parts");

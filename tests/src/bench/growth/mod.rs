@@ -16,26 +16,26 @@ use crate::{Error, Result};
 /// Measures all curves, and puts them into the page; with `only` it prints what it measures, and writes
 /// nothing.
 pub fn run(options: &Options) -> Result<()> {
-    println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
-    let setup = Setup::start()?;
-    let machine = machine::described(setup.endpoint(), "make bench-growth")?;
-    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
     let mut curves = Vec::new();
     let mut add = |more: Vec<Curve>| {
         more.iter().for_each(|curve| println!("\n{}", table(curve)));
         curves.extend(more);
     };
-    if wanted("sessions") {
-        add(sessions::measure(&setup, options.seconds)?);
+    let mut machine = String::new();
+    if ["sessions", "neighbours", "statements"].into_iter().any(|name| options.want(name)) {
+        let setup = Setup::start()?;
+        machine = machine::described(setup.endpoint(), "make bench-growth")?;
+        if options.want("sessions") {
+            add(sessions::measure(&setup, options.seconds)?);
+        }
+        if options.want("neighbours") {
+            add(neighbours::measure(&setup, options.seconds)?);
+        }
+        if options.want("statements") {
+            add(statements::measure(&setup)?);
+        }
     }
-    if wanted("neighbours") {
-        add(neighbours::measure(&setup, options.seconds)?);
-    }
-    if wanted("statements") {
-        add(statements::measure(&setup)?);
-    }
-    drop(setup);
-    if wanted("policy") {
+    if options.want("policy") {
         add(policy::measure()?);
     }
     if options.only.is_some() {
