@@ -138,12 +138,7 @@ impl Cluster {
         self.endpoint.run("SELECT pg_reload_conf()").map(drop)
     }
 
-    /// The server's process.
-    pub fn process(&self) -> &Leash {
-        &self.server
-    }
-
-    /// The same, to ask whether it runs.
+    /// The server's process, to ask whether it runs.
     pub fn process_mut(&mut self) -> &mut Leash {
         &mut self.server
     }

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Medians of all that have run, by name, in ns.
 pub(super) struct Micro(pub(super) Vec<(String, f64)>);
@@ -36,7 +36,7 @@ fn collect(directory: &Path, found: &mut Vec<(String, f64)>) {
     }
 }
 
-fn one(directory: &PathBuf) -> Option<(String, f64)> {
+fn one(directory: &Path) -> Option<(String, f64)> {
     let read = |name: &str| serde_json::from_slice::<Value>(&fs::read(directory.join(name)).ok()?).ok();
     let name = read("benchmark.json")?.get("full_id")?.as_str()?.to_owned();
     let median = read("estimates.json")?.get("median")?.get("point_estimate")?.as_f64()?;

@@ -1,4 +1,5 @@
-//! Charts in plain SVG 1.1: grouped bars beside names, and lines over places. No scripts, no fonts of their own.
+//! Charts in plain SVG 1.1: grouped bars beside names, and lines over places. No scripts, and no fonts of
+//! their own.
 
 /// One for each series; they can be told apart without colours' names, too.
 const COLOURS: [&str; 6] = ["#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377"];

@@ -1,0 +1,207 @@
+//! The session between its sockets: what a message costs that passes, and one with cells. Needs the feature
+//! `bench`.
+#![allow(
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark stops at the first error; criterion's macros"
+)]
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use trefoil_keys::bundle::{CheckValue, IssuedShare};
+use trefoil_keys::carrier::{Carriers, app_share};
+use trefoil_keys::cell::{ColumnKey, Mode};
+use trefoil_keys::check;
+use trefoil_keys::envelope::{self, EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
+use trefoil_keys::secret::TenantKey;
+use trefoil_keys::share;
+use trefoil_proxy::policy::Policy;
+use trefoil_proxy::session::fuzzed::{Machine, Setting};
+use trefoil_proxy::shares::{EnvelopeKey, Keyring, Limits, Shares};
+use trefoil_proxy::sql;
+use zeroize::Zeroizing;
+
+const POLICY: &str = "[tables.\"public.people\"]\n\
+    name = { type = \"text\", mode = \"randomized\" }\n\
+    ssn = { type = \"text\", mode = \"deterministic\" }\n";
+const SCHEMA: &str = "CREATE TABLE people (id int, name text, ssn text, city text);";
+/// Rows of one reply.
+const ROWS: usize = 1000;
+
+/// Writes one message.
+fn message(out: &mut Vec<u8>, kind: u8, body: &[&[u8]]) {
+    let body = body.concat();
+    out.push(kind);
+    out.extend_from_slice(&u32::try_from(body.len() + 4).expect("a short message").to_be_bytes());
+    out.extend_from_slice(&body);
+}
+
+fn parse(out: &mut Vec<u8>, text: &str) {
+    message(out, b'P', &[b"s\0", text.as_bytes(), b"\0\0\0"]);
+    message(out, b'D', &[b"Ss\0"]);
+    message(out, b'S', &[]);
+}
+
+/// Bind of one text parameter, Execute, Sync.
+fn execute(out: &mut Vec<u8>, parameter: &[u8]) {
+    let length = u32::try_from(parameter.len()).expect("a short value").to_be_bytes();
+    message(out, b'B', &[b"\0s\0\0\0\0\x01", &length, parameter, b"\0\0"]);
+    message(out, b'E', &[b"\0\0\0\0\0"]);
+    message(out, b'S', &[]);
+}
+
+/// What the server answers to Parse: one parameter and one column of this type.
+fn described(out: &mut Vec<u8>, name: &str, kind: u32) {
+    let kind = kind.to_be_bytes();
+    message(out, b'1', &[]);
+    message(out, b't', &[b"\0\x01", &kind]);
+    message(
+        out,
+        b'T',
+        &[b"\0\x01", name.as_bytes(), b"\0\0\0\x40\0\0\x02", &kind, b"\xff\xff\xff\xff\xff\xff\0\0"],
+    );
+    message(out, b'Z', &[b"I"]);
+}
+
+/// What it answers to Bind, Execute and Sync: so many rows of one value.
+fn rows(out: &mut Vec<u8>, value: &[u8], count: usize) {
+    let length = u32::try_from(value.len()).expect("a short value").to_be_bytes();
+    message(out, b'2', &[]);
+    (0..count).for_each(|_| message(out, b'D', &[b"\0\x01", &length, value]));
+    message(out, b'C', &[format!("SELECT {count}\0").as_bytes()]);
+    message(out, b'Z', &[b"I"]);
+}
+
+/// What sessions share, what their user presents, and a cell of `people.name`.
+struct Fixture {
+    setting: Setting,
+    carriers: [String; 3],
+    cell: Vec<u8>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let key = Arc::new(EnvelopePrivateKey::generate().expect("a key"));
+        let tk = TenantKey::from_bytes(Zeroizing::new([7; 32]));
+        let triple = share::split(&tk);
+        let value = CheckValue { epoch: 1, value: check::value(&tk, "main", 1) };
+        let keyring = Keyring {
+            closed: None,
+            applications: ["clinic".to_owned()].into(),
+            keys: vec![EnvelopeKey { key: Arc::clone(&key), retires: None }],
+            check_values: [("main".to_owned(), value)].into(),
+        };
+        let day = Duration::from_secs(24 * 60 * 60);
+        let shares = Arc::new(Shares::new(keyring, Limits { max_validity: day, clock_skew: day }));
+        let held = IssuedShare { epoch: 1, share: triple.proxy };
+        shares.set_user("alice", Some([("main".to_owned(), held)].into()));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
+        let claims = UserEnvelope {
+            sub: "alice".to_owned(),
+            iat: now,
+            exp: now + day.as_secs(),
+            jti: "1".to_owned(),
+            aud: "clinic".to_owned(),
+            scope: Scope::Write,
+            max_uses: None,
+            tables: None,
+            shares: [("main".to_owned(), EpochShare { epoch: 1, share: triple.user })].into(),
+        };
+        let envelope = envelope::seal(&claims, key.public_key()).expect("an envelope");
+        let application = app_share::format([("main", &triple.application)]).expect("a keyspace");
+        let policy = Arc::new(Policy::parse(POLICY).expect("a policy"));
+        let catalog = Arc::new(sql::schema(SCHEMA, &policy).expect("a schema"));
+        let mut cell = Vec::new();
+        ColumnKey::derive(&tk, "main", "public.people.name", Mode::Randomized)
+            .seal(1, b"Margarete Weber", &mut cell)
+            .expect("a cell");
+        Self {
+            setting: Setting::new(&policy, &catalog, &shares).expect("no files"),
+            carriers: ["alice".to_owned(), envelope, application.to_string()],
+            cell,
+        }
+    }
+
+    /// A session with this statement prepared.
+    fn session(&self, text: &str, column: &str, kind: u32) -> Machine {
+        let mut carriers = Carriers::default();
+        for (name, value) in
+            ["trefoil.user", "trefoil.envelope", "trefoil.app_share"].iter().zip(&self.carriers)
+        {
+            carriers.set(name, value.as_bytes()).expect("a carrier");
+        }
+        let mut session = Machine::new(&self.setting, false, carriers);
+        let (mut said, mut out) = (Vec::new(), Vec::new());
+        for (name, value) in [("client_encoding", "UTF8"), ("standard_conforming_strings", "on")] {
+            message(&mut said, b'S', &[name.as_bytes(), b"\0", value.as_bytes(), b"\0"]);
+        }
+        message(&mut said, b'Z', &[b"I"]);
+        assert!(session.backend(&mut said, &mut out));
+        parse(&mut said, text);
+        assert!(session.frontend(&mut said, &mut out));
+        described(&mut said, column, kind);
+        out.clear();
+        assert!(session.backend(&mut said, &mut out));
+        assert!(out.ends_with(b"Z\0\0\0\x05I") && !out.contains(&b'E'), "{}", String::from_utf8_lossy(&out));
+        session
+    }
+}
+
+/// One execution after the other, each with so many rows.
+fn executions(c: &mut Criterion, name: &str, session: &mut Machine, value: &[u8], count: usize) {
+    let (mut question, mut answer) = (Vec::new(), Vec::new());
+    execute(&mut question, b"078-05-1120");
+    rows(&mut answer, value, count);
+    let (mut said, mut out) = (Vec::new(), Vec::new());
+    let mut group = c.benchmark_group("session");
+    // Bind, Execute, Sync; BindComplete, the rows, CommandComplete, ReadyForQuery.
+    group.throughput(Throughput::Elements(u64::try_from(count + 6).unwrap_or(u64::MAX)));
+    group.bench_function(name, |b| {
+        b.iter(|| {
+            out.clear();
+            said.extend_from_slice(black_box(&question));
+            assert!(session.frontend(&mut said, &mut out));
+            out.clear();
+            said.extend_from_slice(black_box(&answer));
+            assert!(session.backend(&mut said, &mut out));
+        });
+    });
+    group.finish();
+    assert!(out.ends_with(b"Z\0\0\0\x05I"), "{}", String::from_utf8_lossy(&out));
+}
+
+fn session(c: &mut Criterion) {
+    let fixture = Fixture::new();
+    let mut plain = fixture.session("SELECT city FROM people WHERE city = $1", "city", 25);
+    executions(c, "one row, nothing protected", &mut plain, b"Freiburg", 1);
+    executions(c, "1,000 rows, nothing protected", &mut plain, b"Freiburg", ROWS);
+    let mut cells = fixture.session("SELECT name FROM people WHERE ssn = $1", "name", 17);
+    executions(c, "one row, by a protected key, one cell", &mut cells, &fixture.cell, 1);
+    executions(c, "1,000 rows, by a protected key, one cell each", &mut cells, &fixture.cell, ROWS);
+}
+
+/// Parse of a text whose plan is in the cache, and ParseComplete.
+fn look_up(c: &mut Criterion) {
+    let fixture = Fixture::new();
+    let mut session = fixture.session("SELECT name FROM people WHERE ssn = $1", "name", 17);
+    let (mut question, mut answer) = (Vec::new(), Vec::new());
+    message(&mut question, b'P', &[b"\0SELECT name FROM people WHERE ssn = $1\0\0\0"]);
+    message(&mut question, b'S', &[]);
+    message(&mut answer, b'1', &[]);
+    message(&mut answer, b'Z', &[b"I"]);
+    let (mut said, mut out) = (Vec::new(), Vec::new());
+    c.bench_function("session/Parse of a known text", |b| {
+        b.iter(|| {
+            out.clear();
+            said.extend_from_slice(black_box(&question));
+            assert!(session.frontend(&mut said, &mut out));
+            said.extend_from_slice(black_box(&answer));
+            assert!(session.backend(&mut said, &mut out));
+        });
+    });
+}
+
+criterion_group!(benches, session, look_up);
+criterion_main!(benches);
