@@ -23,7 +23,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("autovacuum", "off"),
     ("wal_level", "minimal"),
     ("max_wal_senders", "0"),
-    ("max_connections", "1200"),
+    // PgBouncer keeps as many as it had clients.
+    ("max_connections", "2400"),
 ];
 
 /// Everything that runs; dropped in this order: whoever uses a part goes first.
