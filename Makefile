@@ -33,6 +33,7 @@ test: packages
 	@deploy/python.sh >/dev/null
 	@deploy/node.sh >/dev/null
 	@deploy/java.sh >/dev/null
+	@deploy/go.sh >/dev/null
 	cargo build --locked --workspace --all-targets --features aws-kms,keyring
 	TREFOIL_BUILT=1 cargo test --locked --workspace --features aws-kms,keyring
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that building and running Trefoil needs and that are
 # missing, saying which. Does nothing, quickly, when all is there. With the argument `test` also what
-# only the tests need: Node.js, Java and its PostgreSQL driver, PgBouncer, curl, a keyring and its bus; with
-# `bench` what measuring needs: PgBouncer, and perf to count system calls.
+# only the tests need: Node.js, Java and Go and their PostgreSQL drivers, PgBouncer, curl, a keyring and its
+# bus; with `bench` what measuring needs: PgBouncer, and perf to count system calls.
 set -euo pipefail
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -36,6 +36,8 @@ if [ "${1:-}" = test ]; then
     have dbus-run-session || missing+=(dbus)
     have gnome-keyring-daemon || missing+=(gnome-keyring)
     [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
+    have go || missing+=(golang-go)
+    [ -e /usr/share/gocode/src/github.com/jackc/pgx/v4 ] || missing+=(golang-github-jackc-pgx-v4-dev)
     have pgbouncer || [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 fi
 

@@ -2,7 +2,7 @@
 //! fills and uses them, and prints what it sees. Over tables under the policy that is what it is on a
 //! PostgreSQL without a proxy, and nothing that it marked is seen beyond the proxy.
 
-use crate::scripts::{java, node, output, python};
+use crate::scripts::{go, java, node, output, python};
 use crate::shared::{assert_same, database, shared};
 use std::process::Command;
 use trefoil_tests::leak::{Marker, Search};
@@ -54,4 +54,9 @@ fn node_postgres() {
 #[test]
 fn jdbc() {
     the_same("QJJDBCQZ", &mut java("WithJdbc"));
+}
+
+#[test]
+fn pgx() {
+    the_same("QJPGXQZ", &mut go());
 }

@@ -33,6 +33,11 @@ pub(crate) fn java(class: &str) -> Command {
     command
 }
 
+/// The program of `tests/go/`, with pgx.
+pub(crate) fn go() -> Command {
+    Command::new(ready("go.sh"))
+}
+
 /// What a program prints, with these variables in its environment; it must succeed.
 pub(crate) fn output(command: &mut Command, environment: &[(&str, &str)]) -> String {
     let output = command.envs(environment.iter().copied()).env("TZ", "Europe/Berlin").output().unwrap();

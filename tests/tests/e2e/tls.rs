@@ -1,6 +1,6 @@
 //! The proxy's side towards clients: TLS as real clients ask for it, sockets, certificates, cancel requests.
 
-use crate::scripts::{java, node, output, python};
+use crate::scripts::{go, java, node, output, python};
 use crate::shared::{POLICY, cluster};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
@@ -252,6 +252,17 @@ fn jdbc_verifies_the_proxy_and_cancels() {
     let ca = front.authority.file("ca.pem").display().to_string();
     let seen = output(&mut java("OverTls"), &[("URL", &front.database.url()), ("CA", &ca)]);
     assert_eq!(seen, "42\n57014\n");
+}
+
+#[test]
+fn pgx_verifies_the_proxy_recovers_and_cancels() {
+    let front = shared();
+    let ca = front.authority.file("ca.pem").display().to_string();
+    let seen = output(go().arg("tls"), &[("URL", &front.database.url()), ("CA", &ca)]);
+    assert_eq!(seen, "42\nERROR 22012  \nERROR 57014  \n");
+    let stranger = Authority::new().file("ca.pem").display().to_string();
+    let seen = output(go().arg("tls"), &[("URL", &front.database.url()), ("CA", &stranger)]);
+    assert!(seen.contains("certificate signed by unknown authority"), "{seen}");
 }
 
 #[test]
