@@ -101,9 +101,17 @@ impl Relay {
                 return timeout(FAREWELL, close).await.unwrap_or(Ok(())).map(|()| Ok(Until::Ended));
             }
             if until == Until::LoggedIn && self.backend.has_started() {
+                self.forget_login();
                 return Ok(Ok(until));
             }
             poll_fn(|context| self.poll_turn(context, need)).await?;
+        }
+    }
+
+    /// A password may stand in what was sent and received: buffers that were used are freed, and so wiped.
+    fn forget_login(&mut self) {
+        for buffer in [&mut self.from_client, &mut self.to_proxy] {
+            *buffer = BytesMut::from(buffer.as_ref());
         }
     }
 

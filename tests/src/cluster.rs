@@ -1,14 +1,17 @@
 //! A throwaway PostgreSQL: initialised, started, and removed with the value that owns it. It logs
 //! everything that reaches it, parameters included: the log is evidence.
 
+use crate::authority::Certified;
 use crate::endpoint::Endpoint;
 use crate::leash::Leash;
+use crate::tenant::write_private;
 use crate::{Error, Result};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 /// The database role that owns everything in a cluster.
@@ -161,6 +164,41 @@ impl Cluster {
     /// The data directory.
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
+    }
+
+    /// Offers TLS, with this certificate, to connections that begin from now on. Clients may show certificates
+    /// of this authority.
+    ///
+    /// # Errors
+    /// Files that cannot be written, or a server that does not come round to it.
+    pub fn offer_tls(&self, served: &Certified, authority: &Path) -> Result<()> {
+        let data = self.data();
+        let owner = fs::metadata(&data)?;
+        for (from, name) in [
+            (served.certificate.as_path(), "server.crt"),
+            (&served.key, "server.key"),
+            (authority, "root.crt"),
+        ] {
+            let to = data.join(name);
+            write_private(&to, &fs::read_to_string(from)?)?;
+            chown(&to, Some(owner.uid()), Some(owner.gid()))?;
+        }
+        for text in [
+            "ALTER SYSTEM SET ssl_cert_file = 'server.crt'",
+            "ALTER SYSTEM SET ssl_key_file = 'server.key'",
+            "ALTER SYSTEM SET ssl_ca_file = 'root.crt'",
+            "ALTER SYSTEM SET ssl = on",
+            "SELECT pg_reload_conf()",
+        ] {
+            self.endpoint.run(text)?;
+        }
+        for _ in 0..100 {
+            if self.endpoint.run("SHOW ssl")?.concat() == [Some("on".to_owned())] {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Err(Error::new("the server does not offer TLS"))
     }
 
     /// Writes everything that is in memory to the data files.

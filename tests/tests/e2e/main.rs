@@ -22,6 +22,7 @@ mod links;
 mod memory;
 mod noise;
 mod pairs;
+mod passwords;
 mod pipeline;
 mod python;
 mod replacement;

@@ -5,7 +5,7 @@
 use crate::shared::{POLICY, cluster, create_schema};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use postgres_protocol::message::frontend as message;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -81,9 +81,7 @@ impl Looked {
     /// What of these is found in a program: names only.
     fn found(&self, part: &Part, secrets: &[&[(String, [u8; 32])]]) -> BTreeSet<String> {
         let secrets = secrets.iter().copied().flatten().map(|(name, bytes)| (name.as_str(), *bytes));
-        let found = Search::new(secrets).unwrap().through(part.process().pid()).unwrap();
-        assert!(found.bytes > 1_000_000, "{} bytes are not a program's memory", found.bytes);
-        found.secrets.into_keys().collect()
+        found(part, secrets).into_keys().collect()
     }
 
     /// Until the database knows no other sessions than these, which are idle, and the proxy has said so.
@@ -116,6 +114,16 @@ impl Looked {
         assert!(log.contains("shares of requests lie in"), "{log}");
         log.contains("lie in secret memory")
     }
+}
+
+/// What of these is found in a program, and how often: names only. Each half counts.
+pub(crate) fn found<'s>(
+    part: &Part,
+    secrets: impl IntoIterator<Item = (&'s str, [u8; 32])>,
+) -> BTreeMap<String, usize> {
+    let found = Search::new(secrets).unwrap().through(part.process().pid()).unwrap();
+    assert!(found.bytes > 1_000_000, "{} bytes are not a program's memory", found.bytes);
+    found.secrets
 }
 
 /// What a process has worked so far, in ticks of 10 ms.
@@ -289,7 +297,7 @@ fn while_asleep<T>(looked: &Looked, look: impl FnOnce() -> T) -> T {
 }
 
 /// One at a time: programs and searches take time, and others wait.
-static TURN: Mutex<()> = Mutex::new(());
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
 #[test]
 fn neither_an_idle_proxy_nor_one_that_waits_holds_a_key_or_a_share() {

@@ -4,17 +4,15 @@
 mod binding;
 mod certificates;
 mod passthrough;
-mod scram;
+pub(crate) mod scram;
 mod strange;
 
 use crate::shared::cluster;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 use trefoil_tests::authority::{Authority, Certified};
 use trefoil_tests::endpoint::Endpoint;
 use trefoil_tests::frontend::Frontend;
@@ -32,7 +30,7 @@ hostssl all auth_cert     127.0.0.1/32 cert
 hostssl all auth_tls      127.0.0.1/32 scram-sha-256
 host    all auth_scram    127.0.0.1/32 scram-sha-256
 host    all auth_md5      127.0.0.1/32 md5
-host    all auth_password 127.0.0.1/32 password
+host    all auth_password,memory_password 127.0.0.1/32 password
 host    all auth_trust    127.0.0.1/32 trust
 host    all auth_reject   127.0.0.1/32 reject
 host    all auth_cert,auth_tls 127.0.0.1/32 reject
@@ -54,23 +52,10 @@ pub(crate) fn setting() -> &'static Setting {
         let authority = Authority::new(&directory.join("authority")).unwrap();
         let served = authority.certify(&["127.0.0.1"]).unwrap();
         let identity = authority.certify(&["auth_cert"]).unwrap();
-        let data = cluster.data();
-        let owner = fs::metadata(&data).unwrap();
-        for (from, to) in
-            [(&served.certificate, "server.crt"), (&served.key, "server.key"), (&authority.file(), "root.crt")]
-        {
-            write_private(&data.join(to), &fs::read_to_string(from).unwrap()).unwrap();
-            chown(data.join(to), Some(owner.uid()), Some(owner.gid())).unwrap();
-        }
-        let rules = data.join("pg_hba.conf");
+        let rules = cluster.data().join("pg_hba.conf");
         let others = fs::read_to_string(&rules).unwrap();
         fs::write(&rules, format!("{ROLES}{others}")).unwrap();
         for text in [
-            "ALTER SYSTEM SET ssl_cert_file = 'server.crt'",
-            "ALTER SYSTEM SET ssl_key_file = 'server.key'",
-            "ALTER SYSTEM SET ssl_ca_file = 'root.crt'",
-            "ALTER SYSTEM SET ssl = on",
-            "SELECT pg_reload_conf()",
             "CREATE ROLE auth_cert LOGIN",
             "CREATE ROLE auth_trust LOGIN",
             "CREATE ROLE auth_reject LOGIN",
@@ -85,12 +70,8 @@ pub(crate) fn setting() -> &'static Setting {
             );
             cluster.endpoint().run(&text).unwrap();
         }
-        // The new rules hold for connections from now on.
-        let ready = |_| cluster.endpoint().run("SHOW ssl").unwrap()[0][0].as_deref() == Some("on");
-        assert!((0..100).any(|turn| {
-            std::thread::sleep(Duration::from_millis(50));
-            ready(turn)
-        }));
+        // The new rules hold for connections from then on, too.
+        cluster.offer_tls(&served, &authority.file()).unwrap();
         Setting { authority, identity, directory }
     })
 }

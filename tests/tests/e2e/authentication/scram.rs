@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use trefoil_tests::programs::program;
 
 /// What `trefoil-proxy scram-verifier` makes of a password.
-fn verifier(password: &str) -> String {
+pub(crate) fn verifier(password: &str) -> String {
     let mut command = Command::new(program("trefoil-proxy").unwrap());
     let mut made =
         command.arg("scram-verifier").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
