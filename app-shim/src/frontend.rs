@@ -13,7 +13,7 @@ use crate::statement::{self, Effect, Statements};
 use crate::user_from::UserFrom;
 use bytes::{Buf as _, BytesMut};
 use std::sync::Arc;
-use trefoil_keys::carrier::comment;
+use trefoil_keys::carrier::{comment, message};
 use trefoil_keys::panics::panic_point;
 use zeroize::Zeroizing;
 
@@ -199,6 +199,8 @@ impl Frontend {
         self.check_bound(kind, body);
         match kind {
             b'p' | b'X' | b'S' | b'd' | b'c' | b'f' => return Ok(Treatment::Pass),
+            // The shim's own, and as unknown to PostgreSQL.
+            message::TYPE => return Err(Fatal::PROTOCOL),
             _ if !self.sent.in_request && self.unanswered > 0 && self.settings.unsettled() => {
                 return Ok(Treatment::Wait);
             }

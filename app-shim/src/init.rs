@@ -58,7 +58,7 @@ pub(crate) struct ChangeLockArguments {
 pub(crate) fn change_lock(arguments: ChangeLockArguments) -> anyhow::Result<()> {
     let ChangeLockArguments { config, key_file } = arguments;
     let file = config::Arguments::of_file(config);
-    let Managed { state, lock, .. } = crate::load(&file)?.managed;
+    let Managed { state, lock, .. } = crate::command::load(&file)?.managed;
     let other = Lock::KeyFile(key_file.clone());
     other.create_if_missing()?;
     Store::change_lock(&state, &lock, &other)?;
@@ -94,7 +94,7 @@ fn as_text<S: Serializer>(password: &Option<Zeroizing<String>>, serializer: S) -
 /// Makes the state and prints what the tenant admin has to know.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let file = config::Arguments::of_file(arguments.config.clone());
-    let config = crate::load(&file)?;
+    let config = crate::command::load(&file)?;
     let managed = config.managed;
     let made = if arguments.new_password || arguments.new_proxy {
         change(&managed, arguments)?

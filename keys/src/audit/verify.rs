@@ -194,7 +194,7 @@ impl<'k> Verifier<'k> {
             // It stands for the record that was due.
             self.hash_lost = true;
             if let Some(chain) = &mut self.chain {
-                chain.records += 1;
+                chain.records = chain.records.saturating_add(1);
             }
             return;
         };
@@ -207,7 +207,7 @@ impl<'k> Verifier<'k> {
         let due = Chain { records: line.n.saturating_sub(1), ..Chain::default() };
         let before = *self.chain.get_or_insert(due);
         let fits = std::mem::take(&mut self.hash_lost) || line.follows(&before.hash);
-        if line.n != before.records + 1 {
+        if before.records.checked_add(1) != Some(line.n) {
             self.order.push(self.report.breaks.len());
             self.broken(Kind::Removed, file, number, Some(line.n));
         } else if !fits {
@@ -252,7 +252,7 @@ impl<'k> Verifier<'k> {
 
     fn passed(&mut self, line: &Line<'_>) {
         match self.seen.last_mut() {
-            Some(run) if *run.end() + 1 == line.n => *run = *run.start()..=line.n,
+            Some(run) if run.end().checked_add(1) == Some(line.n) => *run = *run.start()..=line.n,
             _ => self.seen.push(line.n..=line.n),
         }
         if let Some(file) = self.report.files.last_mut() {
@@ -277,7 +277,7 @@ impl<'k> Verifier<'k> {
         } else if self.report.log != start.log {
             self.broken(Kind::OtherLog, name, 1, None);
             self.chain = Some(start.before());
-        } else if start.file != self.former_file + 1 {
+        } else if self.former_file.checked_add(1) != Some(start.file) {
             // The record's number tells the same, unless it was made to fit.
             let tied = self.chain.is_some_and(|chain| chain == start.before());
             if tied {
@@ -304,7 +304,7 @@ impl<'k> Verifier<'k> {
     }
 
     fn broken(&mut self, kind: Kind, file: &str, line: u64, found: Option<u64>) {
-        let record = self.chain.map_or(1, |chain| chain.records + 1);
+        let record = self.chain.map_or(1, |chain| chain.records.saturating_add(1));
         if self.report.breaks.len() < MAX_BREAKS {
             self.report.breaks.push(Break { kind, file: file.to_owned(), line, record, found });
         } else {
@@ -346,10 +346,10 @@ impl<'k> Verifier<'k> {
         }
         // The checkpoint itself is covered by what it says.
         let covered = self.report.covered;
-        let all = (self.report.last + 1).saturating_sub(self.report.first.max(1));
+        let all = self.report.last.saturating_add(1).saturating_sub(self.report.first.max(1));
         self.report.uncovered = match covered {
             0 => all,
-            covered => self.report.last.saturating_sub(covered + 1),
+            covered => self.report.last.saturating_sub(covered.saturating_add(1)),
         };
         self.report
     }

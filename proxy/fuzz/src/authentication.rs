@@ -1,7 +1,7 @@
 //! What is said at a login, from either side: requests, answers, SCRAM's messages and verifiers, and the files
 //! that say who may log in. The first byte says which.
 
-use trefoil_proxy::authentication::{Binding, ScramServer, Verifier, fuzzed};
+use trefoil_proxy::authentication::{Binding, ScramServer, UsersError, Verifier, fuzzed};
 use trefoil_proxy::wire::authentication::{self, Request};
 use trefoil_proxy::wire::frame;
 
@@ -29,8 +29,21 @@ pub fn run(data: &[u8]) -> bool {
         b'v' => text.parse::<Verifier>().is_ok(),
         b'h' => fuzzed::rules(text),
         b'm' => fuzzed::maps(text),
+        b'u' => are_users(body),
         _ => logs_in(kind, body),
     }
+}
+
+/// A `users_file` in which `%` stands for a password. What is wrong with the syntax is said without it; else
+/// only the names of keys are told.
+fn are_users(body: &[u8]) -> bool {
+    const PASSWORD: &str = "QJ-a-password-QZ";
+    let text = String::from_utf8_lossy(body).replace('%', PASSWORD);
+    let read = fuzzed::users(text.as_bytes());
+    if let Err(UsersError::Syntax { problem, .. }) = &read {
+        assert!(!problem.contains(PASSWORD), "a password is told");
+    }
+    read.is_ok()
 }
 
 /// A client's two messages, a 0 between. `%` in the last stands for the nonces, which differ each time. Nobody
@@ -55,6 +68,9 @@ fn logs_in(kind: u8, body: &[u8]) -> bool {
 /// One of each.
 pub fn seeds() -> Vec<Vec<u8>> {
     let verifier = format!("v{VERIFIER}");
+    let users = format!(
+        "u[users.alice]\nverifier = \"{VERIFIER}\"\nrole = 'app'\npassword = \"%\"\n[users.\"Z W\"]\n"
+    );
     let rules = "hlocal all all scram\nhostssl \"all\",d x 10.0.0.0/8 cert map=m # why\nhost all all 0.0.0.0 0.0.0.0 reject\n";
     [
         &b"R\0\0\0\0"[..],
@@ -66,6 +82,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         verifier.as_bytes(),
         rules.as_bytes(),
         b"hhost all all all passthrough\n",
+        users.as_bytes(),
         b"mm /^(.*)@example\\.org$ \\1\nm \"CN with blanks\" a\n",
         b"\0n,,n=,r=abcdefghijklmnop\0c=biws,r=%,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         b"\x01p=tls-server-end-point,,n=,r=abcdefghijklmnop\0c=cD10bHM=,r=%,p=AAAA",

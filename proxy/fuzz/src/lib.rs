@@ -2,6 +2,7 @@
 //! invariant does not hold, and `seeds`, well-formed input to begin with. The proxy's own tests include
 //! this file, and run seeds and kept vectors (`proxy/tests/vectors/`) through the same functions.
 
+pub mod audit;
 pub mod authentication;
 pub mod backend;
 pub mod carriers;
@@ -11,6 +12,9 @@ pub mod corpus;
 pub mod frontend;
 pub mod jose;
 pub mod session;
+// Of another program: that one's tests include it.
+#[cfg(not(test))]
+pub mod sidecar;
 pub mod startup;
 pub mod statements;
 pub mod values;
@@ -40,11 +44,12 @@ pub fn write_seeds(target: &str) {
 }
 
 macro_rules! targets {
-    ($($name:ident),*) => { [$(Target { name: stringify!($name), run: $name::run, seeds: $name::seeds }),*] };
+    ($($(#[$when:meta])? $name:ident),*) => { &[$($(#[$when])? Target { name: stringify!($name), run: $name::run, seeds: $name::seeds }),*] };
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = targets![
+pub const TARGETS: &[Target] = targets![
+    audit,
     authentication,
     backend,
     carriers,
@@ -53,6 +58,8 @@ pub const TARGETS: [Target; 11] = targets![
     frontend,
     jose,
     session,
+    #[cfg(not(test))]
+    sidecar,
     startup,
     statements,
     values
@@ -66,9 +73,9 @@ mod tests {
 
     /// Analysis of deep nesting takes more stack than a test's thread has.
     fn each(test: fn(&super::Target) -> Vec<String>) {
-        let threads = TARGETS.map(|target| {
-            std::thread::Builder::new().stack_size(64 << 20).spawn(move || test(&target)).unwrap()
-        });
+        let run =
+            |target| std::thread::Builder::new().stack_size(64 << 20).spawn(move || test(target)).unwrap();
+        let threads: Vec<_> = TARGETS.iter().map(run).collect();
         let mut wrong = Vec::new();
         for (target, thread) in TARGETS.iter().zip(threads) {
             wrong.extend(thread.join().unwrap_or_else(|_| vec![format!("{}: a panic", target.name)]));

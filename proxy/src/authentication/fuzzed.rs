@@ -2,6 +2,7 @@
 
 use super::hba;
 use super::ident::Maps;
+use super::users::{Users, UsersError};
 use std::path::Path;
 
 /// Whether these are lines of an `hba_file`.
@@ -15,4 +16,12 @@ pub fn maps(text: &str) -> bool {
         maps.allow(Some("m"), "alice@example.org", b"alice");
         true
     })
+}
+
+/// Whether this is a `users_file`.
+///
+/// # Errors
+/// Why it is no TOML, or says something else than it may.
+pub fn users(text: &[u8]) -> Result<(), UsersError> {
+    Users::parse(text, Path::new("users_file")).map(|_| ())
 }

@@ -60,13 +60,17 @@ pub enum UsersError {
 
 impl Users {
     pub(super) fn read(file: &Path) -> Result<Self, UsersError> {
-        let bytes = private_file::read(file)?;
+        Self::parse(&private_file::read(file)?, file)
+    }
+
+    /// What stands in `file`.
+    pub(super) fn parse(bytes: &[u8], file: &Path) -> Result<Self, UsersError> {
         let syntax = |start: usize, problem: &str| {
             let before = bytes.get(..start).unwrap_or_default();
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             UsersError::Syntax { file: file.to_owned(), line, problem: problem.to_owned() }
         };
-        let text = str::from_utf8(&bytes).map_err(|error| syntax(error.valid_up_to(), "not UTF-8"))?;
+        let text = str::from_utf8(bytes).map_err(|error| syntax(error.valid_up_to(), "not UTF-8"))?;
         let mut table: Table = text.parse().map_err(|error: toml::de::Error| {
             syntax(error.span().map_or(0, |span| span.start), error.message())
         })?;
