@@ -18,6 +18,7 @@ pub mod memory;
 pub mod page;
 pub mod programs;
 pub mod recorder;
+pub mod secured;
 pub mod soak;
 pub mod stack;
 pub mod tenant;

@@ -1,6 +1,7 @@
 //! The soak: writers, readers and clients that break off, for as long as wanted, while the database and the
-//! proxy are killed. At the end no acknowledged write is missing, no row is half encrypted, and no
-//! session has seen what another asked for; the programs' memory has stopped to grow.
+//! proxy are killed. Half of them use a sidecar with TLS on both sides, and the proxy has TLS to the database.
+//! At the end no acknowledged write is missing, no row is half encrypted, and no session has seen what another
+//! asked for; the programs' memory has stopped to grow.
 
 mod figures;
 mod ledger;
@@ -10,11 +11,13 @@ mod worker;
 
 pub use figures::Figures;
 
+use crate::authority::{Authority, Certified};
 use crate::cluster::Cluster;
 use crate::endpoint::Endpoint;
 use crate::stack::{ProxyOptions, Stack};
-use crate::{Error, Result};
+use crate::{Error, Result, secured};
 use memory::Memory;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +40,9 @@ const PEACE: Duration = Duration::from_secs(12);
 /// Runs for that long, and says what happened; an error if a promise was broken.
 pub fn run(length: Duration) -> Result<Figures> {
     let cluster = Cluster::scratch()?;
+    let authority = Authority::new(&cluster.directory().join("authority"))?;
+    let certified = authority.certify(&["127.0.0.1"])?;
+    cluster.offer_tls(&certified, &authority.file())?;
     let options = ProxyOptions {
         policy: POLICY,
         tenant: "soak",
@@ -45,12 +51,14 @@ pub fn run(length: Duration) -> Result<Figures> {
         configuration: "",
     };
     let mut stack = Stack::start(&cluster.directory().join("parts"), &options, &["alice", "bob"], 2)?;
+    secure(&mut stack, &certified, &authority.file())?;
     let direct = cluster.create_database("soak")?;
     // What was acknowledged outlives the server's processes, which are killed here.
     direct.run("ALTER DATABASE soak SET synchronous_commit = on")?;
-    let ports: Vec<u16> = stack.acting.iter().map(|sidecar| sidecar.port()).collect();
-    let sidecars: Vec<Endpoint> = ports.iter().map(|port| direct.through(*port)).collect();
-    let [first, ..] = sidecars.as_slice() else { return Err(Error::new("no sidecar acts for anybody")) };
+    let [in_clear, under_tls] = stack.acting.as_slice() else { return Err(Error::new("not two sidecars")) };
+    let secured = secured::start(under_tls.port(), &authority.file())?;
+    let sidecars = [in_clear.port(), secured].map(|port| direct.through(port));
+    let [first, _] = &sidecars;
     first.run(TABLE)?;
 
     let stop = Arc::new(AtomicBool::new(false));
@@ -89,6 +97,18 @@ pub fn run(length: Duration) -> Result<Figures> {
         }
     }
     Ok(figures)
+}
+
+/// The proxy verifies the database's certificate; the second sidecar has TLS on both sides.
+fn secure(stack: &mut Stack, certified: &Certified, authority: &Path) -> Result<()> {
+    let verified = format!("tls = \"verify-full\"\nca = {authority:?}");
+    stack.proxy.configure(&[("tls = \"disable\"".to_owned(), verified)])?;
+    let Certified { certificate, key } = certified;
+    let sections = format!(
+        "[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n\n[proxy_tls]\nmode = \"require\"\n\n[proxy_admin]"
+    );
+    let under_tls = stack.acting.last_mut().ok_or_else(|| Error::new("no sidecar acts for anybody"))?;
+    under_tls.configure(&[("[proxy_admin]".to_owned(), sections)])
 }
 
 /// Kills the database's processes all the time, the proxy in the first half: in the second its memory is
