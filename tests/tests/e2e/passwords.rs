@@ -84,7 +84,7 @@ fn of_the_passwords_of_a_users_file_there_is_one_copy_and_of_its_users_none() {
         upstream: Some(&upstream),
         hba: Some("host all all 127.0.0.1/32 scram\n"),
         users: Some(&users),
-        port: None,
+        ..Options::default()
     };
     let mut proxy = Proxy::start(&options);
     proxy.part.restart(&[("TREFOIL_MEMORY", "open")]).unwrap();
