@@ -162,7 +162,7 @@ impl Frontend {
             b'Q' | b'P' if length > self.max_message => return Err(Fatal::TOO_LONG),
             b'Q' | b'P' => false,
             // Names of this length belong to no statement that matters.
-            b'B' | b'C' if self.statements.is_empty() || arrived.len() >= BOUND => true,
+            b'B' | b'C' if arrived.len() >= BOUND => true,
             b'B' => match bind::names(arrived).map(|(_, name, _)| self.statements.get(name)) {
                 Some(Known::Prepared(prepared)) => !prepared.asks_parameters(),
                 Some(_) => true,

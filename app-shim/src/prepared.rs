@@ -116,11 +116,6 @@ impl PreparedStatements {
         }
     }
 
-    /// None has ever been kept.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_name.is_empty() && !self.forgot && self.contested.is_empty()
-    }
-
     /// Close was sent, which is skipped where something before it fails.
     pub(crate) fn close(&mut self, name: &[u8]) {
         let before = self.by_name.remove(name).is_some_and(|(before, _)| before.matters());
