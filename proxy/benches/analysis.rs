@@ -62,7 +62,7 @@ fn analysis(c: &mut Criterion) {
         let (policy, schema) = tables(others);
         let policy = Policy::parse(&policy).expect("a policy");
         let catalog = Arc::new(sql::schema(&schema, &policy).expect("a schema"));
-        let context = Context { policy: &policy, catalog: &catalog, prepared: &none };
+        let context = Context { policy: &policy, catalog: &catalog, prepared: &none, audited: false };
         let schemas = ["pg_catalog", "public"].map(str::to_owned);
         let path = Arc::new(sql::SearchPath::new(schemas, Some("public".to_owned())));
         let name = if others == 0 { "analysis" } else { "analysis, policy of 1,000 tables" };
