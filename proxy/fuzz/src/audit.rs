@@ -2,11 +2,14 @@
 //! somebody else may have written to. What a report without a break says is covered is what the proxy wrote.
 
 use std::sync::LazyLock;
-use trefoil_keys::audit::{Chain, Checkpoint, FileStart, Head, Verifier};
+use trefoil_keys::audit::{Chain, Checkpoint, FileStart, Head, Promise, Verifier};
 use trefoil_keys::signing::{SigningKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 const LOG: &str = "log-1";
+/// When all of it was written, in seconds since 1970: 2026-01-02T03:04:05Z.
+const WRITTEN_AT: u64 = 1_767_323_045;
+const PROMISE: Promise = Promise { checkpoint_records: 100, checkpoint_seconds: 60 };
 
 /// The lines of the only log that was ever signed, in order, as the files that they stand in.
 static WRITTEN: LazyLock<(Vec<Vec<String>>, Head, [VerifyingKey; 1])> = LazyLock::new(|| {
@@ -19,13 +22,14 @@ static WRITTEN: LazyLock<(Vec<Vec<String>>, Head, [VerifyingKey; 1])> = LazyLock
             chain.append("2026-01-02T03:04:05.000006Z", body, &mut line);
             lines.push(line);
         };
-        let start = FileStart { log: LOG.to_owned(), file, records: chain.records, former: chain.hash };
+        let (log, records, former) = (LOG.to_owned(), chain.records, chain.hash);
+        let start = FileStart { log, file, records, former, promise: PROMISE };
         add(&mut chain, &start.body());
         for record in 0..file {
             add(&mut chain, &format!("\"event\":\"access\",\"rows\":{record}"));
         }
         let head = Head { log: LOG.to_owned(), records: chain.records, hash: chain.hash };
-        let jws = key.sign(&Checkpoint::of(head, 1000)).expect("its claims");
+        let jws = key.sign(&Checkpoint::of(head, WRITTEN_AT)).expect("its claims");
         add(&mut chain, &Checkpoint::body(&jws));
         lines
     });
@@ -41,7 +45,7 @@ pub fn run(data: &[u8]) -> bool {
     for (number, file) in data.split(|byte| *byte == 0).enumerate() {
         verifier.file(&number.to_string(), file).expect("it is in memory");
     }
-    let report = verifier.finish();
+    let report = verifier.finish(WRITTEN_AT);
     let broken = report.breaks.iter().any(|found| found.file.is_empty() || found.record == 0);
     assert!(!broken && report.uncovered <= report.last, "a break without a place");
     if !report.breaks.is_empty() {
