@@ -102,11 +102,10 @@ mod tests {
         forget_peak(pid).unwrap();
         let before = Reading::of(pid).unwrap();
         let held = vec![1_u8; 32 << 20];
-        let mut sum = 0_u64;
+        // Other tests of this process may use it, too.
         while Reading::of(pid).unwrap().cpu < before.cpu + 0.02 {
-            sum += held.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+            std::hint::black_box(&held);
         }
-        assert!(sum > 0);
         let after = Reading::of(pid).unwrap();
         assert!(after.peak >= before.peak + (30 << 10), "{} then {} KiB", before.peak, after.peak);
         assert!(after.switches >= before.switches && resident(pid).unwrap() <= after.peak);
