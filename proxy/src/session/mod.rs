@@ -57,7 +57,7 @@ use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, yield_now};
 use tokio::time::Instant;
 use trail::{Identity, Trail};
 use trefoil_link::{AcceptError, Claim, Stream};
@@ -181,6 +181,8 @@ pub struct Session {
     within_message: bool,
     /// What waited for the client when the pass began that runs, or that a panic has ended.
     before_pass: Option<usize>,
+    /// Bytes treated since other sessions of this thread had their turn.
+    treated: usize,
 }
 
 impl Session {
@@ -202,6 +204,7 @@ impl Session {
             told: false,
             within_message: false,
             before_pass: None,
+            treated: 0,
         }
     }
 
@@ -252,6 +255,10 @@ impl Session {
                 self.client.close().await;
                 return Ok(());
             }
+            if self.treated >= SLICE {
+                self.treated = 0;
+                yield_now().await;
+            }
             self.turn(
                 from_client == Turn::More && !self.leaving,
                 from_server == Turn::More && !self.server.ended,
@@ -275,6 +282,7 @@ impl Session {
             let large = is_large(self.client.received());
             let (consumed, turn) = if large { block_in_place(pass) } else { pass() };
             self.client.consume(consumed, std::mem::take(&mut self.state.wipe));
+            self.treated += consumed;
             match turn? {
                 Turn::Reload => self.reload().await?,
                 Turn::Terminated => {
@@ -301,6 +309,7 @@ impl Session {
             self.before_pass = None;
             self.within_message = self.state.from_server.left > 0;
             self.server.consume(consumed, false);
+            self.treated += consumed;
             match turn? {
                 Turn::Reload if self.state.begun => {
                     self.reload().await?;
@@ -343,6 +352,10 @@ impl Session {
         }
     }
 }
+
+/// So many bytes are treated, some with a millisecond's work on their cells, before other sessions of the thread have
+/// their turn.
+const SLICE: usize = 16 * 1024;
 
 /// A message from this size on may take long to be treated.
 const LARGE: usize = 512 * 1024;
