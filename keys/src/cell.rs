@@ -10,11 +10,9 @@ pub mod partial;
 use crate::kdf::{self, Purpose};
 use crate::memory::wipe;
 use crate::secret::{TenantKey, wipe_stack};
-use aes_siv::KeyInit;
-use aes_siv::siv::{Aes256Siv, IV_SIZE};
+use crate::siv::{Rejected, Siv, TAG};
 use rand::Rng;
 use std::marker::PhantomData;
-use zeroize::Zeroize;
 
 const VERSION: u8 = 1;
 const HEADER: usize = 2;
@@ -45,7 +43,7 @@ impl Mode {
 
     /// Bytes by which a cell is longer than its plaintext; also the length of the shortest cell.
     pub fn overhead(self) -> usize {
-        HEADER + self.nonce_length() + IV_SIZE
+        HEADER + self.nonce_length() + TAG
     }
 
     fn purpose(self) -> Purpose {
@@ -65,15 +63,21 @@ pub enum CellError {
     /// Altered, moved from another column, or of another tenant key or epoch.
     #[error("the stored value fails authentication under this column's key")]
     Rejected,
-    /// AES-SIV refused to encrypt.
+    /// The part that others may see is longer than a cell can say.
     #[error("the value could not be encrypted")]
     Unsealable,
+}
+
+impl From<Rejected> for CellError {
+    fn from(Rejected: Rejected) -> Self {
+        Self::Rejected
+    }
 }
 
 /// The key of one column (or of the columns that share a key domain), set up once for a burst of cells.
 /// `!Send`, as the tenant key that it comes from.
 pub struct ColumnKey {
-    siv: Box<Aes256Siv>,
+    siv: Siv,
     mode: Mode,
     not_send: PhantomData<*const ()>,
 }
@@ -86,24 +90,19 @@ impl ColumnKey {
     }
 
     /// Appends the cell of `plaintext` to `out`.
-    ///
-    /// # Errors
-    /// [`CellError::Unsealable`]; `out` is then as before.
-    pub fn seal(&mut self, epoch: u8, plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
-        let start = out.len();
+    pub fn seal(&mut self, epoch: u8, plaintext: &[u8], out: &mut Vec<u8>) {
         let header = [self.mode.first_byte(), epoch];
-        let mut nonce = [0; NONCE];
         out.reserve(self.mode.overhead() + plaintext.len());
         out.extend_from_slice(&header);
-        let sealed = match self.mode {
+        match self.mode {
             Mode::Randomized => {
+                let mut nonce = [0; NONCE];
                 rand::rng().fill_bytes(&mut nonce);
                 out.extend_from_slice(&nonce);
-                seal_siv(&mut self.siv, &[&header, &nonce], plaintext, out)
+                self.siv.seal(&[&header, &nonce], plaintext, out);
             }
-            Mode::Deterministic => seal_siv(&mut self.siv, &[&header], plaintext, out),
-        };
-        sealed.inspect_err(|_| out.truncate(start))
+            Mode::Deterministic => self.siv.seal(&[&header], plaintext, out),
+        }
     }
 
     /// Appends the plaintext of `cell` to `out`.
@@ -112,10 +111,11 @@ impl ColumnKey {
     /// [`CellError::Malformed`], [`CellError::Rejected`]; `out` is then as before.
     pub fn open(&mut self, cell: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
         let Parts { header, nonce, full, .. } = Parts::of(cell, self.mode)?;
-        match self.mode {
-            Mode::Randomized => open_siv(&mut self.siv, &[header, nonce], full, out),
-            Mode::Deterministic => open_siv(&mut self.siv, &[header], full, out),
-        }
+        let opened = match self.mode {
+            Mode::Randomized => self.siv.open(&[header, nonce], full, out),
+            Mode::Deterministic => self.siv.open(&[header], full, out),
+        };
+        Ok(opened?)
     }
 }
 
@@ -139,75 +139,35 @@ impl<'c> Parts<'c> {
         let length = if with_partial { partial::HEADER } else { HEADER };
         let (header, rest) = cell.split_at_checked(length).ok_or(CellError::Malformed)?;
         let (nonce, sealed) = rest.split_at_checked(mode.nonce_length()).ok_or(CellError::Malformed)?;
-        if !with_partial {
-            return Ok(Self { header, nonce, full: sealed, partial: None });
+        let (full, partial) = if with_partial {
+            let visible = header.last().copied().map_or(0, usize::from);
+            let end = sealed.len().checked_sub(TAG + visible).ok_or(CellError::Malformed)?;
+            let (full, partial) = sealed.split_at_checked(end).ok_or(CellError::Malformed)?;
+            (full, Some(partial))
+        } else {
+            (sealed, None)
+        };
+        if full.len() < TAG {
+            return Err(CellError::Malformed);
         }
-        let visible = header.last().copied().map_or(0, usize::from);
-        let end = sealed.len().checked_sub(IV_SIZE + visible).ok_or(CellError::Malformed)?;
-        let (full, partial) = sealed.split_at_checked(end).ok_or(CellError::Malformed)?;
-        Ok(Self { header, nonce, full, partial: Some(partial) })
+        Ok(Self { header, nonce, full, partial })
     }
 }
 
-/// aes-siv makes a key schedule on each call, and moving one leaves copies in frames that have returned.
+/// Setting a key up leaves parts of its schedules in frames that have returned.
 impl Drop for ColumnKey {
     fn drop(&mut self) {
         wipe_stack();
     }
 }
 
-/// AES-256-SIV under 64 bytes that TK derives. Boxed, so that moving it leaves no copy of its key.
-pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Box<Aes256Siv> {
+/// AES-256-SIV under 64 bytes that TK derives.
+pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Siv {
     let mut key = [0; 64];
     kdf::derive(tk.as_bytes(), keyspace, context, purpose, &mut key);
-    let siv = siv(&key);
+    let siv = Siv::new(&key);
     wipe(key.as_mut_slice());
     siv
-}
-
-/// AES-256-SIV under this key.
-pub(crate) fn siv(key: &[u8; 64]) -> Box<Aes256Siv> {
-    Box::new(Aes256Siv::new(key.into()))
-}
-
-/// Appends `V ‖ C` (RFC 5297, section 2.6).
-pub(crate) fn seal_siv(
-    siv: &mut Aes256Siv,
-    associated_data: &[&[u8]],
-    plaintext: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CellError> {
-    let tag_start = out.len();
-    out.extend_from_slice(&[0; IV_SIZE]);
-    let text_start = out.len();
-    out.extend_from_slice(plaintext);
-    let text = out.get_mut(text_start..).ok_or(CellError::Unsealable)?;
-    let Ok(tag) = siv.encrypt_inout_detached(associated_data, (&mut *text).into()) else {
-        text.zeroize();
-        return Err(CellError::Unsealable);
-    };
-    let slot = out.get_mut(tag_start..text_start).ok_or(CellError::Unsealable)?;
-    slot.copy_from_slice(&tag);
-    Ok(())
-}
-
-/// Appends the plaintext of `V ‖ C` (RFC 5297, section 2.7), or nothing.
-pub(crate) fn open_siv(
-    siv: &mut Aes256Siv,
-    associated_data: &[&[u8]],
-    sealed: &[u8],
-    out: &mut Vec<u8>,
-) -> Result<(), CellError> {
-    let (tag, ciphertext) = sealed.split_at_checked(IV_SIZE).ok_or(CellError::Malformed)?;
-    let tag = tag.try_into().map_err(|_| CellError::Malformed)?;
-    let start = out.len();
-    out.extend_from_slice(ciphertext);
-    let text = out.get_mut(start..).ok_or(CellError::Rejected)?;
-    // On failure aes-siv has put the ciphertext back: no unauthenticated plaintext is cut off here.
-    siv.decrypt_inout_detached(associated_data, text.into(), &tag).map_err(|_| {
-        out.truncate(start);
-        CellError::Rejected
-    })
 }
 
 /// The key epoch of a cell of any mode.
@@ -224,9 +184,7 @@ pub fn epoch_of(cell: &[u8]) -> Result<u8, CellError> {
 /// Whether these bytes may be a cell of any mode and form, by their beginning and length: few other values
 /// may.
 pub fn has_form(bytes: &[u8]) -> bool {
-    [Mode::Randomized, Mode::Deterministic]
-        .iter()
-        .any(|mode| Parts::of(bytes, *mode).is_ok_and(|Parts { full, .. }| full.len() >= IV_SIZE))
+    [Mode::Randomized, Mode::Deterministic].iter().any(|mode| Parts::of(bytes, *mode).is_ok())
 }
 
 /// The SQL condition that only a well-formed cell of this mode passes, for the column's CHECK.
@@ -252,7 +210,7 @@ mod tests {
 
     fn sealed(key: &mut ColumnKey, plaintext: &[u8]) -> Vec<u8> {
         let mut cell = Vec::new();
-        key.seal(1, plaintext, &mut cell).unwrap();
+        key.seal(1, plaintext, &mut cell);
         cell
     }
 
@@ -269,7 +227,7 @@ mod tests {
             let (mut cells, mut opened, mut expected) = (b"before".to_vec(), b"before".to_vec(), b"before".to_vec());
             for text in &texts {
                 let start = cells.len();
-                key.seal(epoch, text, &mut cells).unwrap();
+                key.seal(epoch, text, &mut cells);
                 assert_eq!(cells.len() - start, mode.overhead() + text.len());
                 assert_eq!(epoch_of(&cells[start..]), Ok(epoch));
                 key.open(&cells[start..], &mut opened).unwrap();

@@ -114,9 +114,8 @@ impl Fixture {
         let policy = Arc::new(Policy::parse(POLICY).expect("a policy"));
         let catalog = Arc::new(sql::schema(SCHEMA, &policy).expect("a schema"));
         let mut cell = Vec::new();
-        ColumnKey::derive(&tk, "main", "public.people.name", Mode::Randomized)
-            .seal(1, b"Margarete Weber", &mut cell)
-            .expect("a cell");
+        let mut key = ColumnKey::derive(&tk, "main", "public.people.name", Mode::Randomized);
+        key.seal(1, b"Margarete Weber", &mut cell);
         Self {
             setting: Setting::new(&policy, &catalog, &shares).expect("no files"),
             carriers: ["alice".to_owned(), envelope, application.to_string()],

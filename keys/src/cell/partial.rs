@@ -13,10 +13,10 @@
 //! equal only where the whole value is, so equal endings do not show. Whoever holds only one of the two
 //! keys opens its own part and nothing of the other.
 
-use super::{CellError, ColumnKey, IV_SIZE, Mode, NONCE, Parts, derive_siv, open_siv, seal_siv};
+use super::{CellError, ColumnKey, Mode, NONCE, Parts, derive_siv};
 use crate::kdf::Purpose;
 use crate::secret::{TenantKey, wipe_stack};
-use aes_siv::siv::Aes256Siv;
+use crate::siv::{Siv, TAG};
 use rand::Rng;
 use std::marker::PhantomData;
 
@@ -33,7 +33,7 @@ pub(super) fn first_byte(mode: Mode) -> u8 {
 
 /// Bytes by which such a cell is longer than its plaintext and its visible part together.
 pub fn overhead(mode: Mode) -> usize {
-    HEADER + mode.nonce_length() + 2 * IV_SIZE
+    HEADER + mode.nonce_length() + 2 * TAG
 }
 
 /// The epochs of the two tenant keys that a cell is sealed under.
@@ -48,7 +48,7 @@ pub struct Epochs {
 /// The key of the visible parts in one column, or in the columns that share a key domain. `!Send`, as the
 /// tenant key that it comes from.
 pub struct PartialKey {
-    siv: Box<Aes256Siv>,
+    siv: Siv,
     mode: Mode,
     not_send: PhantomData<*const ()>,
 }
@@ -78,7 +78,6 @@ impl PartialKey {
         if column.mode != self.mode {
             return Err(CellError::Unsealable);
         }
-        let start = out.len();
         let header = [first_byte(self.mode), epochs.full, epochs.partial, length];
         let mut nonce = [0; NONCE];
         let nonce: &[u8] = match self.mode {
@@ -92,18 +91,16 @@ impl PartialKey {
         out.extend_from_slice(&header);
         out.extend_from_slice(nonce);
         let full_start = out.len();
-        let sealed = match self.mode {
-            Mode::Randomized => seal_siv(&mut column.siv, &[&header, nonce], plaintext, out),
-            Mode::Deterministic => seal_siv(&mut column.siv, &[&header], plaintext, out),
-        };
-        let sealed = sealed.and_then(|()| {
-            let full = out.get(full_start..).ok_or(CellError::Unsealable)?.to_vec();
-            match self.mode {
-                Mode::Randomized => seal_siv(&mut self.siv, &[&header, nonce, &full], visible, out),
-                Mode::Deterministic => seal_siv(&mut self.siv, &[&header, &full], visible, out),
-            }
-        });
-        sealed.inspect_err(|_| out.truncate(start))
+        match self.mode {
+            Mode::Randomized => column.siv.seal(&[&header, nonce], plaintext, out),
+            Mode::Deterministic => column.siv.seal(&[&header], plaintext, out),
+        }
+        let full = out.get(full_start..).unwrap_or_default().to_vec();
+        match self.mode {
+            Mode::Randomized => self.siv.seal(&[&header, nonce, &full], visible, out),
+            Mode::Deterministic => self.siv.seal(&[&header, &full], visible, out),
+        }
+        Ok(())
     }
 
     /// Appends the visible part of `cell` to `out`; nothing, and false, if the cell is one without.
@@ -114,14 +111,14 @@ impl PartialKey {
         let Parts { header, nonce, full, partial } = Parts::of(cell, self.mode)?;
         let Some(partial) = partial else { return Ok(false) };
         match self.mode {
-            Mode::Randomized => open_siv(&mut self.siv, &[header, nonce, full], partial, out),
-            Mode::Deterministic => open_siv(&mut self.siv, &[header, full], partial, out),
+            Mode::Randomized => self.siv.open(&[header, nonce, full], partial, out),
+            Mode::Deterministic => self.siv.open(&[header, full], partial, out),
         }?;
         Ok(true)
     }
 }
 
-/// aes-siv makes a key schedule on each call, and moving one leaves copies in frames that have returned.
+/// Setting a key up leaves parts of its schedules in frames that have returned.
 impl Drop for PartialKey {
     fn drop(&mut self) {
         wipe_stack();
@@ -261,7 +258,7 @@ mod tests {
         for mode in [Mode::Randomized, Mode::Deterministic] {
             let mut keys = Keys::generate(mode);
             let mut old = Vec::new();
-            keys.full.seal(3, b"from before", &mut old).unwrap();
+            keys.full.seal(3, b"from before", &mut old);
             let (mut visible, mut text) = (Vec::new(), Vec::new());
             assert_eq!(keys.partial.open(&old, &mut visible), Ok(false));
             assert!(visible.is_empty());

@@ -15,8 +15,8 @@ pub use line::Problem;
 pub use payload::{Endpoint, Payload};
 pub use sheet::{Date, SetId, Sheet, SheetError, Terms};
 
-use crate::cell;
 use crate::kdf::{self, Purpose};
+use crate::sealing;
 use crate::secret::{Share, wipe_stack};
 use aes_siv::siv::Aes256Siv;
 use sheet::Common;
@@ -114,7 +114,7 @@ pub fn split(payload: &Payload, terms: Terms) -> Result<Vec<Sheet>, EscrowError>
     let plaintext = payload.to_bytes().map_err(|_| EscrowError::TooLong)?;
     let mut sealed = Vec::new();
     let bound: [&[u8]; 2] = [&terms.to_bytes(), payload.tenant.as_bytes()];
-    cell::seal_siv(&mut siv(&key), &bound, &plaintext, &mut sealed).map_err(|_| EscrowError::TooLong)?;
+    sealing::seal(&mut siv(&key), &bound, &plaintext, &mut sealed).map_err(|_| EscrowError::TooLong)?;
     let shares = shamir::split(&key, threshold, sheets).map_err(|_| impossible())?;
     wipe_stack();
     let common = Common { tenant: payload.tenant.clone(), sealed };
@@ -160,7 +160,7 @@ pub fn recover(sheets: &[Sheet]) -> Result<Payload, EscrowError> {
     let key = shamir::combine(shares).map_err(|_| EscrowError::Altered)?;
     let mut plaintext = Zeroizing::new(Vec::with_capacity(common.sealed.len()));
     let bound: [&[u8]; 2] = [&first.terms.to_bytes(), common.tenant.as_bytes()];
-    cell::open_siv(&mut siv(&key), &bound, &common.sealed, &mut plaintext)
+    sealing::open(&mut siv(&key), &bound, &common.sealed, &mut plaintext)
         .map_err(|_| EscrowError::Altered)?;
     wipe_stack();
     Payload::from_bytes(&common.tenant, &plaintext).map_err(|_| EscrowError::Format)
@@ -169,5 +169,5 @@ pub fn recover(sheets: &[Sheet]) -> Result<Payload, EscrowError> {
 fn siv(key: &Share) -> Box<Aes256Siv> {
     let mut derived = Zeroizing::new([0; 64]);
     kdf::derive(key.as_bytes(), "", &[], Purpose::Escrow, derived.as_mut_slice());
-    cell::siv(&derived)
+    sealing::siv(&derived)
 }

@@ -3,9 +3,9 @@
 //! `digest of the set = XOR of HMAC(set; database key ‖ sealed value)`, with HMAC-SHA-256 and keys of
 //! HKDF(lock key, store's id, purpose). Table and name have their lengths in front (8 bytes, big endian).
 
-use crate::cell::{open_siv, seal_siv, siv};
 use crate::kdf::{self, Purpose};
 use crate::lock::LockKey;
+use crate::sealing;
 use crate::secret::wipe_stack;
 use aes_siv::siv::{Aes256Siv, IV_SIZE};
 use aws_lc_rs::hmac;
@@ -85,7 +85,7 @@ impl Keys {
     }
 
     pub(super) fn sealer(&self) -> Sealer {
-        Sealer(RefCell::new(siv(&self.records)))
+        Sealer(RefCell::new(sealing::siv(&self.records)))
     }
 }
 
@@ -123,14 +123,14 @@ impl Sealer {
     pub(super) fn seal(&self, associated_data: &[&[u8]], plaintext: &[u8]) -> Option<Vec<u8>> {
         // Sized once: the plaintext is in this buffer until it is encrypted in place.
         let mut sealed = Vec::with_capacity(IV_SIZE + plaintext.len());
-        seal_siv(&mut self.0.borrow_mut(), associated_data, plaintext, &mut sealed).ok()?;
+        sealing::seal(&mut self.0.borrow_mut(), associated_data, plaintext, &mut sealed).ok()?;
         Some(sealed)
     }
 
     /// `None` if it fails authentication.
     pub(super) fn open(&self, associated_data: &[&[u8]], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let mut plaintext = Zeroizing::new(Vec::with_capacity(sealed.len()));
-        open_siv(&mut self.0.borrow_mut(), associated_data, sealed, &mut plaintext).ok()?;
+        sealing::open(&mut self.0.borrow_mut(), associated_data, sealed, &mut plaintext).ok()?;
         Some(plaintext)
     }
 

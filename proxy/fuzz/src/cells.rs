@@ -23,9 +23,10 @@ pub fn run(data: &[u8]) -> bool {
     let (visible, value) = bytes.split_at(bytes.len().min(usize::from(choice >> 4)));
     match choice & 2 {
         0 => full.seal(1, value, &mut cell),
-        _ => partial.seal(&mut full, Epochs { full: 1, partial: 2 }, value, visible, &mut cell),
+        _ => partial
+            .seal(&mut full, Epochs { full: 1, partial: 2 }, value, visible, &mut cell)
+            .expect("it is short enough"),
     }
-    .expect("it is short enough");
     assert!(cell::has_form(&cell));
     out.clear();
     full.open(&cell, &mut out).expect("its own cell");
@@ -44,7 +45,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let tk = TenantKey::from_bytes(Zeroizing::new([7; 32]));
     let seed = |choice, mode| {
         let mut seed = vec![choice];
-        let _ = ColumnKey::derive(&tk, "main", "d", mode).seal(1, b"value", &mut seed);
+        ColumnKey::derive(&tk, "main", "d", mode).seal(1, b"value", &mut seed);
         seed
     };
     vec![seed(0, Mode::Randomized), seed(0x31, Mode::Deterministic)]

@@ -72,10 +72,11 @@ impl<'a> Burst<'a> {
         canonical: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ClientError> {
-        let sealed = match column.denied.stored() {
+        match column.denied.stored() {
             None => {
                 let (epoch, key) = self.column(column)?;
-                key.seal(*epoch, canonical, out)
+                key.seal(*epoch, canonical, out);
+                Ok(())
             }
             Some(last) => {
                 // A writer needs both keys.
@@ -88,10 +89,11 @@ impl<'a> Burst<'a> {
                 let ((full_epoch, full), (partial_epoch, partial)) =
                     full.zip(partial).ok_or(Rejection::Keyspace)?;
                 let epochs = Epochs { full: *full_epoch, partial: *partial_epoch };
-                partial.seal(full, epochs, canonical, last.visible(text).as_bytes(), out)
+                partial
+                    .seal(full, epochs, canonical, last.visible(text).as_bytes(), out)
+                    .map_err(|error| cell_error(column, error))
             }
-        };
-        sealed.map_err(|error| cell_error(column, error))
+        }
     }
 
     /// Decrypts a cell of the column into canonical bytes, appended to `out`.

@@ -46,7 +46,7 @@ fn cell(mark: &str) -> String {
     value::from_text(&logical, text.as_bytes(), Purpose::Assign, &Settings::default(), &mut canonical)
         .unwrap();
     let mut key = ColumnKey::derive(&tk, "main", &column.domain, column.mode);
-    key.seal(1, &canonical, &mut cell).unwrap();
+    key.seal(1, &canonical, &mut cell);
     format!("x{}", hex(&cell))
 }
 
