@@ -22,6 +22,9 @@ use std::borrow::Cow;
 /// A SHA-256.
 pub type Hash = [u8; 32];
 
+/// Longest part of a record that depends on a statement, in bytes. Verification reads lines four times as long.
+pub const MAX_BODY: usize = 1 << 20;
+
 /// What stands before a line's hash.
 const BEFORE: &str = ",\"hash\":\"";
 /// What stands after it.

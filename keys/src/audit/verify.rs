@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::io::{self, BufRead, Read};
 use std::ops::RangeInclusive;
 
-/// The longest line that is read; records are far shorter.
+/// The longest line that is read, four times a record of [`MAX_BODY`](super::MAX_BODY).
 const MAX_LINE: u64 = 4 << 20;
 /// Breaks that are told; from there on they are counted.
 const MAX_BREAKS: usize = 1000;

@@ -7,11 +7,12 @@ use super::names::Portal;
 use crate::audit::{Audit, Progress, Ticket};
 use crate::error::{ClientError, Code};
 use crate::policy::{Denied, ProtectedColumn};
-use crate::sql::{Plan, ResultColumn};
+use crate::sql::{self, Plan, ResultColumn};
 use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
 use tokio::sync::watch;
+use trefoil_keys::audit::MAX_BODY;
 
 /// Longest text of a client's own choice that is recorded, in characters.
 const SHOWN: usize = 128;
@@ -91,10 +92,7 @@ impl Trail {
         if !plan.summary.is_empty() {
             let _ = write!(subject, ",{}", plan.summary);
         }
-        let fetched: Vec<&str> = cursors.iter().map(|cursor| cursor.plan.summary.as_str()).collect();
-        if !fetched.is_empty() {
-            let _ = write!(subject, ",\"fetches\":[{{{}}}]", fetched.join("},{"));
-        }
+        sql::summaries(&mut subject, "fetches", cursors.iter().map(|cursor| cursor.plan.summary.as_str()));
         let own = plan.statements.iter().filter_map(|statement| statement.results.as_ref());
         let theirs = cursors.iter().filter_map(|cursor| Some(cursor.shape.as_ref()?.columns()));
         let mut masked = Vec::new();
@@ -109,6 +107,13 @@ impl Trail {
             masked.sort();
             masked.dedup();
             let _ = write!(subject, ",\"masked\":{}", serde_json::to_string(&masked).unwrap_or_default());
+        }
+        if subject.len() > MAX_BODY {
+            return Err(ClientError::new(
+                "54000",
+                "what the audit log would have to say of this statement is too long",
+                "Run fewer different prepared statements or cursors in one text.",
+            ));
         }
         let mut access = Box::new(Access {
             audit: Arc::clone(&self.audit),
@@ -143,7 +148,7 @@ impl Trail {
         if let Some(user) = user {
             let _ = write!(body, ",\"user\":{}", quoted(shown(user)));
         }
-        if !summary.is_empty() {
+        if !summary.is_empty() && summary.len() <= MAX_BODY {
             let _ = write!(body, ",{summary}");
         }
         if let Some(about) = &error.about {

@@ -78,16 +78,17 @@ pub(super) fn of(text: &str, tokens: &Tokens, plan: &Plan) -> String {
     list(&mut out, "tables", &tables);
     list(&mut out, "decrypts", &opened);
     list(&mut out, "encrypts", &sealed);
-    let executed: Vec<&str> = plan
-        .executes
-        .iter()
-        .map(|(_, plan)| plan.summary.as_str())
-        .filter(|summary| !summary.is_empty())
-        .collect();
-    if !executed.is_empty() {
-        let _ = write!(out, ",\"executes\":[{{{}}}]", executed.join("},{"));
-    }
+    all(&mut out, "executes", plan.executes.iter().map(|(_, plan)| plan.summary.as_str()));
     out
+}
+
+/// Appends what is said of other texts, each once.
+pub(crate) fn all<'a>(out: &mut String, member: &str, summaries: impl Iterator<Item = &'a str>) {
+    let summaries: BTreeSet<&str> = summaries.filter(|summary| !summary.is_empty()).collect();
+    if !summaries.is_empty() {
+        let summaries: Vec<&str> = summaries.into_iter().collect();
+        let _ = write!(out, ",\"{member}\":[{{{}}}]", summaries.join("},{"));
+    }
 }
 
 fn name(column: &Arc<ProtectedColumn>) -> String {
@@ -104,6 +105,19 @@ fn list(out: &mut String, member: &str, names: &impl serde::Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_executed_again_and_again_is_said_once() {
+        let executed = |summary: &str| {
+            (String::new(), Arc::new(Plan { summary: summary.to_owned(), ..Plan::default() }))
+        };
+        let [one, other, plain] = ["\"fingerprint\":\"a\"", "\"fingerprint\":\"b\"", ""].map(executed);
+        let executes = [&one, &other, &plain, &one].map(Clone::clone).to_vec();
+        let text = "EXECUTE one; EXECUTE other; EXECUTE plain; EXECUTE one";
+        let said = of(text, &Tokens::of(text), &Plan { executes, ..Plan::default() });
+        let expected = r#","executes":[{"fingerprint":"a"},{"fingerprint":"b"}]"#;
+        assert!(said.ends_with(expected), "{said}");
+    }
 
     #[test]
     fn a_fingerprint_has_neither_literals_nor_form() {

@@ -165,6 +165,8 @@ fn each_statement_that_uses_keys_is_recorded_with_who_what_and_how_it_ended() {
     session.client.query("PREPARE p AS SELECT ssn FROM patients WHERE ssn = $1").unwrap();
     let (_, access, _) = session.query("EXECUTE p('SEED-001')");
     assert_eq!(names(&access["executes"][0], "decrypts"), ["public.patients.ssn"]);
+    let (_, access, done) = session.query(&"EXECUTE p('SEED-001');".repeat(20_000));
+    assert_eq!((access["executes"].as_array().unwrap().len(), &done["rows"]), (1, &20_000.into()));
 
     let (_, access, done) = session.query("COPY patients (id, name) TO STDOUT (FORMAT csv, HEADER)");
     assert_eq!(
@@ -544,7 +546,8 @@ fn commands_bootstrap_start_and_stop_are_recorded_and_what_is_tampered_with_is_f
     let status: Value = serde_json::from_str(&status).unwrap();
     let jws = status["jws"].as_str().unwrap();
     let (payload, signature) = jws.rsplit_once('.').unwrap();
-    for forged in [format!("{payload}.{}A", &signature[..signature.len() - 1]), format!("{payload}.AAAA")] {
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    for forged in [format!("{payload}.{other}{}", &signature[1..]), format!("{payload}.AAAA")] {
         fs::write(&noted, serde_json::json!({ "audit": status["audit"], "jws": forged }).to_string())
             .unwrap();
         let (code, told) = run_verify(&own, &options);
