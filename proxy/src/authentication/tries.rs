@@ -1,5 +1,5 @@
-//! How often a password is tried: who has failed some times, by name and address, waits before the next try
-//! is begun. Others from the same address do not, and whether a user exists makes no difference.
+//! How often a password is tried: who has failed some times, by name and address, waits before the next one is
+//! judged. Others from the same address do not, and whether a user exists makes no difference.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -27,12 +27,12 @@ pub struct Tries(Mutex<HashMap<Who, Failures>>);
 struct Failures {
     number: u32,
     last: Instant,
-    /// When the next try may begin.
+    /// When the next one may be judged.
     next: Instant,
 }
 
 impl Tries {
-    /// When a try may begin; none if that is too far off.
+    /// When a password may be judged; none if that is too far off.
     pub fn turn(&self, network: Option<IpAddr>, user: &[u8], now: Instant) -> Option<Instant> {
         let mut pairs = self.pairs();
         let failures = pairs.get_mut(&(network, user.into())).filter(|failures| failures.are_fresh(now));
@@ -53,7 +53,11 @@ impl Tries {
         }
         let who = (network, user.into());
         if pairs.len() >= PAIRS && !pairs.contains_key(&who) {
-            return;
+            // Names that were made up to fill this have failed less often than one that is guessed at.
+            let least = pairs.iter().min_by_key(|(_, failures)| (failures.number, failures.last));
+            if let Some(least) = least.map(|(who, _)| who.clone()) {
+                pairs.remove(&least);
+            }
         }
         let failures = pairs.entry(who).or_insert(Failures { number: 0, last: now, next: now });
         let before = if failures.are_fresh(now) { failures.number } else { 0 };
@@ -107,10 +111,22 @@ mod tests {
     #[test]
     fn a_bounded_number_is_remembered() {
         let (tries, start) = (Tries::default(), Instant::now());
-        for name in 0..2 * PAIRS {
-            tries.failed(None, name.to_string().as_bytes(), start);
+        for _ in 0..FREE {
+            tries.failed(None, b"alice", start);
+        }
+        for name in 0..PAIRS + 100 {
+            tries.failed(None, name.to_string().as_bytes(), start + Duration::from_millis(1));
         }
         assert_eq!(tries.pairs().len(), PAIRS);
+        // Who floods the memory makes nobody forgotten who is guessed at, neither before nor meanwhile.
+        let second = Duration::from_secs(1);
+        for user in [&b"alice"[..], b"bob"] {
+            for _ in 0..FREE {
+                tries.failed(None, user, start + second);
+            }
+            tries.turn(None, user, start + second);
+            assert_eq!(tries.turn(None, user, start + second), Some(start + 2 * second));
+        }
         tries.failed(None, b"late", start + MEMORY);
         assert_eq!(tries.pairs().len(), 1);
     }

@@ -1,6 +1,6 @@
 //! What the client is asked for.
 
-use super::{Ended, INVALID_PASSWORD};
+use super::{Ended, Guess, INVALID_PASSWORD};
 use crate::authentication::{ScramError, ScramServer};
 use crate::error::{ClientError, sqlstate};
 use crate::session::socket::Side;
@@ -28,7 +28,8 @@ pub(super) async fn password(client: &mut Side) -> Result<Zeroizing<Vec<u8>>, En
 }
 
 /// SCRAM, up to the message that proves the server.
-pub(super) async fn scram(client: &mut Side, scram: ScramServer, user: &[u8]) -> Result<(), Ended> {
+pub(super) async fn scram(client: &mut Side, scram: ScramServer, guess: &Guess<'_>) -> Result<(), Ended> {
+    let user = guess.user;
     let mechanisms = scram.mechanisms().iter().map(|mechanism| mechanism.name());
     authentication::sasl(client.outgoing(), mechanisms)?;
     let first = answer(client).await?;
@@ -38,6 +39,7 @@ pub(super) async fn scram(client: &mut Side, scram: ScramServer, user: &[u8]) ->
         message.and_then(|message| scram.first(mechanism, message)).map_err(|error| refused(error, user))?;
     Request::SaslContinue(challenge.as_bytes()).encode(client.outgoing())?;
     let last = answer(client).await?;
+    guess.wait(client).await?;
     let proof = challenged.last(&last).map_err(|error| refused(error, user))?;
     Ok(Request::SaslFinal(proof.as_bytes()).encode(client.outgoing())?)
 }

@@ -12,13 +12,14 @@ use super::socket::Side;
 use super::startup::Begin;
 use super::trail::shown;
 use super::{Caller, Environment};
-use crate::authentication::{Binding, ClientCertificate, Connection, Credential, Method, Rule};
+use crate::authentication::{Binding, ClientCertificate, Connection, Credential, Method, Rule, Tries};
 use crate::error::{ClientError, sqlstate};
 use crate::wire::Malformed;
 use crate::wire::authentication::Request;
 use serde::Serialize;
 use server::{Attempt, Password};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use trefoil_link::{Offer, Stream, Subject, network};
 
@@ -71,17 +72,6 @@ pub(super) enum Ended {
     },
 }
 
-impl Ended {
-    /// Whether what the client has shown is wrong.
-    fn is_of_the_password(&self) -> bool {
-        match self {
-            Self::Left => false,
-            Self::Refused(error) => error.sqlstate == INVALID_PASSWORD,
-            Self::ByServer { sqlstate } => sqlstate.starts_with(AUTHORIZATION),
-        }
-    }
-}
-
 impl From<ClientError> for Ended {
     fn from(error: ClientError) -> Self {
         Self::Refused(error)
@@ -111,18 +101,51 @@ pub(super) async fn log_in(
     environment: &Environment,
     deadline: Instant,
 ) -> Result<Login, Ended> {
-    let attempt = timeout_at(deadline, attempt(client, link, begin, environment));
-    let outcome = attempt.await.unwrap_or_else(|_| Err(late().into()));
     let (tries, network) = (&environment.authentication.tries, link.address.map(network));
+    let guess = Guess { tries, network, user: &begin.user, judged: AtomicBool::new(false) };
+    let attempt = timeout_at(deadline, attempt(client, link, begin, environment, &guess));
+    let outcome = attempt.await.unwrap_or_else(|_| Err(late().into()));
     match &outcome {
         Ok(_) => tries.succeeded(network, &begin.user),
-        Err(error) if error.is_of_the_password() => {
+        Err(error) if guess.has_failed(error) => {
             tries.failed(network, &begin.user, Instant::now().into_std());
         }
         Err(_) => {}
     }
     log(begin, &outcome);
     outcome
+}
+
+/// A password that a client gives, or proves that it has.
+struct Guess<'a> {
+    tries: &'a Tries,
+    network: Option<IpAddr>,
+    user: &'a [u8],
+    /// Whether it was, or may have been.
+    judged: AtomicBool,
+}
+
+impl Guess<'_> {
+    /// Waits until it may be judged.
+    async fn wait(&self, client: &mut Side) -> Result<(), Ended> {
+        let turn = self.turn()?;
+        unless_left(client, sleep_until(turn)).await
+    }
+
+    /// When it may be judged.
+    fn turn(&self) -> Result<Instant, ClientError> {
+        let turn = self.tries.turn(self.network, self.user, Instant::now().into_std());
+        turn.map(Instant::from).ok_or_else(|| too_often(self.user))
+    }
+
+    fn has_failed(&self, error: &Ended) -> bool {
+        match error {
+            // Who does not wait for the answer may know it by how long that takes.
+            Ended::Left => self.judged.load(Ordering::Relaxed),
+            Ended::Refused(error) => error.sqlstate == INVALID_PASSWORD,
+            Ended::ByServer { sqlstate } => sqlstate.starts_with(AUTHORIZATION),
+        }
+    }
 }
 
 /// A client that is logged in.
@@ -180,6 +203,7 @@ async fn attempt(
     link: &Link,
     begin: &Begin,
     environment: &Environment,
+    guess: &Guess<'_>,
 ) -> Result<Login, Ended> {
     check_names(begin)?;
     let rules = environment.authentication.rules();
@@ -194,17 +218,11 @@ async fn attempt(
         check_certificate(rule, link, |name| rules.owns(rule, name, &begin.user), begin)?;
     }
     let method = rule.map_or(Method::Passthrough, |rule| rule.method);
-    if method != Method::Cert {
-        let tries = &environment.authentication.tries;
-        let turn = tries.turn(link.address.map(network), &begin.user, Instant::now().into_std());
-        let Some(turn) = turn else { return Err(too_often(begin).into()) };
-        unless_left(client, sleep_until(turn.into())).await?;
-    }
     if method == Method::Passthrough {
         if !link.private {
             return Err(in_clear().into());
         }
-        let server = passthrough::log_in(client, begin, &environment.server).await?;
+        let server = passthrough::log_in(client, begin, &environment.server, guess).await?;
         Request::Ok.encode(client.outgoing())?;
         return Ok(Login { server, method, role: begin.user.clone() });
     }
@@ -216,7 +234,7 @@ async fn attempt(
             (binding, _) => binding.clone(),
         };
         let scram = environment.authentication.scram(&rules, &begin.user, binding);
-        client::scram(client, scram, &begin.user).await?;
+        client::scram(client, scram, guess).await?;
     }
     let Credential { role, password } = rules.credential(&begin.user);
     let mut server = server::connect(&environment.server, begin, &role, client).await?;
@@ -225,6 +243,7 @@ async fn attempt(
         password: Password::Configured(password),
         user: &begin.user,
         knows_the_proxy: environment.server.knows_the_proxy(),
+        judged: &guess.judged,
     };
     server::log_in(&mut server, client, &attempt).await?;
     Request::Ok.encode(client.outgoing())?;
@@ -276,8 +295,8 @@ fn turned_away(link: &Link, begin: &Begin, by_rule: bool) -> ClientError {
     ClientError::new(sqlstate::INVALID_AUTHORIZATION, message, "")
 }
 
-fn too_often(begin: &Begin) -> ClientError {
-    let user = String::from_utf8_lossy(&begin.user);
+fn too_often(user: &[u8]) -> ClientError {
+    let user = String::from_utf8_lossy(user);
     ClientError::new(
         sqlstate::INVALID_AUTHORIZATION,
         format!("too many failed logins from this address for user \"{user}\""),

@@ -13,6 +13,7 @@ use postgres_protocol::authentication::sasl::{
     ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
 };
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -24,8 +25,8 @@ const MAX_MESSAGE: usize = 30_000;
 pub(super) enum Password {
     /// The client is asked for it, if the server asks, which waits for the answer no longer than this.
     OfClient(Duration),
-    /// The client has been asked for it.
-    Answered(Zeroizing<Vec<u8>>),
+    /// The client has been asked for it, because the server asked so, on another connection.
+    Answered(Zeroizing<Vec<u8>>, Asked),
     /// The configuration; none if there is none.
     Configured(Option<Zeroizing<String>>),
 }
@@ -40,6 +41,8 @@ pub(super) struct Attempt<'a> {
     pub(super) user: &'a [u8],
     /// Whether the server can know the proxy itself.
     pub(super) knows_the_proxy: bool,
+    /// Set when the server gets to judge what a client has given.
+    pub(super) judged: &'a AtomicBool,
 }
 
 /// How far a login has come.
@@ -47,7 +50,26 @@ pub(super) enum Outcome {
     /// To its end.
     Done,
     /// The client is asked for the password, and has not answered in time.
-    Asked,
+    Asked(Asked),
+}
+
+/// How a server asks for a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Cleartext,
+    Md5,
+    Sasl,
+}
+
+impl Asked {
+    fn of(request: &Request<'_>) -> Option<Self> {
+        match request {
+            Request::CleartextPassword => Some(Self::Cleartext),
+            Request::Md5Password(_) => Some(Self::Md5),
+            Request::Sasl(_) => Some(Self::Sasl),
+            _ => None,
+        }
+    }
 }
 
 /// How far the method has got.
@@ -88,10 +110,11 @@ pub(super) async fn log_in(
     client: &mut Side,
     attempt: &Attempt<'_>,
 ) -> Result<Outcome, Ended> {
-    let Attempt { role, password, user, knows_the_proxy } = attempt;
+    let Attempt { role, password, user, knows_the_proxy, judged } = attempt;
     let mut step = Step::Begun;
     let mut reply = Zeroizing::new(Vec::new());
     loop {
+        judged.fetch_or(!reply.is_empty(), Ordering::Relaxed);
         server.send(&reply).await;
         reply.clear();
         let (tag, body) = match unless_left(client, server.message(MAX_MESSAGE)).await? {
@@ -103,7 +126,7 @@ pub(super) async fn log_in(
             REQUEST => {}
             // What the server says of the protocol's version has to come before AuthenticationOk.
             b'N' | b'v' => {
-                if !matches!(password, Password::Answered(_)) {
+                if !matches!(password, Password::Answered(..)) {
                     pass(tag, &body, client)?;
                     client.flush().await;
                 }
@@ -121,6 +144,12 @@ pub(super) async fn log_in(
             _ => return Err(unexpected("a message before the login has ended").into()),
         }
         let request = Request::decode(&body).map_err(|malformed| unexpected(&malformed.to_string()))?;
+        let asked = Asked::of(&request);
+        if let (Step::Begun, Password::Answered(_, before)) = (&step, password)
+            && asked != Some(*before)
+        {
+            return Err(unexpected("it asks otherwise than a moment ago").into());
+        }
         step = match (request, step) {
             (Request::Ok, Step::Answered) => return Ok(Outcome::Done),
             (Request::Ok, Step::Begun) if !knows_the_proxy || matches!(password, Password::Configured(_)) => {
@@ -131,13 +160,17 @@ pub(super) async fn log_in(
                 return Err(unexpected("it asks for a password, or its MD5 hash, in clear").into());
             }
             (Request::CleartextPassword, Step::Begun) => {
-                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
+                let Some(password) = obtain(password, client).await? else {
+                    return Ok(Outcome::Asked(Asked::Cleartext));
+                };
                 authentication::password_message(&mut reply, &password)?;
                 Step::Answered
             }
             (Request::Md5Password(salt), Step::Begun) => {
                 warn_of_md5();
-                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
+                let Some(password) = obtain(password, client).await? else {
+                    return Ok(Outcome::Asked(Asked::Md5));
+                };
                 let hash = Zeroizing::new(md5_hash(role, &password, salt));
                 authentication::password_message(&mut reply, hash.as_bytes())?;
                 Step::Answered
@@ -154,7 +187,9 @@ pub(super) async fn log_in(
                     Some(_) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
                     None => (SCRAM_SHA_256, ChannelBinding::unsupported()),
                 };
-                let Some(password) = obtain(password, client).await? else { return Ok(Outcome::Asked) };
+                let Some(password) = obtain(password, client).await? else {
+                    return Ok(Outcome::Asked(Asked::Sasl));
+                };
                 let scram = ScramSha256::new(&password, binding);
                 authentication::sasl_begin(&mut reply, mechanism, scram.message())?;
                 Step::Scram(Box::new(scram))
@@ -186,7 +221,7 @@ async fn obtain(password: &Password, client: &mut Side) -> Result<Option<Zeroizi
                 Err(_) => Ok(None),
             }
         }
-        Password::Answered(password) => Ok(Some(password.clone())),
+        Password::Answered(password, _) => Ok(Some(password.clone())),
         Password::Configured(Some(password)) => Ok(Some(Zeroizing::new(password.as_bytes().to_vec()))),
         Password::Configured(None) => Err(ClientError::new(
             sqlstate::INVALID_AUTHORIZATION,

@@ -107,8 +107,7 @@ fn a_flood_of_wrong_passwords_is_not_answered() {
         let endpoint = proxy.endpoint(user, "wrong");
         std::thread::spawn(move || role(&endpoint, &[]).unwrap_err())
     };
-    let says: Vec<_> = (0..6).map(|_| tried("auth_scram").join().unwrap()).collect();
-    assert!(says.iter().all(|says| says.contains("password authentication failed")), "{says:?}");
+    // All at once: none has failed when the last one comes.
     let flood: Vec<_> = (0..40).map(|_| tried("auth_scram")).collect();
     let refused = "too many failed logins from this address for user \"auth_scram\"";
     let refused =
