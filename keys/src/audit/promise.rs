@@ -53,14 +53,18 @@ impl Unsigned {
         self.records > 0 && self.due
     }
 
+    /// Whether the last checkpoint is too old for those after it, at `now` in seconds since 1970.
+    pub fn is_late(&self, promise: &Promise, now: u64) -> bool {
+        let late = |since: u64| now >= since.saturating_add(promise.checkpoint_seconds);
+        self.records > 0 && self.since.is_some_and(late)
+    }
+
     /// Whether one is missing where the log ends, at `now` in seconds since 1970. `grace` is for what a write
     /// takes, and for clocks that differ.
     pub(super) fn is_overdue(&self, promise: &Promise, now: u64, grace: u64) -> bool {
-        let late = |since: u64| now >= since.saturating_add(promise.checkpoint_seconds).saturating_add(grace);
-        match self.due {
-            _ if self.records == 0 => false,
+        match self.is_due() {
             true => now.abs_diff(self.last) > grace,
-            false => self.since.is_some_and(late),
+            false => self.is_late(promise, now.saturating_sub(grace)),
         }
     }
 }

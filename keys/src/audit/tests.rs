@@ -265,7 +265,31 @@ fn a_log_written_anew_lacks_the_proxys_signature() {
     let report = verify(&[file]);
     assert_eq!((report.covered, report.uncovered), (0, 2));
     assert_eq!(first(&report).unwrap().0, Kind::Unsigned);
-    assert_eq!(first(&verify(&[Vec::new()])).unwrap().0, Kind::Unsigned);
+    assert!(verify(&[Vec::new()]).breaks.iter().any(|found| found.kind == Kind::Unsigned));
+}
+
+#[test]
+fn a_file_without_a_whole_first_record_is_broken_wherever_it_stands() {
+    for at in 0..=3 {
+        for begun in ["", "{\"n\":19,\"at\":\"2026-01"] {
+            let mut log = log();
+            log.insert(at, vec![begun.to_owned()]);
+            let report = verify(&log);
+            let name = format!("file-{at}");
+            let told =
+                report.breaks.iter().map(|found| (found.kind.clone(), found.file.as_str(), found.line));
+            let due = (Kind::NoBeginning, name.as_str(), 1);
+            assert!(told.into_iter().any(|found| found == due), "{at}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_longer_than_any_record_is_no_end_of_a_file() {
+    let mut log = log();
+    log[2].insert(3, "x".repeat(4 << 20));
+    let report = verify(&log);
+    assert_eq!((first(&report), report.torn), (Some((Kind::Changed, "file-2", 4, 16)), false));
 }
 
 #[test]
@@ -380,7 +404,7 @@ fn starts_and_stops_are_signed_at_once_and_what_a_killed_proxy_left_is_told() {
     writer.checkpoint(&mut file);
     let last = writer.chain;
     let report = verify_at(&[file.clone()], Vec::new(), SIGNED + 1000);
-    assert_eq!((report.breaks, report.late), (vec![], vec![Late { first: 8, last: 9 }]));
+    assert_eq!((report.breaks, report.late), (vec![], vec![Late { first: 8, last: 10 }]));
     // A log's beginning.
     let (mut writer, mut begun) = (Writer::new(), Vec::new());
     let begin = FileStart { log: LOG.to_owned(), file: 1, records: 0, former: [0; 32], promise: PROMISE };
@@ -401,4 +425,41 @@ fn starts_and_stops_are_signed_at_once_and_what_a_killed_proxy_left_is_told() {
         let report = verify_at(&[file], Vec::new(), SIGNED + GRACE + 1);
         assert_eq!(report.breaks[0].kind, Kind::Overdue, "{event} at the end");
     }
+}
+
+#[test]
+fn all_that_was_written_anew_before_a_start_is_named_however_it_looks() {
+    const RECOVERED: &str = "\"event\":\"recovered\",\"torn_bytes\":1";
+    let begins =
+        FileStart { log: LOG.to_owned(), file: 2, records: 5, former: [0; 32], promise: PROMISE }.body();
+    let late = |before: &[&str], start: &[&str]| {
+        let mut writer = Writer::new();
+        // Records 1 to 4.
+        let mut file = writer.file(1, 2);
+        before.iter().chain(start).for_each(|body| writer.add(&mut file, body));
+        writer.checkpoint(&mut file);
+        writer.add(&mut file, "\"event\":\"access\"");
+        writer.checkpoint(&mut file);
+        let report = verify(&[file]);
+        assert_eq!(report.breaks, [], "{before:?}");
+        report.late.iter().map(|late| (late.first, late.last)).collect::<Vec<_>>()
+    };
+    assert_eq!(late(&[], &[START]), [], "nothing was left");
+    for forged in [
+        &[START][..],
+        &[START, START, START],
+        &[RECOVERED],
+        &[RECOVERED, RECOVERED],
+        &[RECOVERED, START],
+        &[START, RECOVERED, START],
+        &["\"event\":\"access\"", START],
+        &[&begins],
+    ] {
+        let all = u64::try_from(forged.len()).unwrap();
+        assert_eq!(late(forged, &[START]), [(5, 4 + all)], "{forged:?}");
+        assert_eq!(late(forged, &[RECOVERED, START]), [(5, 5 + all)], "{forged:?}");
+        // A proxy that signs after each record.
+        assert_eq!(late(forged, &[RECOVERED]), [(5, 4 + all)], "{forged:?}");
+    }
+    assert_eq!(late(&["\"event\":\"access\""], &[]), [], "no start");
 }

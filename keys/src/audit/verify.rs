@@ -73,7 +73,8 @@ pub struct FileReport {
     pub records: u64,
 }
 
-/// Records that the proxy has signed when it started again, as it found them.
+/// Records that the proxy has signed when it started again, as it found them; with the `recovered` of that start,
+/// which anybody may have written as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Late {
     /// Number of the first.
@@ -131,8 +132,8 @@ pub struct Verifier<'k> {
     unsigned_from: u64,
     /// That a checkpoint is missing is told.
     told: bool,
-    /// The record before is of the proxy's start.
-    starting: bool,
+    /// The number of the record before, if it is of the proxy's start.
+    start: Option<u64>,
     report: Report,
     /// Numbers of the records that were seen, as runs.
     seen: Vec<RangeInclusive<u64>>,
@@ -156,7 +157,7 @@ impl<'k> Verifier<'k> {
             unsigned: Unsigned::default(),
             unsigned_from: 0,
             told: false,
-            starting: false,
+            start: None,
             report: Report::default(),
             seen: Vec::new(),
             order: Vec::new(),
@@ -177,14 +178,20 @@ impl<'k> Verifier<'k> {
         loop {
             bytes.clear();
             if input.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes)? == 0 {
-                return Ok(());
+                break;
             }
             line += 1;
             match bytes.split_last() {
                 Some((b'\n', record)) => self.line(name, line, str::from_utf8(record).unwrap_or_default()),
-                _ => self.cut = Some(line),
+                _ if input.fill_buf()?.is_empty() => self.cut = Some(line),
+                _ => self.line(name, line, ""),
             }
         }
+        // The proxy gives a file its name when its first record is on the disk.
+        if line == 0 || self.cut == Some(1) {
+            self.broken(Kind::NoBeginning, name, 1, None);
+        }
+        Ok(())
     }
 
     fn line(&mut self, file: &str, number: u64, text: &str) {
@@ -229,14 +236,11 @@ impl<'k> Verifier<'k> {
         if missed && !starts && !std::mem::replace(&mut self.told, true) {
             self.broken(Kind::Overdue, file, number, None);
         }
-        let (first, last) = (self.unsigned_from, line.n.saturating_sub(1));
-        if starts && unsigned && first <= last && !self.starting && self.report.late.len() < MAX_BREAKS {
-            self.report.late.push(Late { first, last });
-        }
-        self.starting = starts;
+        self.start = starts.then_some(line.n);
         if !unsigned {
             // That a file begins tells nothing.
-            self.unsigned_from = line.n + u64::from(matches!(event, Event::File(_)));
+            let begins = number == 1 && matches!(event, Event::File(_));
+            self.unsigned_from = line.n.saturating_add(u64::from(begins));
         }
         match event {
             Event::Start(promise) | Event::File(FileStart { promise, .. }) => self.announced = Some(*promise),
@@ -295,11 +299,23 @@ impl<'k> Verifier<'k> {
                 self.report.checkpoints += 1;
                 self.report.covered = checkpoint.records;
                 self.report.covered_at = Some(checkpoint.at);
+                self.signed_late();
                 self.unsigned = Unsigned::signed(checkpoint.at);
                 self.promise = self.announced.take().or(self.promise);
-                (self.told, self.starting) = (false, false);
+                self.told = false;
             }
             Some(_) => self.broken(Kind::CheckpointMismatch, file, number, None),
+        }
+    }
+
+    /// If the proxy signs as it starts: all but the record of which this checkpoint comes it may have found so,
+    /// whatever it looks like.
+    fn signed_late(&mut self) {
+        if let Some(start) = self.start.take()
+            && self.unsigned_from < start
+            && self.report.late.len() < MAX_BREAKS
+        {
+            self.report.late.push(Late { first: self.unsigned_from, last: start - 1 });
         }
     }
 
