@@ -9,9 +9,9 @@ use std::io::{BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
-use trefoil_keys::audit::{Checkpoint, Report, Verifier};
+use trefoil_keys::audit::{Checkpoint, Report, Verifier, seconds};
 use trefoil_keys::signing::SigningKey;
 use zeroize::Zeroizing;
 
@@ -290,10 +290,8 @@ fn logged(run: impl FnOnce()) -> String {
     String::from_utf8(lines.lock().unwrap().clone()).unwrap()
 }
 
-#[test]
-fn that_no_further_file_can_be_begun_is_logged_once_and_so_is_its_end() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = Options { max_bytes: 100, ..options(directory.path()) };
+/// A log whose writer does not run yet.
+fn unstarted(options: &Options) -> (Audit, Writer) {
     let (file, _) = LogFile::open(&options.file, options.promise()).unwrap();
     let common = Arc::new(Common {
         inbox: Mutex::default(),
@@ -303,7 +301,41 @@ fn that_no_further_file_can_be_begun_is_logged_once_and_so_is_its_end() {
         fault: Mutex::default(),
     });
     let audit = Audit { common: Arc::clone(&common), blocking: true, writer: Mutex::default() };
-    let mut writer = Writer::new(Arc::clone(&common), file, options.clone(), Box::new(sign));
+    (audit, Writer::new(common, file, options.clone(), Box::new(sign)))
+}
+
+#[test]
+fn a_checkpoint_that_is_late_by_the_wall_clock_alone_comes_within_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    // As if the clock were set forward, or the machine slept, after the record: by as much as is promised, and
+    // by two seconds less. Nothing else comes.
+    let at = "2026-01-02T03:04:05Z";
+    let ago =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - seconds(at).unwrap();
+    for left in [0, 2] {
+        let checkpoint_interval = Duration::from_secs(ago + left);
+        let options = Options { checkpoint_interval, ..options(directory.path()) };
+        let (audit, writer) = unstarted(&options);
+        let entry = super::Entry { at: at.to_owned(), body: body("test", &json!({ "left": left })) };
+        super::locked(&audit.common.inbox).entries.push(entry);
+        let signs = || fs::read_to_string(&options.file).unwrap().matches("\"jws\"").count();
+        let (before, begun) = (signs(), Instant::now());
+        let thread = std::thread::spawn(move || writer.run());
+        while signs() == before {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{left}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        audit.stop();
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn that_no_further_file_can_be_begun_is_logged_once_and_so_is_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { max_bytes: 100, ..options(directory.path()) };
+    let (audit, mut writer) = unstarted(&options);
+    let common = Arc::clone(&audit.common);
     audit.offer(body("start", &json!({ "checkpoint_records": 10, "checkpoint_seconds": 3600 })));
     let obstacle = directory.path().join("audit.log.new");
     fs::create_dir(&obstacle).unwrap();

@@ -10,6 +10,9 @@ use trefoil_keys::audit::{Chain, Checkpoint, Promise, Unsigned, seconds};
 
 /// How long after a failed write the next one is tried.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How often the wall clock is looked at while something is unsigned: it may have been set, or the machine have
+/// slept, and verification goes by it.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     common: Arc<Common>,
@@ -38,6 +41,10 @@ struct Batch {
     /// When its last checkpoint was signed.
     signed: Option<Instant>,
     text: String,
+}
+
+fn since_1970() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Batch {
@@ -94,7 +101,7 @@ impl Writer {
         let due = match (self.faulty, self.unsigned.records()) {
             (true, _) => Some(PATIENCE),
             (false, 0) => None,
-            _ => Some(self.options.checkpoint_interval.saturating_sub(self.checkpoint.elapsed())),
+            _ => Some(self.options.checkpoint_interval.saturating_sub(self.checkpoint.elapsed()).min(LOOK)),
         };
         let common = Arc::clone(&self.common);
         let mut inbox = locked(&common.inbox);
@@ -139,7 +146,9 @@ impl Writer {
             self.add(&mut batch, &now(), "\"event\":\"stop\"");
         }
         let full = self.file.length_with(&batch.text) >= self.options.max_bytes;
-        let late = self.checkpoint.elapsed() >= self.options.checkpoint_interval;
+        // A clock that was set back delays no checkpoint.
+        let late = batch.unsigned.is_late(&self.promise, since_1970())
+            || self.checkpoint.elapsed() >= self.options.checkpoint_interval;
         if batch.unsigned.is_due() || signed || self.closed || full || late {
             self.sign(&mut batch);
         }
@@ -169,8 +178,7 @@ impl Writer {
         if batch.unsigned.records() == 0 {
             return;
         }
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let at = since.map_or(0, |since| since.as_secs());
+        let at = since_1970();
         match (self.sign)(&Checkpoint::of(self.file.head_at(batch.chain), at)) {
             Ok(jws) => {
                 batch.chain.append(&now(), &Checkpoint::body(&jws), &mut batch.text);
