@@ -86,9 +86,15 @@ fn verify(session: &Session, arguments: &VerifyArguments) -> Result<Answer, Comm
     };
     let heads = status.iter().map(|path| head(path, &keys)).collect::<Result<_, _>>()?;
     let mut verifier = Verifier::new(&keys, heads);
-    for path in files {
-        let file = File::open(path).map_err(unreadable(path))?;
-        verifier.file(&path.display().to_string(), BufReader::new(file)).map_err(unreadable(path))?;
+    let open = |path: &PathBuf| File::open(path).map_err(unreadable(path));
+    let mut read = |path: &PathBuf, file| {
+        verifier.file(&path.display().to_string(), BufReader::new(file)).map_err(unreadable(path))
+    };
+    if let Some((written, full)) = files.split_last() {
+        // While the others are read it may be full and get another name.
+        let last = open(written)?;
+        full.iter().try_for_each(|path| read(path, open(path)?))?;
+        read(written, last)?;
     }
     let now = as_of.unwrap_or_else(Timestamp::now).as_second();
     let verified = Verified { report: verifier.finish(u64::try_from(now).unwrap_or_default()) };
@@ -120,6 +126,18 @@ fn head(path: &Path, keys: &[VerifyingKey]) -> Result<Head, AuditError> {
 struct Verified {
     #[serde(flatten)]
     report: Report,
+}
+
+impl Verified {
+    /// Whether files are missing before the last one, as they are where it was begun after the files were named.
+    fn may_be_rotated(&self) -> bool {
+        match self.report.files.as_slice() {
+            [.., former, last] => {
+                former.number.zip(last.number).is_some_and(|(former, last)| last.saturating_sub(former) > 1)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn told(found: &Break) -> String {
@@ -201,10 +219,33 @@ impl fmt::Display for Verified {
         if report.further_breaks > 0 {
             writeln!(f, "But: {} further places.", report.further_breaks)?;
         }
+        if self.may_be_rotated() {
+            writeln!(
+                f,
+                "If the proxy writes this log: it may have begun the last file just after the files were named. Verify again."
+            )?;
+        }
         if report.breaks.is_empty() {
             let upto = if report.uncovered > 0 { " up to there" } else { "" };
             writeln!(f, "Nothing was changed, removed, reordered or inserted{upto}.")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trefoil_keys::audit::FileReport;
+
+    #[test]
+    fn a_log_that_may_have_been_rotated_while_its_files_were_named_is_to_be_verified_again() {
+        let told = |numbers: &[u64]| {
+            let file = |n: &u64| FileReport { file: n.to_string(), number: Some(*n), records: 1 };
+            let report = Report { files: numbers.iter().map(file).collect(), ..Report::default() };
+            Verified { report }.to_string().contains("Verify again")
+        };
+        assert!(told(&[1, 2, 4]) && told(&[4, 7]));
+        assert!(!told(&[1, 2, 3]) && !told(&[2]) && !told(&[1, 3, 4]) && !told(&[3, 1]));
     }
 }
