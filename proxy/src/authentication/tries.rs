@@ -127,7 +127,7 @@ mod tests {
             tries.turn(None, user, start + second);
             assert_eq!(tries.turn(None, user, start + second), Some(start + 2 * second));
         }
-        tries.failed(None, b"late", start + MEMORY);
+        tries.failed(None, b"late", start + second + MEMORY);
         assert_eq!(tries.pairs().len(), 1);
     }
 }
