@@ -84,6 +84,7 @@ impl State {
         let prefix = rest.get(frame::HEAD..).unwrap_or_default();
         if prefix.len() >= BOUND
             && !self.renaming
+            && !self.before_copy
             && let Some((portal, statement)) = bind::names(prefix)
             && let Some(prepared) = self.statements.get(statement)
             && self.stands(prepared.segment)
@@ -262,6 +263,7 @@ impl State {
                 self.schema.sent(&plan);
                 self.path.sent(&plan);
                 self.renaming |= plan.names();
+                self.before_copy |= plan.copies_in;
                 if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
                 }

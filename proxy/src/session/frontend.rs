@@ -128,11 +128,12 @@ impl State {
             self.fail_copy(ClientError::new(sqlstate::PROTOCOL_VIOLATION, message, ""), splice)?;
             return Ok(Done::Yes);
         }
-        if self.renaming && matches!(head.tag, b'Q' | b'P' | b'B' | b'D' | b'E' | b'C') {
+        let waits = self.before_copy || (self.renaming && head.tag != b'F');
+        if waits && b"QPBDECF".contains(&head.tag) {
             if let Err(turn) = self.settle(splice) {
                 return Ok(Done::Not(turn));
             }
-            self.renaming = false;
+            (self.renaming, self.before_copy) = (false, false);
         }
         panic_point("session.message", body);
         let done = self.treat(head, body, splice)?;

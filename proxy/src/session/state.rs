@@ -80,6 +80,9 @@ pub(super) struct State {
     pub(super) spare_syncs: usize,
     /// A text was sent that changes names of statements or cursors if it succeeds, or reads them.
     pub(super) renaming: bool,
+    /// A text was sent that reads a COPY from the client, which may not have begun: what else the client has to say
+    /// may be taken for its failure.
+    pub(super) before_copy: bool,
     /// The segment of the last text that changes how values are read, until the server has reported it.
     pub(super) form_changed: Option<u64>,
     /// The running transaction has failed, by the last ReadyForQuery.
@@ -118,6 +121,7 @@ impl State {
             copy_refusal: None,
             spare_syncs: 0,
             renaming: false,
+            before_copy: false,
             form_changed: None,
             aborted: false,
             flushed: false,

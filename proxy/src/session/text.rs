@@ -181,6 +181,7 @@ impl State {
                 self.schema.sent(&plan);
                 self.path.sent(&plan);
                 self.renaming |= plan.names();
+                self.before_copy |= plan.copies_in;
                 if self.changes_form(&plan) {
                     self.form_changed = Some(segment);
                 }

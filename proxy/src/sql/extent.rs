@@ -117,6 +117,11 @@ fn moves_rows(statement: Node<'_>) -> bool {
     }
 }
 
+/// Whether it reads a COPY from the client.
+pub(super) fn copies_in(statement: Node<'_>) -> bool {
+    matches!(statement, Node::CopyStmt(copy) if copy.is_from && !copy.is_program && copy.filename().is_none())
+}
+
 /// Statements that change nothing by themselves; writing WITH queries, locks and functions count on top,
 /// and so does what a prepared statement or a cursor does.
 fn reads_only(statement: Node<'_>) -> bool {

@@ -204,6 +204,7 @@ fn analyze_statement(
         let form = "PREPARE of a name that the search_path decides";
         return Err(Refusal::Refused(refusal::clause(form, "Qualify the name with its schema.")));
     }
+    plan.copies_in |= extent::copies_in(statement);
     plan.changes_path |= setting::changes_path(statement, names.catalog);
     plan.ends_transaction |= setting::ends_transaction(statement);
     for (location, schema) in mentions.by_path {

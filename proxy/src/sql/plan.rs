@@ -43,6 +43,9 @@ pub struct Plan {
     pub changes_form: bool,
     /// The search path, where names in it were decided by that. By another it is another plan.
     pub path: Option<Arc<SearchPath>>,
+    /// Whether it reads a COPY from the client, of whatever table: a server that does takes the next message that
+    /// is no data for the COPY's failure, and no more than that.
+    pub copies_in: bool,
     /// Whether it may change the search path, or what it comes to.
     pub changes_path: bool,
     /// Whether it ends a transaction or a part of one, and takes back what was set in it.
@@ -389,6 +392,7 @@ impl Plan {
             && executes.is_empty()
             && path.is_none()
             && !self.protected
+            && !self.copies_in
             && !self.changes_form
             && !self.changes_path
             && !self.ends_transaction
