@@ -195,7 +195,8 @@ impl Server {
         // A simple query drops the unnamed ones.
         self.statements.remove(&b""[..]);
         self.portals.remove(&b""[..]);
-        if text == frontend::REFUSED || fate & 7 == 7 {
+        let taken = known.text.starts_with("PREPARE s1") && self.statements.contains_key(&b"s1"[..]);
+        if text == frontend::REFUSED || taken || fate & 7 == 7 {
             out.extend(error("failed"));
             ready(fate, out);
         } else if known.copies_in() {
@@ -229,7 +230,7 @@ impl Server {
     fn has_run(&mut self, known: &Known) {
         let text = known.text.as_str();
         if let Some(prepared) = text.strip_prefix("PREPARE s1") {
-            self.statements.entry(b"s1".to_vec()).or_insert(Known::new(prepared.as_bytes(), Vec::new()));
+            self.statements.insert(b"s1".to_vec(), Known::new(prepared.as_bytes(), Vec::new()));
         } else if text.starts_with("DEALLOCATE s1") {
             self.statements.remove(&b"s1"[..]);
         } else if text.starts_with("DEALLOCATE ALL") || text.starts_with("DISCARD ALL") {
