@@ -3,6 +3,7 @@
 use crate::config::Listen;
 use crate::session::{self, Caller, Environment, Figures, SessionError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
@@ -14,8 +15,12 @@ const WAITING: usize = 128;
 /// Of them, for one address.
 const WAITING_PER_ADDRESS: usize = 32;
 
-/// How many of them give way at once when descriptors run out.
+/// How many of them give way at once when descriptors have run out.
 const RELIEF: usize = 32;
+/// How many do for each that comes when they are about to: it needs one, and one more at its login.
+const RELIEF_IN_TIME: usize = 2;
+/// So many descriptors are few: those of the logins that are under way.
+const FEW_DESCRIPTORS: u64 = 32;
 
 /// Descriptors beside those of sessions.
 const SPARE_DESCRIPTORS: u64 = 128;
@@ -81,6 +86,9 @@ pub async fn run(
                     let address = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
                     let span = tracing::info_span!("session", number, peer = address);
                     let peer = peer.map(|peer| peer.ip().to_canonical());
+                    if are_few_left(&client) {
+                        places.relieve(RELIEF_IN_TIME);
+                    }
                     let caller = Caller { number, address, peer };
                     // There is always a stranger that gives way: they have places of their own.
                     if let (Some(place), Some(seat)) = (places.take(peer), workers.seat()) {
@@ -126,6 +134,13 @@ fn allow_descriptors(connections: usize) {
              (LimitNOFILE= in systemd) or lower max_connections"
         );
     }
+}
+
+/// Whether descriptors are about to run out. The kernel gives the lowest that is free.
+fn are_few_left(latest: &Incoming) -> bool {
+    let latest = u64::try_from(latest.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
+    let allowed = getrlimit(Resource::Nofile).current;
+    allowed.is_some_and(|allowed| latest.saturating_add(FEW_DESCRIPTORS) >= allowed)
 }
 
 async fn log_figures(environment: Arc<Environment>) {
