@@ -16,7 +16,7 @@ pub mod state;
 pub mod upstream;
 pub mod wire;
 
-pub use trefoil_columns::{copy, error, lex, policy, value};
+pub use trefoil_columns::{copy, error, hex, lex, policy, value};
 
 #[cfg(test)]
 extern crate self as trefoil_proxy;

@@ -25,18 +25,23 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// Which of its modules a module of the columns' crate may use.
-const COLUMNS: &[(&str, &[&str])] =
-    &[("copy", &["error"]), ("error", &[]), ("policy", &["trefoil_keys"]), ("value", &["error", "policy"])];
+const COLUMNS: &[(&str, &[&str])] = &[
+    ("copy", &["error", "hex"]),
+    ("error", &[]),
+    ("hex", &[]),
+    ("policy", &["trefoil_keys"]),
+    ("value", &["error", "hex", "policy"]),
+];
 
 /// Which modules of the proxy, and of the columns' crate that it shows as its own, a module of the
 /// proxy may use.
 const PROXY: &[(&str, &[&str])] = &[
     ("audit", &["trefoil_keys"]),
-    ("wire", &[]),
+    ("wire", &["hex"]),
     ("explain", &["error", "policy", "sql", "trefoil_keys", "upstream"]),
     ("authentication", &["trefoil_keys"]),
     ("config", &["audit", "authentication", "bootstrap", "explain", "policy", "trefoil_keys", "upstream"]),
-    ("sql", &["copy", "error", "policy", "trefoil_keys"]),
+    ("sql", &["copy", "error", "hex", "policy", "trefoil_keys"]),
     ("shares", &["audit", "error", "policy", "trefoil_keys"]),
     ("state", &["shares", "trefoil_keys"]),
     ("bootstrap", &["state", "trefoil_keys"]),

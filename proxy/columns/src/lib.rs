@@ -4,6 +4,7 @@
 
 pub mod copy;
 pub mod error;
+pub mod hex;
 pub mod policy;
 pub mod value;
 

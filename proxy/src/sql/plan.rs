@@ -5,6 +5,7 @@ use super::Context;
 use super::path::SearchPath;
 use super::seen::Seen;
 use crate::copy::Layout;
+use crate::hex;
 use crate::policy::{ProtectedColumn, Purpose, QualifiedName, catalog::Catalog};
 use std::ops::Range;
 use std::sync::Arc;
@@ -282,23 +283,13 @@ fn array_literal(cells: &[Option<Vec<u8>>], out: &mut Vec<u8>) {
         match cell {
             Some(cell) => {
                 out.extend_from_slice(b"\"\\\\x");
-                hex(cell, out);
+                hex::push(cell, out);
                 out.push(b'"');
             }
             None => out.extend_from_slice(b"NULL"),
         }
     }
     out.extend_from_slice(b"}'::bytea[]");
-}
-
-fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        out.extend([byte >> 4, byte & 15].map(hex_digit));
-    }
-}
-
-fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 impl Parameter {
@@ -436,7 +427,7 @@ impl Plan {
                         array_literal(&cells, &mut rewritten);
                     } else {
                         rewritten.extend_from_slice(b"'\\x");
-                        cells.iter().flatten().for_each(|cell| hex(cell, &mut rewritten));
+                        cells.iter().flatten().for_each(|cell| hex::push(cell, &mut rewritten));
                         rewritten.extend_from_slice(b"'::bytea");
                     }
                 }

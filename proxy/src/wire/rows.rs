@@ -3,6 +3,7 @@
 use super::Malformed;
 use super::bind::Format;
 use super::reader::Reader;
+use crate::hex;
 
 /// One column as RowDescription shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,11 +135,7 @@ pub fn bytea(value: &[u8], format: Format, out: &mut Vec<u8>) -> Result<bool, Ma
         return Ok(true);
     }
     if let Some(digits) = value.strip_prefix(b"\\x") {
-        let (pairs, []) = digits.as_chunks::<2>() else { return Err(INVALID) };
-        for [high, low] in pairs {
-            out.push((digit(*high, 16)? << 4) | digit(*low, 16)?);
-        }
-        return Ok(true);
+        return if hex::read(digits, out) { Ok(true) } else { Err(INVALID) };
     }
     let mut rest = value;
     while let Some((&byte, tail)) = rest.split_first() {

@@ -4,6 +4,7 @@ use super::lines::bad;
 use super::text::{extra, missing, replaced};
 use super::{Column, Direction, Layout, Replace, Scratch};
 use crate::error::ClientError;
+use crate::hex;
 use zeroize::Zeroizing;
 
 /// Appends a line with its cells replaced.
@@ -32,12 +33,18 @@ pub(super) fn row(
             out.extend_from_slice(field.raw);
             continue;
         }
-        replaced(direction, index, scratch, replace)?;
+        replaced(index, scratch, replace)?;
+        if direction != Direction::Out {
+            scratch.value.clear();
+            scratch.value.extend_from_slice(b"\\x");
+            hex::push(&scratch.shown, &mut scratch.value);
+            quote(layout, &scratch.value, out);
+            continue;
+        }
         let shown = scratch.shown.as_slice();
         let special =
             |byte: &u8| matches!(byte, b'\n' | b'\r') || *byte == layout.delimiter || *byte == layout.quote;
-        let quotes = direction != Direction::Out
-            || column.force_quote
+        let quotes = column.force_quote
             || shown == layout.null
             || (layout.columns.len() == 1 && shown == b"\\.")
             || shown.iter().any(special);

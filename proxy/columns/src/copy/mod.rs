@@ -113,7 +113,6 @@ pub struct Stream {
 #[derive(Default)]
 struct Scratch {
     value: Zeroizing<Vec<u8>>,
-    replaced: Zeroizing<Vec<u8>>,
     shown: Zeroizing<Vec<u8>>,
     /// The column whose value is being replaced.
     column: Option<usize>,

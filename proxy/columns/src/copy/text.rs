@@ -3,6 +3,7 @@
 use super::lines::bad;
 use super::{Direction, Layout, Replace, Scratch};
 use crate::error::ClientError;
+use crate::hex;
 use zeroize::Zeroizing;
 
 /// Appends a line with its cells replaced.
@@ -30,8 +31,15 @@ pub(super) fn row(
         }
         scratch.value.clear();
         unescape(raw, &mut scratch.value);
-        replaced(direction, index, scratch, replace)?;
-        escape(&scratch.shown, layout.delimiter, out);
+        replaced(index, scratch, replace)?;
+        match direction {
+            Direction::Out => escape(&scratch.shown, layout.delimiter, out),
+            // No digit is a delimiter.
+            Direction::In { .. } => {
+                out.extend_from_slice(b"\\\\x");
+                hex::push(&scratch.shown, out);
+            }
+        }
     }
     match expected.next() {
         Some((_, column)) => Err(missing(&column.name)),
@@ -39,29 +47,16 @@ pub(super) fn row(
     }
 }
 
-/// Puts into `scratch.shown` what stands for `scratch.value` before it is escaped or quoted.
+/// Puts into `scratch.shown` what stands for `scratch.value`: another value, or the bytes of a cell.
 pub(super) fn replaced(
-    direction: Direction,
     index: usize,
     scratch: &mut Scratch,
     replace: &mut Replace<'_>,
 ) -> Result<(), ClientError> {
     scratch.shown.clear();
     scratch.column = Some(index);
-    if direction == Direction::Out {
-        replace(index, &scratch.value, &mut scratch.shown)?;
-        scratch.column = None;
-        return Ok(());
-    }
-    scratch.replaced.clear();
-    replace(index, &scratch.value, &mut scratch.replaced)?;
+    replace(index, &scratch.value, &mut scratch.shown)?;
     scratch.column = None;
-    scratch.shown.extend_from_slice(b"\\x");
-    for byte in scratch.replaced.iter() {
-        for nibble in [byte >> 4, byte & 15] {
-            scratch.shown.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-        }
-    }
     Ok(())
 }
 
@@ -111,13 +106,10 @@ impl<'l> Iterator for Fields<'l> {
 
 /// Appends what a field stands for.
 fn unescape(mut raw: &[u8], out: &mut Vec<u8>) {
-    while let Some((&byte, rest)) = raw.split_first() {
-        raw = rest;
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let Some((&escaped, rest)) = raw.split_first() else { return };
+    while let Some(at) = memchr::memchr(b'\\', raw) {
+        let (plain, rest) = raw.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((&escaped, rest)) = rest.get(1..).and_then(<[u8]>::split_first) else { return };
         raw = rest;
         let (radix, most, digits) = match escaped {
             b'0'..=b'7' => (8, 2, u32::from(escaped - b'0')),
@@ -163,10 +155,15 @@ fn unescape(mut raw: &[u8], out: &mut Vec<u8>) {
         }
         out.push(u8::try_from(value & 0xff).unwrap_or_default());
     }
+    out.extend_from_slice(raw);
 }
 
 /// Appends a field as PostgreSQL writes it.
 fn escape(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+    let special = |byte: u8| byte < b' ' || byte == delimiter || byte == b'\\';
+    if !value.iter().any(|byte| special(*byte)) {
+        return out.extend_from_slice(value);
+    }
     for &byte in value {
         let letter = match byte {
             8 => b'b',

@@ -18,7 +18,9 @@ pub(super) fn from_text(text: &str, out: &mut Vec<u8>) -> Result<(), ClientError
 /// White space may stand between pairs of digits, not within one.
 fn from_hex(mut hex: &[u8], out: &mut Vec<u8>) -> Result<(), ClientError> {
     let invalid = |message| ClientError::new(INVALID_PARAMETER_VALUE, message, "");
-    out.reserve(hex.len() / 2);
+    if crate::hex::read(hex, out) {
+        return Ok(());
+    }
     while let Some((&first, rest)) = hex.split_first() {
         hex = rest;
         if matches!(first, b' ' | b'\n' | b'\t' | b'\r') {
@@ -58,11 +60,8 @@ fn from_escape(mut text: &[u8], out: &mut Vec<u8>) -> Option<()> {
 }
 
 pub(super) fn to_text(canonical: &[u8], out: &mut Vec<u8>) {
-    out.reserve(2 + 2 * canonical.len());
     out.extend_from_slice(b"\\x");
-    for &byte in canonical {
-        super::push_hex(byte, out);
-    }
+    crate::hex::push(canonical, out);
 }
 
 /// The escape form, of sessions that ask for it.
