@@ -9,7 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::hint::black_box;
 use trefoil_keys::cell::{ColumnKey, Mode};
 use trefoil_keys::check;
-use trefoil_keys::secret::{TenantKey, wipe_deep_stack};
+use trefoil_keys::secret::TenantKey;
 use trefoil_keys::share::{self, MaskedShare};
 
 const MODES: [(&str, Mode); 2] = [("randomized", Mode::Randomized), ("deterministic", Mode::Deterministic)];
@@ -30,8 +30,6 @@ fn key(c: &mut Criterion) {
             for (name, mode) in MODES {
                 drop(black_box(ColumnKey::derive(&tk, "main", name, mode)));
             }
-            drop((tk, user));
-            wipe_deep_stack();
         });
     });
 }

@@ -7,7 +7,7 @@
 
 pub mod partial;
 
-use crate::kdf::{self, Purpose};
+use crate::kdf::Purpose;
 use crate::memory::wipe;
 use crate::secret::{TenantKey, wipe_stack};
 use crate::siv::{Rejected, Siv, TAG};
@@ -164,7 +164,7 @@ impl Drop for ColumnKey {
 /// AES-256-SIV under 64 bytes that TK derives.
 pub(crate) fn derive_siv(tk: &TenantKey, keyspace: &str, context: &[u8], purpose: Purpose) -> Siv {
     let mut key = [0; 64];
-    kdf::derive(tk.as_bytes(), keyspace, context, purpose, &mut key);
+    tk.derive(keyspace, context, purpose, &mut key);
     let siv = Siv::new(&key);
     wipe(key.as_mut_slice());
     siv

@@ -3,7 +3,7 @@
 
 use crate::cell::derive_siv;
 use crate::kdf::Purpose;
-use crate::secret::{TenantKey, wipe_stack};
+use crate::secret::TenantKey;
 use subtle::ConstantTimeEq;
 
 /// Bytes of a check value: the synthetic IV and the enciphered `0`.
@@ -12,10 +12,7 @@ pub const LENGTH: usize = 17;
 /// The check value of this tenant key: [`LENGTH`] bytes.
 pub fn value(tk: &TenantKey, keyspace: &str, epoch: u8) -> Vec<u8> {
     let mut value = Vec::with_capacity(LENGTH);
-    let mut siv = derive_siv(tk, keyspace, &[], Purpose::CheckValue);
-    siv.seal(&[&[epoch]], b"0", &mut value);
-    drop(siv);
-    wipe_stack();
+    derive_siv(tk, keyspace, &[], Purpose::CheckValue).seal(&[&[epoch]], b"0", &mut value);
     value
 }
 

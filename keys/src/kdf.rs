@@ -3,7 +3,8 @@
 //! Every field of `info` is preceded by its length (8 bytes, big endian), so that no two different
 //! lists of fields are the same bytes.
 
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use hkdf::Hkdf;
+use sha2::Sha256;
 
 /// Changes with anything that would make the same key derive something else.
 const VERSION: &[u8] = b"trefoil 1";
@@ -44,27 +45,26 @@ impl Purpose {
 /// key domain of cells, the envelope's hash of a mask, the id of a store, empty for a check value; a
 /// store is of no keyspace.
 pub(crate) fn derive(key: &[u8; 32], keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
-    let fields = [VERSION, keyspace.as_bytes(), context, purpose.name()];
-    let [version, space, ctx, name] = fields.map(|field| (field.len() as u64).to_be_bytes());
-    let [f0, f1, f2, f3] = fields;
-    expand(key, &[], &[&version, f0, &space, f1, &ctx, f2, &name, f3], out);
+    Extracted::of(key).derive(keyspace, context, purpose, out);
 }
 
-/// HKDF over aws-lc, which wipes the pseudorandom key and its HMAC states.
-fn expand(key: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8]) {
-    let filled = Salt::new(HKDF_SHA256, salt)
-        .extract(key)
-        .expand(info, Length(out.len()))
-        .and_then(|material| material.fill(out));
-    // Only a length above 255 blocks fails, and going on with a key of zeros must be impossible.
-    assert!(filled.is_ok(), "HKDF-SHA-256 gives at most 8160 bytes");
-}
+/// The pseudorandom key of a key that derives several. Boxed, so that moving it leaves no copy behind; it is
+/// wiped with this, by `sha2`'s feature `zeroize`.
+pub(crate) struct Extracted(Box<Hkdf<Sha256>>);
 
-struct Length(usize);
+impl Extracted {
+    pub(crate) fn of(key: &[u8; 32]) -> Self {
+        Self(Box::new(Hkdf::new(None, key)))
+    }
 
-impl KeyType for Length {
-    fn len(&self) -> usize {
-        self.0
+    /// [`derive`], of the key that this is of.
+    pub(crate) fn derive(&self, keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
+        let fields = [VERSION, keyspace.as_bytes(), context, purpose.name()];
+        let [version, space, ctx, name] = fields.map(|field| (field.len() as u64).to_be_bytes());
+        let [f0, f1, f2, f3] = fields;
+        let filled = self.0.expand_multi_info(&[&version, f0, &space, f1, &ctx, f2, &name, f3], out);
+        // Only a length above 255 blocks fails, and going on with a key of zeros must be impossible.
+        assert!(filled.is_ok(), "HKDF-SHA-256 gives at most 8160 bytes");
     }
 }
 

@@ -1,10 +1,12 @@
 //! Fixed-size secrets: wiped on drop, compared in constant time, without `Debug`, `Display`, `Clone`
 //! and `Serialize`. Their bytes live on the heap, so that a move copies a pointer and no key.
 
+use crate::kdf::{Extracted, Purpose};
 use crate::memory::{wipe, wipes};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use rand::TryRng;
 use rand::rngs::SysRng;
+use std::cell::OnceCell;
 use std::marker::PhantomData;
 use subtle::{Choice, ConstantTimeEq};
 use trefoil_arena::{NoRoom, Slot};
@@ -156,12 +158,17 @@ impl Eq for Share {}
 /// ```
 pub struct TenantKey {
     bytes: Box<[u8; LENGTH]>,
+    /// Made with the first key that is derived.
+    extracted: OnceCell<Extracted>,
     not_send: PhantomData<*const ()>,
 }
 
+/// What work with the key has left on the stack goes with it.
 impl Drop for TenantKey {
     fn drop(&mut self) {
         wipe(self.bytes.as_mut_slice());
+        self.extracted.take();
+        wipe_stack_of::<{ 32 * 1024 }>();
     }
 }
 
@@ -187,8 +194,13 @@ impl TenantKey {
         &self.bytes
     }
 
+    /// Fills `out` as [`crate::kdf::derive`] does.
+    pub(crate) fn derive(&self, keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
+        self.extracted.get_or_init(|| Extracted::of(&self.bytes)).derive(keyspace, context, purpose, out);
+    }
+
     pub(crate) fn zero() -> Self {
-        Self { bytes: Box::new([0; LENGTH]), not_send: PhantomData }
+        Self { bytes: Box::new([0; LENGTH]), extracted: OnceCell::new(), not_send: PhantomData }
     }
 
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; LENGTH] {
