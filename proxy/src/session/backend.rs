@@ -157,18 +157,17 @@ impl State {
         Ok(())
     }
 
-    /// Rows of one result, as many as have arrived whole: one burst for all of them.
+    /// Rows of one result, as many as have arrived whole.
     fn rows(&mut self, shape: &Shape, keys: &Keys, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         splice.make_room();
-        let mut burst = self.environment.shares.burst(&keys.live, &keys.application);
         let mut access = self.queue.front().and_then(|entry| entry.access.as_mut());
         while splice.waiting() < BOUND {
             let rest = splice.rest();
             let Some(head) = frame::head(rest)?.filter(|head| head.tag == b'D') else { break };
             let Some(body) = rest.get(frame::HEAD..head.size) else { break };
             let (values, scratch) = (&self.parameters.values, &mut self.scratch);
-            results::row(shape, body, &mut burst, values, scratch, splice.replace(head.size))
-                .map_err(Fault::into_fatal)?;
+            let (out, burst) = splice.replace_with_keys(head.size, keys, &self.environment.shares);
+            results::row(shape, body, burst, values, scratch, out).map_err(Fault::into_fatal)?;
             if let Some(access) = &mut access {
                 access.count(1);
             }

@@ -3,7 +3,7 @@
 
 use super::limits::Demand;
 use crate::error::{ClientError, Code, sqlstate};
-use crate::shares::{ApplicationShare, LiveEnvelope, Shares};
+use crate::shares::{ApplicationShare, Burst, LiveEnvelope, Shares};
 use crate::sql::SettingChange;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,6 +14,16 @@ use zeroize::Zeroizing;
 pub(super) struct Keys {
     pub(super) live: Arc<LiveEnvelope>,
     pub(super) application: Arc<ApplicationShare>,
+}
+
+impl Keys {
+    /// The burst for these: the one that goes on, if it is, or else a new one in its place.
+    pub(super) fn burst<'b>(&self, shares: &Shares, burst: &'b mut Option<Burst>) -> &'b mut Burst {
+        if burst.as_ref().is_some_and(|burst| !burst.is_of(&self.live, &self.application)) {
+            *burst = None;
+        }
+        burst.get_or_insert_with(|| shares.burst(&self.live, &self.application))
+    }
 }
 
 /// The application's shares as they were presented: in guarded memory from then on.
@@ -278,12 +288,18 @@ impl Presented {
         }
     }
 
-    /// The keys of this request, which must allow what it asks.
-    pub(super) fn keys(&mut self, shares: &Shares, demand: &Demand<'_>) -> Result<Arc<Keys>, ClientError> {
+    /// The keys of this request, which must allow what it asks. Where they are checked, `burst` is what they were
+    /// checked with.
+    pub(super) fn keys(
+        &mut self,
+        shares: &Shares,
+        demand: &Demand<'_>,
+        burst: &mut Option<Burst>,
+    ) -> Result<Arc<Keys>, ClientError> {
         let keys = match &self.keys {
             Some(keys) if keys.live.expires() > SystemTime::now() => Arc::clone(keys),
             _ => {
-                let keys = Arc::new(self.admit(shares)?);
+                let keys = Arc::new(self.admit(shares, burst)?);
                 self.keys = Some(Arc::clone(&keys));
                 keys
             }
@@ -319,7 +335,7 @@ impl Presented {
         request.or(settings)
     }
 
-    fn admit(&self, shares: &Shares) -> Result<Keys, ClientError> {
+    fn admit(&self, shares: &Shares, burst: &mut Option<Burst>) -> Result<Keys, ClientError> {
         let Now { user: Some(user), envelope: Some(envelope), application: Some(application) } = self.now()
         else {
             return Err(ClientError::refused(
@@ -329,8 +345,10 @@ impl Presented {
             ));
         };
         let application = application.as_ref().map_err(|error| malformed(*error))?;
-        let live = shares.admit(user, envelope, application, SystemTime::now())?;
-        Ok(Keys { live, application: Arc::clone(application) })
+        // Never two at a time.
+        *burst = None;
+        let checked = burst.insert(shares.admit(user, envelope, application, SystemTime::now())?);
+        Ok(Keys { live: Arc::clone(checked.live()), application: Arc::clone(application) })
     }
 }
 

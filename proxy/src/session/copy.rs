@@ -239,7 +239,7 @@ fn no_keys() -> ClientError {
 /// Values of the client, as the copy's format has them, into cells.
 fn sealing<'c>(
     plan: &'c CopyPlan,
-    mut burst: Option<Burst<'c>>,
+    mut burst: Option<Burst>,
     settings: &'c Settings,
 ) -> impl FnMut(usize, &[u8], &mut Vec<u8>) -> Result<(), ClientError> + 'c {
     let mut canonical = Zeroizing::new(Vec::new());
@@ -258,7 +258,7 @@ fn sealing<'c>(
 /// Cells of the server into values, as the copy's format has them.
 fn opening<'c>(
     plan: &'c CopyPlan,
-    mut burst: Option<Burst<'c>>,
+    mut burst: Option<Burst>,
     settings: &'c Settings,
 ) -> impl FnMut(usize, &[u8], &mut Vec<u8>) -> Result<(), ClientError> + 'c {
     let (mut cell, mut canonical) = (Vec::new(), Zeroizing::new(Vec::new()));

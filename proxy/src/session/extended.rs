@@ -47,7 +47,7 @@ impl State {
             let edited = match plan.edits.is_empty() {
                 true => None,
                 false => Some(
-                    self.edit(&plan, text).inspect_err(|error| self.record_refusal(error, &plan.summary))?,
+                    self.edit(&plan, text, splice).inspect_err(|error| self.record_refusal(error, &plan.summary))?,
                 ),
             };
             Ok((plan, edited))
@@ -159,12 +159,16 @@ impl State {
             Err(turn) => return Ok(Done::Not(turn)),
         }
         let bind = Bind::decode(body)?;
-        let result = self.keys_for(plan).map_err(Fault::from).and_then(|keys| {
-            let burst =
-                keys.as_ref().map(|keys| self.environment.shares.burst(&keys.live, &keys.application));
+        let result = self.keys_for(plan, &mut splice.burst).map_err(Fault::from).and_then(|keys| {
             let shape = columns.as_ref().map(|columns| Shape::portal(columns, &bind.results)).transpose()?;
             let values = &self.parameters.values;
-            let out = splice.replace(0);
+            let (out, burst) = match &keys {
+                None => (splice.replace(0), None),
+                Some(keys) => {
+                    let (out, burst) = splice.replace_with_keys(0, keys, &self.environment.shares);
+                    (out, Some(burst))
+                }
+            };
             let carried = rewrite::bind(out, &bind, &prepared, shape.as_ref(), burst, values)?;
             Ok((shape, carried))
         });
@@ -268,7 +272,7 @@ impl State {
                     self.form_changed = Some(segment);
                 }
                 let audited = checked.and_then(|()| {
-                    let keys = self.keys_for(&plan)?;
+                    let keys = self.keys_for(&plan, &mut splice.burst)?;
                     let access = self.access(keys.as_ref(), &plan)?;
                     Ok((keys, access))
                 });

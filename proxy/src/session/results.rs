@@ -236,7 +236,7 @@ pub(super) struct Scratch {
 pub(super) fn row(
     shape: &Shape,
     body: &[u8],
-    burst: &mut Burst<'_>,
+    burst: &mut Burst,
     settings: &Settings,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,

@@ -23,7 +23,7 @@ fn no_keys() -> ClientError {
 pub(super) fn edited(
     text: &[u8],
     plan: &Plan,
-    mut burst: Option<Burst<'_>>,
+    mut burst: Option<&mut Burst>,
     settings: &Settings,
     presented: &Presented,
 ) -> Result<Vec<u8>, ClientError> {
@@ -114,7 +114,7 @@ pub(super) fn bind(
     bind: &Bind<'_>,
     prepared: &Prepared,
     shape: Option<&Shape>,
-    mut burst: Option<Burst<'_>>,
+    mut burst: Option<&mut Burst>,
     settings: &Settings,
 ) -> Result<Vec<Carried>, Fault> {
     let mut carried = Vec::new();

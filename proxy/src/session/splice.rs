@@ -1,5 +1,8 @@
 //! One pass over received bytes: runs of messages that stay as they are go out in one copy, and
-//! what the session writes itself goes between them.
+//! what the session writes itself goes between them. Keys live no longer than it.
+
+use super::carriers::Keys;
+use crate::shares::{Burst, Shares};
 
 /// A cursor over received bytes and the buffer that they go to.
 pub(super) struct Splice<'i, 'o> {
@@ -9,12 +12,14 @@ pub(super) struct Splice<'i, 'o> {
     /// Where the cursor stands: the run's end.
     at: usize,
     out: &'o mut Vec<u8>,
+    /// What the pass opens cells with: that of the request that needed keys last.
+    pub(super) burst: Option<Burst>,
 }
 
 impl<'i, 'o> Splice<'i, 'o> {
     /// Begins at the start of `input`.
     pub(super) fn new(input: &'i [u8], out: &'o mut Vec<u8>) -> Self {
-        Self { input, from: 0, at: 0, out }
+        Self { input, from: 0, at: 0, out, burst: None }
     }
 
     /// The bytes at the cursor and behind it.
@@ -38,6 +43,17 @@ impl<'i, 'o> Splice<'i, 'o> {
         self.pass(count);
         self.from = self.at;
         self.out
+    }
+
+    /// The same, with the burst of a request's keys.
+    pub(super) fn replace_with_keys(
+        &mut self,
+        count: usize,
+        keys: &Keys,
+        shares: &Shares,
+    ) -> (&mut Vec<u8>, &mut Burst) {
+        self.replace(count);
+        (self.out, keys.burst(shares, &mut self.burst))
     }
 
     /// Makes room for the rest at once, where what takes its place is about as long: a buffer that grows step by

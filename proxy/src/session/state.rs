@@ -14,6 +14,7 @@ use super::results::{Scratch, Shape};
 use super::schema::Schema;
 use super::trail::{Access, Trail};
 use crate::error::{ClientError, Code, sqlstate};
+use crate::shares::Burst;
 use crate::sql::{self, Plan, ResultColumn};
 use std::sync::Arc;
 
@@ -145,7 +146,11 @@ impl State {
     }
 
     /// The keys that a plan needs, if it does.
-    pub(super) fn keys_for(&mut self, plan: &Plan) -> Result<Option<Arc<Keys>>, ClientError> {
+    pub(super) fn keys_for(
+        &mut self,
+        plan: &Plan,
+        burst: &mut Option<Burst>,
+    ) -> Result<Option<Arc<Keys>>, ClientError> {
         let demand = Demand::with(plan, &self.portals);
         let (mut cursors, mut fetched) = (Vec::new(), Vec::new());
         for portal in plan.fetches().filter_map(|name| self.portals.get(name.as_bytes())) {
@@ -163,7 +168,7 @@ impl State {
             return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.schema.check_keys()?;
-        let keys = self.presented.keys(&self.environment.shares, &demand)?;
+        let keys = self.presented.keys(&self.environment.shares, &demand, burst)?;
         grants::check(&keys.live, plan, &cursors, &fetched, demand.writes())?;
         Ok(Some(keys))
     }

@@ -162,8 +162,8 @@ impl State {
                 self.wipe = true;
                 self.presented.change(setting, segment);
             }
-            let prepared = self.keys_for(&plan).and_then(|keys| {
-                let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text)?) };
+            let prepared = self.keys_for(&plan, &mut splice.burst).and_then(|keys| {
+                let edited = if plan.edits.is_empty() { None } else { Some(self.edit(&plan, text, splice)?) };
                 let access = self.access(keys.as_ref(), &plan)?;
                 Ok((keys, edited, access))
             });
@@ -200,13 +200,19 @@ impl State {
         Ok(Done::Yes)
     }
 
-    pub(super) fn edit(&mut self, plan: &Plan, text: &[u8]) -> Result<Vec<u8>, ClientError> {
-        let keys = if plan.keyed() {
-            Some(self.presented.keys(&self.environment.shares, &Demand::of(plan))?)
+    pub(super) fn edit(
+        &mut self,
+        plan: &Plan,
+        text: &[u8],
+        splice: &mut Splice<'_, '_>,
+    ) -> Result<Vec<u8>, ClientError> {
+        let shares = &self.environment.shares;
+        let burst = if plan.keyed() {
+            let keys = self.presented.keys(shares, &Demand::of(plan), &mut splice.burst)?;
+            Some(keys.burst(shares, &mut splice.burst))
         } else {
             None
         };
-        let burst = keys.as_ref().map(|keys| self.environment.shares.burst(&keys.live, &keys.application));
         rewrite::edited(text, plan, burst, &self.parameters.values, &self.presented)
     }
 }

@@ -1,6 +1,7 @@
 //! The burst: the only place where a tenant key exists, for as long as no await can happen.
 
 use super::keyring::{Keyring, seconds};
+use super::live::Opened;
 use super::rejection::Rejection;
 use super::{ApplicationShare, LiveEnvelope};
 use crate::error::{ClientError, Code};
@@ -9,29 +10,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use trefoil_keys::cell::partial::{Epochs, PartialKey};
 use trefoil_keys::cell::{CellError, ColumnKey};
-use trefoil_keys::secret::{TenantKey, wipe_deep_stack};
+use trefoil_keys::secret::TenantKey;
 use zeroize::Zeroizing;
 
-/// One synchronous stretch of work on cells. Rebuilds TK for a keyspace when the first cell under
-/// it needs it, derives column keys once each, and wipes all of it on drop. `!Send`: it cannot be
-/// held across an await in a spawned task.
+/// One synchronous stretch of work on cells for one request, or several that present the same. Rebuilds TK
+/// for a keyspace when the first cell under it needs it, derives column keys once each, and wipes all of it
+/// on drop. `!Send`: it cannot be held across an await in a spawned task.
 ///
 /// ```compile_fail
 /// fn sent<T: Send>(_: T) {}
-/// fn burst(burst: trefoil_proxy::shares::Burst<'_>) {
+/// fn burst(burst: trefoil_proxy::shares::Burst) {
 ///     sent(burst);
 /// }
 /// ```
-pub struct Burst<'a> {
+pub struct Burst {
     keyring: Arc<Keyring>,
-    live: &'a LiveEnvelope,
-    application: &'a ApplicationShare,
-    /// By keyspace; there are few.
-    tenant_keys: Vec<(String, u8, TenantKey)>,
+    live: Arc<LiveEnvelope>,
+    application: Arc<ApplicationShare>,
     /// By [`ProtectedColumn::id`].
     columns: Vec<Option<(u8, ColumnKey)>>,
     /// Keys of the parts that masks show, by the same.
     partials: Vec<Option<(u8, PartialKey)>>,
+    /// By keyspace; there are few.
+    tenant_keys: Vec<Opened>,
 }
 
 /// What a user gets to see of a cell.
@@ -43,26 +44,26 @@ pub enum Sight {
     Null,
 }
 
-/// Keys are wiped where they were; this wipes what the work with them has left on the stack.
-impl Drop for Burst<'_> {
-    fn drop(&mut self) {
-        if !self.tenant_keys.is_empty() {
-            self.columns.clear();
-            self.partials.clear();
-            self.tenant_keys.clear();
-            wipe_deep_stack();
-        }
-    }
-}
-
-impl<'a> Burst<'a> {
+impl Burst {
+    /// `opened` is what is rebuilt already.
     pub(super) fn new(
         keyring: Arc<Keyring>,
-        live: &'a LiveEnvelope,
-        application: &'a ApplicationShare,
+        live: Arc<LiveEnvelope>,
+        application: Arc<ApplicationShare>,
+        opened: Option<Opened>,
     ) -> Self {
-        let (tenant_keys, columns, partials) = (Vec::new(), Vec::new(), Vec::new());
-        Self { keyring, live, application, tenant_keys, columns, partials }
+        let tenant_keys = opened.into_iter().collect();
+        Self { keyring, live, application, tenant_keys, columns: Vec::new(), partials: Vec::new() }
+    }
+
+    /// The envelope that it works under.
+    pub fn live(&self) -> &Arc<LiveEnvelope> {
+        &self.live
+    }
+
+    /// Whether it is one for these shares.
+    pub fn is_of(&self, live: &Arc<LiveEnvelope>, application: &Arc<ApplicationShare>) -> bool {
+        Arc::ptr_eq(&self.live, live) && Arc::ptr_eq(&self.application, application)
     }
 
     /// Encrypts canonical bytes into a cell of the column, appended to `out`.
@@ -181,22 +182,22 @@ impl<'a> Burst<'a> {
         column: &ProtectedColumn,
         keyspace: &str,
     ) -> Result<(u8, &TenantKey), ClientError> {
-        let place = match self.tenant_keys.iter().position(|(name, ..)| name == keyspace) {
+        let place = match self.tenant_keys.iter().position(|opened| opened.keyspace == keyspace) {
             Some(place) => place,
             None => {
                 if !self.live.grants(keyspace)? {
                     return Err(not_granted(column, keyspace));
                 }
                 let now = || seconds(SystemTime::now());
-                let (epoch, tk) = self
+                let opened = self
                     .live
-                    .rebuild(&self.keyring, keyspace, self.application, now)
+                    .rebuild(&self.keyring, keyspace, &self.application, now)
                     .map_err(|rejection| rejection.logged(self.live.user()))?;
-                self.tenant_keys.push((keyspace.to_owned(), epoch, tk));
+                self.tenant_keys.push(opened);
                 self.tenant_keys.len() - 1
             }
         };
-        let (_, epoch, tk) = self.tenant_keys.get(place).ok_or(Rejection::Keyspace)?;
+        let Opened { epoch, tk, .. } = self.tenant_keys.get(place).ok_or(Rejection::Keyspace)?;
         Ok((*epoch, tk))
     }
 }

@@ -124,25 +124,25 @@ impl LiveEnvelope {
         keyring: &Keyring,
         application: &ApplicationShare,
         now: impl Fn() -> u64,
-    ) -> Result<(), Rejection> {
+    ) -> Result<Opened, Rejection> {
         let mut outcome = Err(Rejection::Keyspace);
         for keyspace in self.masked.keys() {
-            match self.rebuild(keyring, keyspace, application, &now) {
-                Ok(_) => return Ok(()),
-                Err(rejection) => outcome = Err(rejection),
+            outcome = self.rebuild(keyring, keyspace, application, &now);
+            if outcome.is_ok() {
+                break;
             }
         }
         outcome
     }
 
-    /// TK of one keyspace with its epoch, compared with the check value.
+    /// TK of one keyspace, compared with the check value.
     pub(super) fn rebuild(
         &self,
         keyring: &Keyring,
         keyspace: &str,
         application: &ApplicationShare,
         now: impl FnOnce() -> u64,
-    ) -> Result<(u8, TenantKey), Rejection> {
+    ) -> Result<Opened, Rejection> {
         keyring.accepts(&self.terms.kid, now)?;
         let look = self.holder.look();
         let proxy = look.held()?.shares.get(keyspace).ok_or(Rejection::Keyspace)?;
@@ -157,7 +157,7 @@ impl LiveEnvelope {
         if !check::verify(&tk, keyspace, *epoch, &check.value) {
             return Err(Rejection::CheckValue);
         }
-        Ok((*epoch, tk))
+        Ok(Opened { keyspace: keyspace.to_owned(), epoch: *epoch, tk })
     }
 
     /// The user (UId).
@@ -216,6 +216,13 @@ impl LiveEnvelope {
             .map(|_| ())
             .map_err(|_| Rejection::Used)
     }
+}
+
+/// The tenant key of one keyspace, rebuilt and compared with its check value.
+pub(super) struct Opened {
+    pub(super) keyspace: String,
+    pub(super) epoch: u8,
+    pub(super) tk: TenantKey,
 }
 
 /// All live envelopes.

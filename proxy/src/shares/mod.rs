@@ -15,7 +15,7 @@ pub use live::LiveEnvelope;
 use crate::audit::Audit;
 use crate::error::ClientError;
 use arc_swap::ArcSwap;
-use live::{LiveEnvelopes, Terms};
+use live::{LiveEnvelopes, Opened, Terms};
 use rejection::Rejection;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -105,18 +105,20 @@ impl Shares {
         self.keyring.load().closed.map_or(Ok(()), |closed| Err(closed.into()))
     }
 
-    /// Checks a presented envelope (in the key scheme's order) and returns the live one: the first
-    /// time by RSA unwrap (below 1 ms of CPU), afterwards by look-up of its hash. To be called once
-    /// for each request: it counts as one use.
+    /// Checks a presented envelope (in the key scheme's order), the first time by RSA unwrap (below 1 ms of
+    /// CPU), afterwards by look-up of its hash, and begins the burst in which it was checked. To be called
+    /// once for each request: it counts as one use.
     pub fn admit(
         &self,
         user: &str,
         envelope: &str,
-        application: &ApplicationShare,
+        application: &Arc<ApplicationShare>,
         now: SystemTime,
-    ) -> Result<Arc<LiveEnvelope>, ClientError> {
-        self.checked(user, envelope, application, keyring::seconds(now))
-            .and_then(|live| live.use_once().map(|()| live))
+    ) -> Result<Burst, ClientError> {
+        let keyring = self.keyring.load_full();
+        self.checked(&keyring, user, envelope, application, keyring::seconds(now))
+            .and_then(|(live, opened)| live.use_once().map(|()| (live, opened)))
+            .map(|(live, opened)| Burst::new(keyring, live, Arc::clone(application), Some(opened)))
             .map_err(|rejection| self.rejected(rejection, user))
     }
 
@@ -129,8 +131,8 @@ impl Shares {
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
-        self.checked(user, envelope, application, keyring::seconds(now))
-            .and_then(|live| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
+        self.checked(&self.keyring.load(), user, envelope, application, keyring::seconds(now))
+            .and_then(|(live, _)| if live.is_spent() { Err(Rejection::Used) } else { Ok(live) })
             .map_err(|rejection| self.rejected(rejection, user))
     }
 
@@ -143,33 +145,34 @@ impl Shares {
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Option<Arc<LiveEnvelope>> {
-        self.checked(user, envelope, application, keyring::seconds(now)).ok()
+        let checked = self.checked(&self.keyring.load(), user, envelope, application, keyring::seconds(now));
+        checked.ok().map(|(live, _)| live)
     }
 
     fn checked(
         &self,
+        keyring: &Keyring,
         user: &str,
         envelope: &str,
         application: &ApplicationShare,
         now: u64,
-    ) -> Result<Arc<LiveEnvelope>, Rejection> {
+    ) -> Result<(Arc<LiveEnvelope>, Opened), Rejection> {
         if envelope.len() > envelope::MAX_LENGTH {
             return Err(Rejection::Envelope(Reason::Size));
         }
-        let keyring = self.keyring.load();
         let hash = envelope::hash(envelope);
         Ok(match self.live.get(&hash) {
             Some(live) => {
                 keyring.validate(&live.terms, user, now, self.limits.clock_skew)?;
                 if live.is_of_this_generation()? {
-                    live.check_keys(&keyring, application, || now)?;
-                    live
+                    let checked = live.check_keys(keyring, application, || now)?;
+                    (live, checked)
                 } else {
                     // The user's TKa is another one than that which masks this.
                     let (opened, _) = keyring.open(envelope, now)?;
                     let anew = live.mask_anew(&opened.shares, application)?;
-                    anew.check_keys(&keyring, application, || now)?;
-                    self.live.replace(anew)
+                    let checked = anew.check_keys(keyring, application, || now)?;
+                    (self.live.replace(anew), checked)
                 }
             }
             None => {
@@ -182,15 +185,15 @@ impl Shares {
                 }
                 let holder = self.users.get(user)?;
                 let live = LiveEnvelope::mask(terms, holder, &opened.shares, hash, application)?;
-                live.check_keys(&keyring, application, || now)?;
-                self.live.insert(live, now)?
+                let checked = live.check_keys(keyring, application, || now)?;
+                (self.live.insert(live, now)?, checked)
             }
         })
     }
 
     /// Opens a burst: no key is rebuilt before the first cell asks for one.
-    pub fn burst<'a>(&self, live: &'a LiveEnvelope, application: &'a ApplicationShare) -> Burst<'a> {
-        Burst::new(self.keyring.load_full(), live, application)
+    pub fn burst(&self, live: &Arc<LiveEnvelope>, application: &Arc<ApplicationShare>) -> Burst {
+        Burst::new(self.keyring.load_full(), Arc::clone(live), Arc::clone(application), None)
     }
 }
 

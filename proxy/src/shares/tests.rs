@@ -65,14 +65,14 @@ impl Tenant {
         shares
     }
 
-    fn application(&self) -> ApplicationShare {
-        ApplicationShare(
+    fn application(&self) -> Arc<ApplicationShare> {
+        Arc::new(ApplicationShare(
             [
                 ("main".to_owned(), self.main.application.duplicate()),
                 ("billing".to_owned(), self.billing.application.duplicate()),
             ]
             .into(),
-        )
+        ))
     }
 
     fn claims(&self) -> UserEnvelope {
@@ -94,7 +94,7 @@ impl Tenant {
     fn outcome(&self, now: u64, change: impl FnOnce(&mut UserEnvelope)) -> Result<(), Rejection> {
         let mut claims = self.claims();
         change(&mut claims);
-        self.shares().checked("alice", &seal(&claims), &self.application(), now).map(drop)
+        checked(&self.shares(), "alice", &seal(&claims), &self.application(), now).map(drop)
     }
 }
 
@@ -120,6 +120,26 @@ fn columns() -> Vec<Arc<ProtectedColumn>> {
     Policy::parse(text).unwrap().columns().to_vec()
 }
 
+fn admit(
+    shares: &Shares,
+    user: &str,
+    envelope: &str,
+    application: &Arc<ApplicationShare>,
+    now: SystemTime,
+) -> Result<Arc<LiveEnvelope>, ClientError> {
+    shares.admit(user, envelope, application, now).map(|burst| Arc::clone(burst.live()))
+}
+
+fn checked(
+    shares: &Shares,
+    user: &str,
+    envelope: &str,
+    application: &ApplicationShare,
+    now: u64,
+) -> Result<Arc<LiveEnvelope>, Rejection> {
+    shares.checked(&shares.keyring.load(), user, envelope, application, now).map(|(live, _)| live)
+}
+
 #[test]
 fn a_check_is_no_use() {
     let tenant = Tenant::new();
@@ -129,7 +149,7 @@ fn a_check_is_no_use() {
     assert!(check().unwrap().is_limited());
     let live = check().unwrap();
     assert_eq!(live.issued(), tenant.claims().iat);
-    let used = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let used = admit(&shares, "alice", &envelope, &application, at(NOW)).unwrap();
     assert!(Arc::ptr_eq(&live, &used));
     // Spent, it is no good.
     assert_eq!(check().err().unwrap().code, Some(Code::ShareRejected));
@@ -143,13 +163,13 @@ fn one_envelope_serves_until_it_expires() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&tenant.claims());
-    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &application, at(NOW)).unwrap();
     assert_eq!(live.user(), "alice");
     assert!(live.may_write());
     assert_eq!(live.expires(), at(NOW + 30));
-    let again = shares.admit("alice", &envelope, &application, at(NOW + 29)).unwrap();
+    let again = admit(&shares, "alice", &envelope, &application, at(NOW + 29)).unwrap();
     assert!(Arc::ptr_eq(&live, &again));
-    let error = shares.admit("alice", &envelope, &application, at(NOW + 30)).err().unwrap();
+    let error = admit(&shares, "alice", &envelope, &application, at(NOW + 30)).err().unwrap();
     assert_eq!((error.sqlstate, error.message.as_str()), (sqlstate::INVALID_AUTHORIZATION, "share expired"));
 }
 
@@ -157,7 +177,7 @@ fn one_envelope_serves_until_it_expires() {
 fn scope_and_validity_are_bounded() {
     let tenant = Tenant::new();
     let claims = UserEnvelope { scope: Scope::Read, exp: NOW + 3600, ..tenant.claims() };
-    let live = tenant.shares().admit("alice", &seal(&claims), &tenant.application(), at(NOW)).unwrap();
+    let live = admit(&tenant.shares(), "alice", &seal(&claims), &tenant.application(), at(NOW)).unwrap();
     assert!(!live.may_write());
     assert_eq!(live.expires(), at(NOW + 60));
 }
@@ -215,7 +235,7 @@ fn the_order_of_checks_tells_nothing_but_expiry() {
 fn only_this_proxys_intact_envelopes_open() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
-    let check = |envelope: &str| shares.checked("alice", envelope, &application, NOW).map(drop);
+    let check = |envelope: &str| checked(&shares, "alice", envelope, &application, NOW).map(drop);
     let envelope = seal(&tenant.claims());
     assert_eq!(check(&envelope), Ok(()));
 
@@ -224,8 +244,8 @@ fn only_this_proxys_intact_envelopes_open() {
     assert_eq!(check(&foreign), Err(Rejection::Envelope(Reason::Kid)));
     let both = tenant.shares();
     both.set_keyring(Keyring { keys: vec![key(1, None), key(0, None)], ..tenant.keyring() });
-    assert!(both.checked("alice", &foreign, &application, NOW).is_ok());
-    assert!(both.checked("alice", &envelope, &application, NOW).is_ok());
+    assert!(checked(&both, "alice", &foreign, &application, NOW).is_ok());
+    assert!(checked(&both, "alice", &envelope, &application, NOW).is_ok());
 
     let (head, tag) = envelope.rsplit_once('.').unwrap();
     let altered = format!("{head}.{}", tag.chars().rev().collect::<String>());
@@ -239,13 +259,14 @@ fn another_user_or_application_share_cannot_ride_on_a_live_envelope() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&tenant.claims());
-    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
-    let check = |user: &str, share: &ApplicationShare| shares.checked(user, &envelope, share, NOW).map(drop);
+    let live = admit(&shares, "alice", &envelope, &application, at(NOW)).unwrap();
+    let check =
+        |user: &str, share: &ApplicationShare| checked(&shares, user, &envelope, share, NOW).map(drop);
 
     assert_eq!(check("bob", &application), Err(Rejection::Subject));
-    let wrong = ApplicationShare([("main".to_owned(), Share::random())].into());
+    let wrong = Arc::new(ApplicationShare([("main".to_owned(), Share::random())].into()));
     assert_eq!(check("alice", &wrong), Err(Rejection::CheckValue));
-    let empty = ApplicationShare(BTreeMap::new());
+    let empty = Arc::new(ApplicationShare(BTreeMap::new()));
     assert_eq!(check("alice", &empty), Err(Rejection::ApplicationShare));
     assert_eq!(check("alice", &application), Ok(()));
 
@@ -258,9 +279,9 @@ fn a_wrong_application_share_does_not_spoil_the_envelope() {
     let tenant = Tenant::new();
     let shares = tenant.shares();
     let envelope = seal(&tenant.claims());
-    let wrong = ApplicationShare([("main".to_owned(), Share::random())].into());
-    assert_eq!(shares.checked("alice", &envelope, &wrong, NOW).err(), Some(Rejection::CheckValue));
-    assert!(shares.checked("alice", &envelope, &tenant.application(), NOW).is_ok());
+    let wrong = Arc::new(ApplicationShare([("main".to_owned(), Share::random())].into()));
+    assert_eq!(checked(&shares, "alice", &envelope, &wrong, NOW).err(), Some(Rejection::CheckValue));
+    assert!(checked(&shares, "alice", &envelope, &tenant.application(), NOW).is_ok());
 }
 
 #[test]
@@ -268,7 +289,7 @@ fn withdrawal_takes_effect_at_once() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&tenant.claims());
-    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &application, at(NOW)).unwrap();
     let column = &columns()[0];
     let mut before = shares.burst(&live, &application);
     before.seal(column, b"x", &mut Vec::new()).unwrap();
@@ -278,7 +299,7 @@ fn withdrawal_takes_effect_at_once() {
     let error = shares.burst(&live, &application).seal(column, b"x", &mut Vec::new()).err().unwrap();
     assert_eq!(error, ClientError::from(Rejection::User));
     for envelope in [&envelope, &seal(&tenant.claims())] {
-        assert_eq!(shares.checked("alice", envelope, &application, NOW).err(), Some(Rejection::User));
+        assert_eq!(checked(&shares, "alice", envelope, &application, NOW).err(), Some(Rejection::User));
     }
 }
 
@@ -287,7 +308,7 @@ fn uses_are_counted_over_all_requests() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&UserEnvelope { max_uses: Some(2), ..tenant.claims() });
-    let use_it = || shares.checked("alice", &envelope, &application, NOW)?.use_once();
+    let use_it = || checked(&shares, "alice", &envelope, &application, NOW)?.use_once();
     assert_eq!((use_it(), use_it(), use_it()), (Ok(()), Ok(()), Err(Rejection::Used)));
     // What needs no keys uses nothing up, and is limited all the same.
     assert!(shares.look("alice", &envelope, &application, at(NOW)).is_some());
@@ -300,7 +321,7 @@ fn an_envelope_of_limited_use_from_before_the_start_is_refused() {
     let outcome = |claims: &UserEnvelope| {
         let shares = Shares::started(tenant.keyring(), LIMITS, NOW - 6);
         shares.set_user("alice", Some(tenant.held()));
-        shares.checked("alice", &seal(claims), &tenant.application(), NOW).map(drop)
+        checked(&shares, "alice", &seal(claims), &tenant.application(), NOW).map(drop)
     };
     // The skew counts: the user's clock may be ahead.
     assert_eq!(outcome(&once(NOW)), Ok(()));
@@ -314,7 +335,7 @@ fn uses_are_remembered_beyond_a_change_of_the_proxys_key() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&UserEnvelope { max_uses: Some(1), ..tenant.claims() });
-    let use_it = || shares.checked("alice", &envelope, &application, NOW)?.use_once();
+    let use_it = || checked(&shares, "alice", &envelope, &application, NOW)?.use_once();
     assert_eq!(use_it(), Ok(()));
     shares.set_keyring(Keyring { keys: vec![key(1, None), key(0, Some(NOW + 60))], ..tenant.keyring() });
     assert_eq!(use_it(), Err(Rejection::Used));
@@ -327,7 +348,7 @@ fn cells_come_back_and_only_in_their_column() {
     let mut claims = tenant.claims();
     let billing = EpochShare { epoch: 1, share: tenant.billing.user.duplicate() };
     claims.shares.insert("billing".to_owned(), billing);
-    let live = shares.admit("alice", &seal(&claims), &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &seal(&claims), &application, at(NOW)).unwrap();
     let columns = columns();
     let mut cells = Vec::new();
     let mut burst = shares.burst(&live, &application);
@@ -347,7 +368,7 @@ fn cells_come_back_and_only_in_their_column() {
     assert_eq!(error.sqlstate, sqlstate::DATA_CORRUPTED);
     assert!(error.message.contains("\"a\" of table \"public.t\""), "{error}");
 
-    let only_main = shares.admit("alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
+    let only_main = admit(&shares, "alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
     let error =
         shares.burst(&only_main, &application).open(&columns[1], &cells[1], &mut Vec::new()).err().unwrap();
     assert_eq!(error.sqlstate, sqlstate::INSUFFICIENT_PRIVILEGE);
@@ -359,7 +380,7 @@ fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
     let mut tenant = Tenant::new();
     let (shares, before) = (tenant.shares(), tenant.application());
     let envelope = seal(&UserEnvelope { max_uses: Some(3), ..tenant.claims() });
-    let live = shares.admit("alice", &envelope, &before, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &before, at(NOW)).unwrap();
 
     // TKa ⊕ TKp stays the same, so TKu and TK do.
     let flip = |share: &Share| Share::from_bytes(share.as_bytes().map(|byte| byte ^ 0x55));
@@ -368,7 +389,7 @@ fn a_renewed_share_opens_the_same_envelope_and_the_old_ones_are_dead() {
     }
     shares.set_user("alice", Some(tenant.held()));
     let after = tenant.application();
-    let check = |share: &ApplicationShare| shares.checked("alice", &envelope, share, NOW)?.use_once();
+    let check = |share: &ApplicationShare| checked(&shares, "alice", &envelope, share, NOW)?.use_once();
     assert_eq!(check(&before), Err(Rejection::CheckValue));
     let error = shares.burst(&live, &before).seal(&columns()[0], b"x", &mut Vec::new()).err().unwrap();
     assert_eq!(error, ClientError::from(Rejection::CheckValue));
@@ -381,13 +402,13 @@ fn a_retired_key_opens_nothing_any_more() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&tenant.claims());
-    let live = shares.admit("alice", &envelope, &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &application, at(NOW)).unwrap();
     let keyring = |retires| Keyring { keys: vec![key(1, None), key(0, retires)], ..tenant.keyring() };
     shares.set_keyring(keyring(Some(NOW + 1)));
-    assert!(shares.checked("alice", &envelope, &application, NOW).is_ok());
+    assert!(checked(&shares, "alice", &envelope, &application, NOW).is_ok());
     let again = seal(&UserEnvelope { jti: "2".to_owned(), ..tenant.claims() });
     for late in [&envelope, &again] {
-        let late = shares.checked("alice", late, &application, NOW + 1).err();
+        let late = checked(&shares, "alice", late, &application, NOW + 1).err();
         assert_eq!(late, Some(Rejection::Envelope(Reason::Kid)));
     }
     // A burst goes by the real clock.
@@ -404,12 +425,12 @@ fn a_user_that_is_added_is_served_and_one_that_is_withdrawn_leaves_nothing_live(
     let (shares, application) = (tenant.shares(), tenant.application());
     shares.set_user("bob", Some(tenant.held()));
     let envelope = seal(&UserEnvelope { sub: "bob".to_owned(), ..tenant.claims() });
-    assert!(shares.checked("bob", &envelope, &application, NOW).is_ok());
+    assert!(checked(&shares, "bob", &envelope, &application, NOW).is_ok());
     assert!(shares.live.get(&envelope::hash(&envelope)).is_some());
     shares.set_user("bob", None);
     assert!(shares.live.get(&envelope::hash(&envelope)).is_none());
-    assert_eq!(shares.checked("bob", &envelope, &application, NOW).err(), Some(Rejection::User));
-    assert!(shares.checked("alice", &seal(&tenant.claims()), &application, NOW).is_ok());
+    assert_eq!(checked(&shares, "bob", &envelope, &application, NOW).err(), Some(Rejection::User));
+    assert!(checked(&shares, "alice", &seal(&tenant.claims()), &application, NOW).is_ok());
 }
 
 #[test]
@@ -422,6 +443,6 @@ fn without_a_tenant_key_nothing_is_open() {
         assert_eq!(shares.check_open(), Ok(()));
         shares.set_keyring(Keyring::closed(closed));
         assert_eq!(shares.check_open().err().and_then(|error| error.code), Some(code));
-        assert!(shares.checked("alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_err());
+        assert!(checked(&shares, "alice", &seal(&tenant.claims()), &tenant.application(), NOW).is_err());
     }
 }

@@ -11,11 +11,11 @@ fn both(tenant: &Tenant) -> UserEnvelope {
 }
 
 /// The tenant's shares and the application's, after `billing` was taken from alice.
-fn revoked(tenant: &Tenant, shares: &Shares) -> ApplicationShare {
+fn revoked(tenant: &Tenant, shares: &Shares) -> Arc<ApplicationShare> {
     let mut held = tenant.held();
     held.remove("billing");
     shares.set_user("alice", Some(held));
-    ApplicationShare([("main".to_owned(), tenant.main.application.duplicate())].into())
+    Arc::new(ApplicationShare([("main".to_owned(), tenant.main.application.duplicate())].into()))
 }
 
 const MASKS: &str = r#"
@@ -33,7 +33,7 @@ fn column(name: &str) -> Arc<ProtectedColumn> {
 }
 
 /// What a burst shows of a cell: the text, or NULL.
-fn shown(burst: &mut Burst<'_>, name: &str, cell: &[u8]) -> Result<Option<String>, ClientError> {
+fn shown(burst: &mut Burst, name: &str, cell: &[u8]) -> Result<Option<String>, ClientError> {
     let mut out = Vec::new();
     match burst.show(&column(name), cell, &mut out)? {
         Sight::Null => Ok(None),
@@ -41,7 +41,7 @@ fn shown(burst: &mut Burst<'_>, name: &str, cell: &[u8]) -> Result<Option<String
     }
 }
 
-fn sealed(burst: &mut Burst<'_>, name: &str) -> Vec<u8> {
+fn sealed(burst: &mut Burst, name: &str) -> Vec<u8> {
     let mut cell = Vec::new();
     burst.seal(&column(name), b"078-05-1120", &mut cell).unwrap();
     cell
@@ -56,7 +56,7 @@ fn a_bundle_from_before_a_revoke_serves_what_is_left() {
     let tenant = Tenant::new();
     let (shares, before) = (tenant.shares(), tenant.application());
     let envelope = seal(&both(&tenant));
-    let live = shares.admit("alice", &envelope, &before, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &before, at(NOW)).unwrap();
     let cell = sealed(&mut shares.burst(&live, &before), "refused");
     assert_eq!(shown(&mut shares.burst(&live, &before), "refused", &cell).unwrap().unwrap(), "078-05-1120");
 
@@ -64,8 +64,8 @@ fn a_bundle_from_before_a_revoke_serves_what_is_left() {
     // At once, even for a request that was admitted before and has both of the old shares.
     for (live, application) in [
         (&live, &before),
-        (&shares.admit("alice", &envelope, &after, at(NOW)).unwrap(), &after),
-        (&shares.admit("alice", &seal(&both(&tenant)), &after, at(NOW)).unwrap(), &after),
+        (&admit(&shares, "alice", &envelope, &after, at(NOW)).unwrap(), &after),
+        (&admit(&shares, "alice", &seal(&both(&tenant)), &after, at(NOW)).unwrap(), &after),
     ] {
         let mut burst = shares.burst(live, application);
         assert_eq!(code(shown(&mut burst, "refused", &cell)), Some(Code::KeyspaceNotGranted));
@@ -78,7 +78,7 @@ fn a_bundle_from_before_a_revoke_serves_what_is_left() {
         assert!(!live.grants("billing").unwrap() && live.grants("main").unwrap());
     }
     // An application that kept the old share gains nothing by sending it.
-    let live = shares.admit("alice", &envelope, &before, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &envelope, &before, at(NOW)).unwrap();
     assert_eq!(
         code(shown(&mut shares.burst(&live, &before), "refused", &cell)),
         Some(Code::KeyspaceNotGranted)
@@ -89,7 +89,7 @@ fn a_bundle_from_before_a_revoke_serves_what_is_left() {
 fn a_bundle_from_before_a_grant_serves_what_it_has() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
-    let live = shares.admit("alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
     let mut burst = shares.burst(&live, &application);
     burst.seal(&column("a"), b"x", &mut Vec::new()).unwrap();
     assert_eq!(code(burst.seal(&column("null"), b"x", &mut Vec::new())), Some(Code::KeyspaceNotGranted));
@@ -102,7 +102,7 @@ fn a_share_from_before_a_grant_was_taken_back_and_given_anew_is_an_error_and_no_
     let (shares, application) = (tenant.shares(), tenant.application());
     let mut claims = both(&tenant);
     claims.shares.insert("billing".to_owned(), EpochShare { epoch: 1, share: Share::random() });
-    let live = shares.admit("alice", &seal(&claims), &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &seal(&claims), &application, at(NOW)).unwrap();
     let mut burst = shares.burst(&live, &application);
     burst.seal(&column("a"), b"x", &mut Vec::new()).unwrap();
     assert_eq!(code(shown(&mut burst, "null", b"whatever")), Some(Code::ShareRejected));
@@ -118,7 +118,7 @@ fn an_envelope_without_one_fitting_share_is_nobodys() {
         let shares = [(keyspace.to_owned(), EpochShare { epoch: 1, share })].into();
         seal(&UserEnvelope { shares, ..tenant.claims() })
     };
-    let check = |envelope: &str| shares.checked("alice", envelope, &application, NOW).map(drop);
+    let check = |envelope: &str| checked(&shares, "alice", envelope, &application, NOW).map(drop);
     assert_eq!(check(&forged("billing", tenant.billing.user.duplicate())), Err(Rejection::Keyspace));
     assert_eq!(check(&forged("unheard of", Share::random())), Err(Rejection::Keyspace));
     assert_eq!(check(&forged("main", Share::random())), Err(Rejection::CheckValue));
@@ -129,11 +129,11 @@ fn an_envelope_without_one_fitting_share_is_nobodys() {
 fn masks_show_what_the_policy_says_and_only_by_the_keys_for_it() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
-    let all = shares.admit("alice", &seal(&both(&tenant)), &application, at(NOW)).unwrap();
-    let main = shares.admit("alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
+    let all = admit(&shares, "alice", &seal(&both(&tenant)), &application, at(NOW)).unwrap();
+    let main = admit(&shares, "alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
     let mut billing_only = both(&tenant);
     billing_only.shares.remove("main");
-    let billing = shares.admit("alice", &seal(&billing_only), &application, at(NOW)).unwrap();
+    let billing = admit(&shares, "alice", &seal(&billing_only), &application, at(NOW)).unwrap();
     let expected = [("null", None), ("text", Some("gone")), ("last", Some("****1120"))];
     for (name, masked) in expected {
         let cell = sealed(&mut shares.burst(&all, &application), name);
@@ -158,7 +158,7 @@ fn masks_show_what_the_policy_says_and_only_by_the_keys_for_it() {
 fn a_withdrawn_user_is_shown_an_error_and_no_mask() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
-    let live = shares.admit("alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
+    let live = admit(&shares, "alice", &seal(&tenant.claims()), &application, at(NOW)).unwrap();
     shares.set_user("alice", None);
     let mut burst = shares.burst(&live, &application);
     for name in ["null", "text", "last"] {
