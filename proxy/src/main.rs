@@ -338,11 +338,9 @@ fn start_log(format: LogFormat, level: LogLevel) {
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(
-            Targets::new().with_target("trefoil_proxy", level).with_target("trefoil_https", level),
-        ))
-        .init();
+    // Before all layers: a filter of one layer looks each span up whenever it is entered.
+    let ours = Targets::new().with_target("trefoil_proxy", level).with_target("trefoil_https", level);
+    tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
 fn warn_of_unknown_variables() {
