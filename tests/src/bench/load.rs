@@ -76,7 +76,8 @@ impl Load {
     pub(super) fn ways(self) -> &'static [Way] {
         match self.0 {
             Work::Pgbench { tls: true, .. } => &[Way::PgBouncer, Way::NoPolicy, Way::Protected],
-            _ => &Way::ALL,
+            Work::Pgbench { .. } => &Way::OF_VALUES,
+            Work::Bulk(_) => &Way::ALL,
         }
     }
 

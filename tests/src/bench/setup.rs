@@ -67,6 +67,7 @@ impl Setup {
             let sidecar = stack.acting.first().map(|sidecar| (sidecar.port(), sidecar.process().pid()));
             let (database, stages) = match way {
                 Way::Direct => (&plain, vec![]),
+                Way::Cells => (&cells, vec![]),
                 Way::Pgcrypto => (&pgcrypto, vec![]),
                 Way::PgBouncer => (&plain, vec![(pooler.port(), pooler.pid())]),
                 Way::NoPolicy => (&plain, vec![proxy]),

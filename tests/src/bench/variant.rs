@@ -76,12 +76,26 @@ pub(super) enum Way {
     Protected,
     /// The same behind a sidecar, which adds the shares.
     ProtectedSidecar,
+    /// Nothing in between, and the cells as they are: what their length and form cost the database.
+    Cells,
     /// Nothing in between, and pgcrypto in the statements.
     Pgcrypto,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
+        Self::Direct,
+        Self::PgBouncer,
+        Self::NoPolicy,
+        Self::NoPolicySidecar,
+        Self::Protected,
+        Self::ProtectedSidecar,
+        Self::Cells,
+        Self::Pgcrypto,
+    ];
+
+    /// Those by which the values themselves can be asked for.
+    pub(super) const OF_VALUES: [Self; 7] = [
         Self::Direct,
         Self::PgBouncer,
         Self::NoPolicy,
@@ -109,6 +123,7 @@ impl Way {
             Self::NoPolicySidecar => "no policy, sidecar",
             Self::Protected => "protected",
             Self::ProtectedSidecar => "protected, sidecar",
+            Self::Cells => "cells, direct",
             Self::Pgcrypto => "pgcrypto",
         }
     }
