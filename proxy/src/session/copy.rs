@@ -96,6 +96,7 @@ impl State {
     pub(super) fn copy_data(&mut self, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         let Some(CopyIn::Cells(copying)) = &mut self.copying_in else { return Ok(()) };
         splice.make_room();
+        splice.burst = None;
         let Copying { copy, stream } = copying.as_mut();
         let settings = &self.parameters.values;
         let shares = &self.environment.shares;
@@ -147,6 +148,7 @@ impl State {
                 self.fail_copy(ClientError::new("57014", message, ""), splice)?;
             }
             Some(CopyIn::Cells(mut copying)) => {
+                splice.burst = None;
                 let out = splice.replace(head.size);
                 let Copying { copy, stream } = copying.as_mut();
                 let keys = copy.keys.as_ref();
@@ -194,6 +196,7 @@ impl State {
     pub(super) fn copy_rows(&mut self, splice: &mut Splice<'_, '_>) -> Result<(), Fault> {
         let Some(copying) = &mut self.copying_out else { return Ok(()) };
         splice.make_room();
+        splice.burst = None;
         let Copying { copy, stream } = copying.as_mut();
         let shares = &self.environment.shares;
         let burst = copy.keys.as_ref().map(|keys| shares.burst(&keys.live, &keys.application));

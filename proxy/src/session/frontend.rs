@@ -154,7 +154,7 @@ impl State {
                     self.spare_syncs += 1;
                 } else {
                     self.queue.push(Kind::Sync { segment: self.segment });
-                    self.end_segment();
+                    self.end_segment(splice);
                 }
                 self.skipping = false;
             }
@@ -166,7 +166,7 @@ impl State {
                     "Call the function in a SELECT.",
                 );
                 self.queue.push_refused(Kind::FunctionCall { segment: self.segment }, refusal);
-                self.end_segment();
+                self.end_segment(splice);
                 return Ok(Done::Yes);
             }
             b'c' | b'f' => return self.copy_ends(head, splice),
@@ -184,7 +184,8 @@ impl State {
     }
 
     /// The request's last message is treated.
-    pub(super) fn end_segment(&mut self) {
+    pub(super) fn end_segment(&mut self, splice: &mut Splice<'_, '_>) {
+        splice.burst = None;
         self.segment += 1;
         self.inside = false;
         self.presented.request_ended();

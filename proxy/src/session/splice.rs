@@ -1,5 +1,5 @@
 //! One pass over received bytes: runs of messages that stay as they are go out in one copy, and
-//! what the session writes itself goes between them. Keys live no longer than it.
+//! what the session writes itself goes between them. No key outlives it.
 
 use super::carriers::Keys;
 use crate::shares::{Burst, Shares};
@@ -12,7 +12,7 @@ pub(super) struct Splice<'i, 'o> {
     /// Where the cursor stands: the run's end.
     at: usize,
     out: &'o mut Vec<u8>,
-    /// What the pass opens cells with: that of the request that needed keys last.
+    /// What the pass seals and opens cells with: that of the request that needed keys last.
     pub(super) burst: Option<Burst>,
 }
 

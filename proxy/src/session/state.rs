@@ -168,9 +168,10 @@ impl State {
             return self.presented.may_run(&self.environment.shares, &demand).map(|()| None);
         }
         self.schema.check_keys()?;
-        let keys = self.presented.keys(&self.environment.shares, &demand, burst)?;
-        grants::check(&keys.live, plan, &cursors, &fetched, demand.writes())?;
-        Ok(Some(keys))
+        let granted = self.presented.keys(&self.environment.shares, &demand, burst).and_then(|keys| {
+            grants::check(&keys.live, plan, &cursors, &fetched, demand.writes()).map(|()| Some(keys))
+        });
+        granted.inspect_err(|_| *burst = None)
     }
 
     /// Records, where an audit log is kept, that a statement which uses keys is about to be sent.

@@ -196,7 +196,7 @@ impl State {
                 self.queue.push_refused(Kind::Query(Box::new(query)), error);
             }
         }
-        self.end_segment();
+        self.end_segment(splice);
         Ok(Done::Yes)
     }
 

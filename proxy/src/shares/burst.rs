@@ -13,9 +13,9 @@ use trefoil_keys::cell::{CellError, ColumnKey};
 use trefoil_keys::secret::TenantKey;
 use zeroize::Zeroizing;
 
-/// One synchronous stretch of work on cells for one request, or several that present the same. Rebuilds TK
-/// for a keyspace when the first cell under it needs it, derives column keys once each, and wipes all of it
-/// on drop. `!Send`: it cannot be held across an await in a spawned task.
+/// One synchronous stretch of work on the cells of one request. Rebuilds TK for a keyspace when the first
+/// cell under it needs it, derives column keys once each, and wipes all of it on drop. `!Send`: it cannot be
+/// held across an await in a spawned task.
 ///
 /// ```compile_fail
 /// fn sent<T: Send>(_: T) {}

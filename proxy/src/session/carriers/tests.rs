@@ -1,6 +1,7 @@
 //! What is presented, and for how long.
 
 use super::*;
+use crate::policy::Policy;
 use crate::shares::{EnvelopeKey, Keyring};
 use crate::sql::Plan;
 use std::collections::BTreeMap;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use trefoil_keys::bundle::{self, CheckValue, IssuedShare};
 use trefoil_keys::check;
 use trefoil_keys::envelope::{self, EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
-use trefoil_keys::secret::TenantKey;
+use trefoil_keys::secret::{Share, TenantKey};
 use trefoil_keys::share::{self, Triple};
 
 /// One user, `alice`, with one keyspace.
@@ -20,7 +21,7 @@ struct Tenant {
 
 impl Tenant {
     fn new() -> Self {
-        let pem = include_str!("../../../keys/tests/vectors/proxy-key.pem");
+        let pem = include_str!("../../../../keys/tests/vectors/proxy-key.pem");
         let key = Arc::new(EnvelopePrivateKey::from_pkcs8_pem(pem).unwrap());
         let tk = TenantKey::generate();
         let check = CheckValue { epoch: 1, value: check::value(&tk, "main", 1) };
@@ -101,4 +102,32 @@ fn an_envelope_limits_plain_statements_for_as_long_as_it_is_presented_and_is_loo
     assert!(may_write(&mut presented, &tenant, Some(&other)));
     assert!(may_write(&mut presented, &tenant, None));
     assert!(may_write(&mut presented, &tenant, Some(&reading)), "looked at again after another one");
+}
+
+#[test]
+fn a_burst_serves_no_other_requests_keys() {
+    let tenant = Tenant::new();
+    tenant.know_alice(true);
+    let policy =
+        Policy::parse("[tables.\"public.t\"]\nc = { type = \"text\", mode = \"deterministic\" }").unwrap();
+    let column = &policy.columns()[0];
+    let mut presented = Presented::default();
+    presented.comment(tenant.carriers("1", Scope::Write));
+    let plan = Plan::default();
+    let mut burst = None;
+    let keys = presented.keys(&tenant.shares, &Demand::of(&plan), &mut burst).unwrap();
+    assert!(
+        burst.as_ref().is_some_and(|burst| burst.is_of(&keys.live, &keys.application)),
+        "it was checked so"
+    );
+    keys.burst(&tenant.shares, &mut burst).seal(column, b"x", &mut Vec::new()).unwrap();
+
+    let wrong = ApplicationShare([("main".to_owned(), Share::random())].into());
+    let others = Keys { live: Arc::clone(&keys.live), application: Arc::new(wrong) };
+    let error = others.burst(&tenant.shares, &mut burst).seal(column, b"x", &mut Vec::new()).unwrap_err();
+    assert_eq!(error.code, Some(Code::ShareRejected));
+
+    presented.request_ended();
+    let refused = presented.keys(&tenant.shares, &Demand::of(&plan), &mut burst).err();
+    assert_eq!(refused.and_then(|error| error.code), Some(Code::NoShare), "the burst admits nobody");
 }
