@@ -3,6 +3,7 @@
 //! Every field of `info` is preceded by its length (8 bytes, big endian), so that no two different
 //! lists of fields are the same bytes.
 
+use crate::secret::wipe_stack;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -46,10 +47,11 @@ impl Purpose {
 /// store is of no keyspace.
 pub(crate) fn derive(key: &[u8; 32], keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
     Extracted::of(key).derive(keyspace, context, purpose, out);
+    wipe_stack();
 }
 
-/// The pseudorandom key of a key that derives several. Boxed, so that moving it leaves no copy behind; it is
-/// wiped with this, by `sha2`'s feature `zeroize`.
+/// The pseudorandom key of a key that derives several. It is wiped with this, by `sha2`'s feature `zeroize`; what
+/// its making and its work leave on the stack, by its owner.
 pub(crate) struct Extracted(Box<Hkdf<Sha256>>);
 
 impl Extracted {

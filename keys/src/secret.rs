@@ -168,7 +168,7 @@ impl Drop for TenantKey {
     fn drop(&mut self) {
         wipe(self.bytes.as_mut_slice());
         self.extracted.take();
-        wipe_stack_of::<{ 32 * 1024 }>();
+        wipe_deep_stack();
     }
 }
 
@@ -204,6 +204,7 @@ impl TenantKey {
     }
 
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; LENGTH] {
+        self.extracted.take();
         &mut self.bytes
     }
 }

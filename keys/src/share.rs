@@ -1,8 +1,8 @@
 //! `TK = TKu ⊕ TKa ⊕ TKp`: splitting a tenant key for one user, putting it together again, and the
 //! form in which a proxy keeps TKu between two requests. Two shares say nothing about TK.
 
-use crate::kdf::{self, Purpose};
-use crate::secret::{LENGTH, Share, TenantKey};
+use crate::kdf::{Extracted, Purpose};
+use crate::secret::{LENGTH, Share, TenantKey, wipe_stack};
 use trefoil_arena::NoRoom;
 
 /// The three shares of one tenant key for one user.
@@ -63,11 +63,12 @@ impl MaskedShare {
     ) -> Result<Self, NoRoom> {
         let mut masked = Share::guarded()?;
         with_mask(user.as_bytes(), application, envelope_hash, keyspace, &mut masked);
+        wipe_stack();
         Ok(Self(masked))
     }
 
     /// TKu again, if `application`, hash and keyspace are those that it was masked with; else a wrong
-    /// share, which the check value finds out.
+    /// share, which the check value finds out. The stack is wiped with the tenant key that it is for.
     pub fn unmask(&self, application: &Share, envelope_hash: &[u8; 32], keyspace: &str) -> Share {
         let mut user = Share::zero();
         with_mask(self.0.as_bytes(), application, envelope_hash, keyspace, &mut user);
@@ -82,7 +83,8 @@ fn with_mask(
     keyspace: &str,
     output: &mut Share,
 ) {
-    kdf::derive(application.as_bytes(), keyspace, envelope_hash, Purpose::ShareMask, output.as_mut_bytes());
+    let mask = Extracted::of(application.as_bytes());
+    mask.derive(keyspace, envelope_hash, Purpose::ShareMask, output.as_mut_bytes());
     xor_into(output.as_mut_bytes(), input);
 }
 

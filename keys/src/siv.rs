@@ -26,8 +26,8 @@ type Block = [u8; BLOCK];
 #[derive(Debug)]
 pub(crate) struct Rejected;
 
-/// A key, set up. Boxed, so that moving it leaves no copy behind. Work with it leaves parts of its schedules on the
-/// stack: its owner wipes that.
+/// A key, set up. Boxed, so that moving it leaves no copy behind. Work with it leaves parts of its schedules and of
+/// values on the stack: its owner wipes that.
 pub(crate) struct Siv(Box<Inner>);
 
 struct Inner {

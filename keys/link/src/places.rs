@@ -95,6 +95,12 @@ impl Places {
         }
     }
 
+    /// How many have not shown credentials.
+    pub fn strangers(&self) -> usize {
+        let held = self.held();
+        held.by_number.len() - held.known
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
