@@ -17,10 +17,8 @@ const WAITING_PER_ADDRESS: usize = 32;
 
 /// How many of them give way at once when descriptors have run out.
 const RELIEF: usize = 32;
-/// How many do for each that comes when they are about to: it needs one, and one more at its login.
+/// How many do for each that comes when they are about to: as many as it needs, the second at its login.
 const RELIEF_IN_TIME: usize = 2;
-/// So many descriptors are few: those of the logins that are under way.
-const FEW_DESCRIPTORS: u64 = 32;
 
 /// Descriptors beside those of sessions.
 const SPARE_DESCRIPTORS: u64 = 128;
@@ -86,7 +84,7 @@ pub async fn run(
                     let address = peer.map_or_else(|| "a Unix socket".to_owned(), |peer| peer.to_string());
                     let span = tracing::info_span!("session", number, peer = address);
                     let peer = peer.map(|peer| peer.ip().to_canonical());
-                    if are_few_left(&client) {
+                    if !are_enough_left(&client, places.strangers() + RELIEF_IN_TIME) {
                         places.relieve(RELIEF_IN_TIME);
                     }
                     let caller = Caller { number, address, peer };
@@ -136,11 +134,11 @@ fn allow_descriptors(connections: usize) {
     }
 }
 
-/// Whether descriptors are about to run out. The kernel gives the lowest that is free.
-fn are_few_left(latest: &Incoming) -> bool {
-    let latest = u64::try_from(latest.as_fd().as_raw_fd()).unwrap_or(u64::MAX);
-    let allowed = getrlimit(Resource::Nofile).current;
-    allowed.is_some_and(|allowed| latest.saturating_add(FEW_DESCRIPTORS) >= allowed)
+/// Whether so many more descriptors may be had. The kernel gives the lowest that is free.
+fn are_enough_left(latest: &Incoming, needed: usize) -> bool {
+    let latest = usize::try_from(latest.as_fd().as_raw_fd()).unwrap_or(usize::MAX);
+    let highest = u64::try_from(latest.saturating_add(needed)).unwrap_or(u64::MAX);
+    getrlimit(Resource::Nofile).current.is_none_or(|allowed| highest < allowed)
 }
 
 async fn log_figures(environment: Arc<Environment>) {
