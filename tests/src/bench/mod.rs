@@ -88,7 +88,9 @@ pub fn run(options: &Options) -> Result<()> {
     let (mut outcomes, mut machine) = (Vec::new(), String::new());
     if !loads.is_empty() {
         let setup = Setup::start()?;
-        machine = machine::described(setup.endpoint(), "make bench")?;
+        let Options { seconds, rounds, .. } = options;
+        let command = format!("make bench SECONDS={seconds} ROUNDS={rounds}");
+        machine = machine::described(setup.endpoint(), &command)?;
         for load in loads {
             println!("\n{}", load.name());
             let outcome = measure(&setup, load, options)?;
