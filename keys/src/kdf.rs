@@ -59,7 +59,7 @@ impl Extracted {
         Self(Box::new(Hkdf::new(None, key)))
     }
 
-    /// [`derive`], of the key that this is of.
+    /// [`derive()`], of the key that this is of.
     pub(crate) fn derive(&self, keyspace: &str, context: &[u8], purpose: Purpose, out: &mut [u8]) {
         let fields = [VERSION, keyspace.as_bytes(), context, purpose.name()];
         let [version, space, ctx, name] = fields.map(|field| (field.len() as u64).to_be_bytes());
