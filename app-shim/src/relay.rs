@@ -92,6 +92,10 @@ impl Relay {
                 // It has left before it was logged in: nobody is to wait for it.
                 return Ok(Ok(Until::Ended));
             }
+            if !self.backend.has_started() && need != Need::Input && self.from_client.len() >= BOUND {
+                // No login needs that much, and behind it its leave could not be seen.
+                return Ok(Err(Fatal::PROTOCOL));
+            }
             if self.proxy_ended && self.released == 0 {
                 if let Some(error) = self.failure.take().filter(|_| !self.backend.has_started()) {
                     return Ok(Err(broken_off(&error)));

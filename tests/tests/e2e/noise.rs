@@ -143,6 +143,20 @@ fn disturb(endpoint: &Endpoint, random: &mut Random) {
     }
 }
 
+/// Fills the buffers before it is logged in, and has to be let go all the same.
+fn say_much_too_early(endpoint: &Endpoint) {
+    let mut stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).unwrap();
+    let mut early = BytesMut::new();
+    (0..9).for_each(|_| frontend::query(&"-".repeat(30_000), &mut early).unwrap());
+    // It may be refused before it has said all.
+    stream.write_all(&[startup(endpoint), early.to_vec()].concat()).ok();
+    stream.shutdown(Shutdown::Write).ok();
+    stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    let ended = stream.read_to_end(&mut Vec::new());
+    let silent = |error: &std::io::Error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+    assert!(!ended.as_ref().is_err_and(silent), "port {} waits on", endpoint.port);
+}
+
 /// Goes: at once, after the answer, or after having said that nothing more comes.
 fn leave(mut stream: TcpStream, random: &mut Random) {
     let how = random.below(4);
@@ -246,6 +260,9 @@ fn noise_at_every_stage_disturbs_no_session_and_leaves_nothing_behind() {
         ended.store(true, Ordering::Relaxed);
         quiet.join().unwrap()
     });
+    for target in targets {
+        say_much_too_early(target);
+    }
     println!("{} noisy connections, {rounds} rounds of the quiet session", connections.into_inner());
     assert!(rounds > 2, "the quiet session hardly got on");
 
