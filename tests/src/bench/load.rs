@@ -76,7 +76,7 @@ impl Load {
     pub(super) fn ways(self) -> &'static [Way] {
         match self.0 {
             Work::Pgbench { tls: true, .. } => &[Way::PgBouncer, Way::NoPolicy, Way::Protected],
-            Work::Pgbench { .. } => &Way::OF_VALUES,
+            Work::Pgbench { .. } => Way::of_values(),
             Work::Bulk(_) => &Way::ALL,
         }
     }

@@ -90,20 +90,14 @@ impl Way {
         Self::NoPolicySidecar,
         Self::Protected,
         Self::ProtectedSidecar,
-        Self::Cells,
         Self::Pgcrypto,
+        Self::Cells,
     ];
 
     /// Those by which the values themselves can be asked for.
-    pub(super) const OF_VALUES: [Self; 7] = [
-        Self::Direct,
-        Self::PgBouncer,
-        Self::NoPolicy,
-        Self::NoPolicySidecar,
-        Self::Protected,
-        Self::ProtectedSidecar,
-        Self::Pgcrypto,
-    ];
+    pub(super) fn of_values() -> &'static [Self] {
+        const { Self::ALL.split_at(7).0 }
+    }
 
     pub(super) fn protection(self) -> Protection {
         if self == Self::Pgcrypto { Protection::Pgcrypto } else { Protection::Transparent }
