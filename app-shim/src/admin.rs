@@ -58,7 +58,7 @@ impl Interface {
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; choose another address by `admin.listen`")
         })?;
-        tracing::info!("tenant admin's interface on {}", listener.local_addr()?);
+        tracing::info!("admin port at {}", listener.local_addr()?);
         let app = router(Arc::new(self), Arc::new(login));
         server::serve(listener, tls, app, Bounds::default()).await;
         Ok(())

@@ -6,11 +6,13 @@ use crate::endpoint::Endpoint;
 use crate::leash::Leash;
 use crate::tenant::write_private;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -207,9 +209,17 @@ impl Cluster {
     }
 }
 
-/// A TCP port of the loopback interface that nobody uses.
+/// A TCP port of the loopback interface that nobody uses, and that this process did not give before:
+/// who got it may not listen yet, or be stopped to be started again.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if given.insert(port) {
+            return Ok(port);
+        }
+    }
 }
 
 /// Whether this process runs as root.

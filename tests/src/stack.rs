@@ -76,8 +76,8 @@ impl Setup {
         let command: Vec<String> =
             ["env".to_owned()].into_iter().chain(variables).chain(self.command.iter().cloned()).collect();
         let mut leash = Leash::start(&self.name, &command, "TERM", &log, None)?;
-        leash.wait_for(&format!("127.0.0.1:{}", self.port), READY)?;
-        leash.wait_for(&format!("127.0.0.1:{}", self.admin), READY)?;
+        leash.wait_for(&format!("listening on 127.0.0.1:{}", self.port), READY)?;
+        leash.wait_for(&format!("admin port at 127.0.0.1:{}", self.admin), READY)?;
         Ok(leash)
     }
 }

@@ -99,7 +99,7 @@ impl Sidecar {
         let end = Instant::now() + LIMIT;
         (self.listen, self.admin) = loop {
             let text = std::fs::read_to_string(&log).unwrap();
-            let found = (address(&text, " listening on "), address(&text, "interface on "));
+            let found = (address(&text, " listening on "), address(&text, "admin port at "));
             if let (Some(listen), Some(admin)) = found {
                 break (listen, admin);
             }

@@ -280,10 +280,8 @@ fn start(dir: &Path, name: &str, arguments: &[&str], kill_at: Option<&str>) -> L
     let log = dir.join(format!("{name}.log"));
     let mut leash = Leash::start(name, &command, "TERM", &log, None).unwrap();
     // The order in which the two lines come is the programs' own affair.
-    let (first, second) =
-        (" listening on ", if name == "trefoil-shim" { "interface on " } else { "admin port at " });
-    leash.wait_for(first, LIMIT).unwrap();
-    leash.wait_for(second, LIMIT).unwrap();
+    leash.wait_for(" listening on ", LIMIT).unwrap();
+    leash.wait_for("admin port at ", LIMIT).unwrap();
     leash
 }
 
