@@ -4,8 +4,9 @@
 //! lists of fields are the same bytes.
 
 use crate::secret::wipe_stack;
-use hkdf::Hkdf;
+use hkdf::{Hkdf, HkdfExtract};
 use sha2::Sha256;
+use std::sync::LazyLock;
 
 /// Changes with anything that would make the same key derive something else.
 const VERSION: &[u8] = b"trefoil 1";
@@ -56,7 +57,10 @@ pub(crate) struct Extracted(Box<Hkdf<Sha256>>);
 
 impl Extracted {
     pub(crate) fn of(key: &[u8; 32]) -> Self {
-        Self(Box::new(Hkdf::new(None, key)))
+        static SALTED: LazyLock<HkdfExtract<Sha256>> = LazyLock::new(|| HkdfExtract::new(None));
+        let mut extract = SALTED.clone();
+        extract.input_ikm(key);
+        Self(Box::new(extract.finalize().1))
     }
 
     /// [`derive()`], of the key that this is of.

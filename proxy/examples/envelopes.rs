@@ -11,7 +11,7 @@ use trefoil_keys::check;
 use trefoil_keys::envelope::{self, EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
 use trefoil_keys::secret::TenantKey;
 use trefoil_keys::share::{self, Triple};
-use trefoil_proxy::shares::{ApplicationShare, EnvelopeKey, Keyring, Limits, Shares};
+use trefoil_proxy::shares::{ApplicationShare, Envelope, EnvelopeKey, Keyring, Limits, Shares};
 
 const EACH: u64 = 2_000;
 
@@ -49,7 +49,7 @@ fn open(shares: &Shares, triple: &Triple, batch: &[String]) {
     let application = [("main".to_owned(), triple.application.duplicate())];
     let application = ApplicationShare(BTreeMap::from(application));
     for envelope in batch {
-        shares.check("alice", envelope, &application, SystemTime::now()).unwrap();
+        shares.check("alice", &Envelope::new(envelope.as_str()), &application, SystemTime::now()).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@
 //! off the threads that serve sessions, and whoever has shown no good envelope gives way to others.
 
 use crate::error::{ClientError, Code};
-use crate::shares::ApplicationShare;
+use crate::shares::{ApplicationShare, Envelope};
 use crate::state::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,7 @@ pub(super) fn check(state: &State, question: &Question<'_>) -> Result<Found, Pro
     shares.check_open().map_err(problem)?;
     let application = ApplicationShare(app_share::parse(app_share).map_err(|_| REJECTED)?);
     let now = SystemTime::now();
-    let live = shares.check(user, envelope, &application, now).map_err(problem)?;
+    let live = shares.check(user, &Envelope::new(*envelope), &application, now).map_err(problem)?;
     Ok(Found {
         scope: if live.may_write() { "write" } else { "read" },
         issued: live.issued(),

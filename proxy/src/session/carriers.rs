@@ -6,7 +6,7 @@ mod tests;
 
 use super::limits::Demand;
 use crate::error::{ClientError, Code, sqlstate};
-use crate::shares::{ApplicationShare, Burst, LiveEnvelope, Shares};
+use crate::shares::{ApplicationShare, Burst, Envelope, LiveEnvelope, Shares};
 use crate::sql::SettingChange;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,14 +36,14 @@ type Application = Option<Result<Arc<ApplicationShare>, MalformedCarrier>>;
 #[derive(Default)]
 struct Held {
     user: Option<String>,
-    envelope: Option<String>,
+    envelope: Option<Arc<Envelope>>,
     application: Application,
 }
 
 /// What a setting is set to.
 enum Value {
     User(Option<String>),
-    Envelope(Option<String>),
+    Envelope(Option<Arc<Envelope>>),
     Application(Application),
 }
 
@@ -52,7 +52,7 @@ struct Limits {
     /// Who presents the envelope.
     user: String,
     /// The envelope.
-    envelope: Zeroizing<String>,
+    envelope: Arc<Envelope>,
     /// `None` if it cannot be used.
     live: Option<Arc<LiveEnvelope>>,
     /// Whether it is what is presented now. Where something was presented since, that is to be compared.
@@ -62,20 +62,20 @@ struct Limits {
 /// What is presented now.
 struct Now<'a> {
     user: Option<&'a str>,
-    envelope: Option<&'a str>,
+    envelope: Option<&'a Arc<Envelope>>,
     application: Option<&'a Result<Arc<ApplicationShare>, MalformedCarrier>>,
 }
 
 impl<'a> Now<'a> {
     fn of(held: &'a Held) -> Self {
         let Held { user, envelope, application } = held;
-        Self { user: user.as_deref(), envelope: envelope.as_deref(), application: application.as_ref() }
+        Self { user: user.as_deref(), envelope: envelope.as_ref(), application: application.as_ref() }
     }
 
     fn set(&mut self, value: &'a Value) {
         match value {
             Value::User(user) => self.user = user.as_deref(),
-            Value::Envelope(envelope) => self.envelope = envelope.as_deref(),
+            Value::Envelope(envelope) => self.envelope = envelope.as_ref(),
             Value::Application(application) => self.application = application.as_ref(),
         }
     }
@@ -106,7 +106,7 @@ pub(super) struct Presented {
     /// From the K message or the comments of this request.
     request: Held,
     /// The envelope of the last K message that had one.
-    last_envelope: Option<String>,
+    last_envelope: Option<Arc<Envelope>>,
     /// Settings that outlive the transaction.
     settings: Held,
     changes: Vec<Change>,
@@ -124,7 +124,7 @@ impl Value {
         let text = text.filter(|text| !text.is_empty());
         match name {
             "user" => Self::User(text.map(|text| text.to_string())),
-            "envelope" => Self::Envelope(text.map(|text| text.to_string())),
+            "envelope" => Self::Envelope(text.map(|text| Arc::new(Envelope::new(text.as_str())))),
             _ => Self::Application(application(text.as_ref().map(|text| text.as_str()))),
         }
     }
@@ -133,6 +133,7 @@ impl Value {
 impl Held {
     fn of(carriers: Carriers) -> Self {
         let Carriers { user, envelope, app_share } = carriers;
+        let envelope = envelope.map(|text| Arc::new(Envelope::new(text)));
         Self { user, envelope, application: application(app_share.as_ref().map(|text| text.as_str())) }
     }
 
@@ -177,7 +178,7 @@ impl Presented {
         let message = KeyMessage::decode(body).map_err(malformed)?;
         let anew = !message.envelope.is_empty();
         if anew {
-            self.last_envelope = Some(message.envelope.to_owned());
+            self.last_envelope = Some(Arc::new(Envelope::new(message.envelope)));
         }
         self.keys = None;
         if anew || self.limits.as_ref().is_some_and(|limits| limits.user != message.user) {
@@ -274,11 +275,11 @@ impl Presented {
             };
             // One that could not be used may have become one that can.
             let same = self.limits.as_ref().is_some_and(|limits| {
-                limits.live.is_some() && limits.user == user && *limits.envelope == envelope
+                limits.live.is_some() && limits.user == user && limits.envelope == *envelope
             });
             if !same {
                 let live = shares.look(user, envelope, application, SystemTime::now());
-                let (user, envelope) = (user.to_owned(), envelope.to_owned().into());
+                let (user, envelope) = (user.to_owned(), Arc::clone(envelope));
                 self.limits = Some(Limits { user, envelope, live, current: false });
             }
             if let Some(limits) = &mut self.limits {
@@ -331,7 +332,7 @@ impl Presented {
     fn now(&self) -> Now<'_> {
         let request = Now::of(&self.request);
         if self.extension {
-            return Now { envelope: self.last_envelope.as_deref(), ..request };
+            return Now { envelope: self.last_envelope.as_ref(), ..request };
         }
         let mut settings = Now::of(&self.settings);
         self.changes.iter().for_each(|change| settings.set(&change.value));

@@ -15,7 +15,7 @@ pub use live::LiveEnvelope;
 use crate::audit::Audit;
 use crate::error::ClientError;
 use arc_swap::ArcSwap;
-use live::{LiveEnvelopes, Opened, Terms};
+use live::{Hash, LiveEnvelopes, Opened, Terms};
 use rejection::Rejection;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -30,6 +30,30 @@ const CAPACITY: usize = 65_536;
 
 /// TKa as it arrives: one share for each keyspace granted to the user.
 pub struct ApplicationShare(pub BTreeMap<String, Share>);
+
+/// An envelope as it arrives, in compact form.
+pub struct Envelope {
+    text: String,
+    /// Made once, however often it is presented.
+    hash: OnceLock<Hash>,
+}
+
+impl Envelope {
+    /// Of this text, whatever it is.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into(), hash: OnceLock::new() }
+    }
+
+    fn hash(&self) -> &Hash {
+        self.hash.get_or_init(|| envelope::hash(&self.text))
+    }
+}
+
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
 
 /// Bounds on the times of envelopes.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +135,7 @@ impl Shares {
     pub fn admit(
         &self,
         user: &str,
-        envelope: &str,
+        envelope: &Envelope,
         application: &Arc<ApplicationShare>,
         now: SystemTime,
     ) -> Result<Burst, ClientError> {
@@ -127,7 +151,7 @@ impl Shares {
     pub fn check(
         &self,
         user: &str,
-        envelope: &str,
+        envelope: &Envelope,
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Result<Arc<LiveEnvelope>, ClientError> {
@@ -141,7 +165,7 @@ impl Shares {
     pub fn look(
         &self,
         user: &str,
-        envelope: &str,
+        envelope: &Envelope,
         application: &ApplicationShare,
         now: SystemTime,
     ) -> Option<Arc<LiveEnvelope>> {
@@ -153,15 +177,15 @@ impl Shares {
         &self,
         keyring: &Keyring,
         user: &str,
-        envelope: &str,
+        envelope: &Envelope,
         application: &ApplicationShare,
         now: u64,
     ) -> Result<(Arc<LiveEnvelope>, Opened), Rejection> {
-        if envelope.len() > envelope::MAX_LENGTH {
+        if envelope.text.len() > envelope::MAX_LENGTH {
             return Err(Rejection::Envelope(Reason::Size));
         }
-        let hash = envelope::hash(envelope);
-        Ok(match self.live.get(&hash) {
+        let hash = envelope.hash();
+        Ok(match self.live.get(hash) {
             Some(live) => {
                 keyring.validate(&live.terms, user, now, self.limits.clock_skew)?;
                 if live.is_of_this_generation()? {
@@ -169,14 +193,14 @@ impl Shares {
                     (live, checked)
                 } else {
                     // The user's TKa is another one than that which masks this.
-                    let (opened, _) = keyring.open(envelope, now)?;
+                    let (opened, _) = keyring.open(&envelope.text, now)?;
                     let anew = live.mask_anew(&opened.shares, application)?;
                     let checked = anew.check_keys(keyring, application, || now)?;
                     (self.live.replace(anew), checked)
                 }
             }
             None => {
-                let (opened, kid) = keyring.open(envelope, now)?;
+                let (opened, kid) = keyring.open(&envelope.text, now)?;
                 let terms = Terms::of(&opened, self.limits.max_validity, kid);
                 keyring.validate(&terms, user, now, self.limits.clock_skew)?;
                 // Its uses before the start are not known. The user's clock may be ahead of this one.
@@ -184,7 +208,7 @@ impl Shares {
                     return Err(Rejection::Uncounted);
                 }
                 let holder = self.users.get(user)?;
-                let live = LiveEnvelope::mask(terms, holder, &opened.shares, hash, application)?;
+                let live = LiveEnvelope::mask(terms, holder, &opened.shares, *hash, application)?;
                 let checked = live.check_keys(keyring, application, || now)?;
                 (self.live.insert(live, now)?, checked)
             }

@@ -127,7 +127,7 @@ fn admit(
     application: &Arc<ApplicationShare>,
     now: SystemTime,
 ) -> Result<Arc<LiveEnvelope>, ClientError> {
-    shares.admit(user, envelope, application, now).map(|burst| Arc::clone(burst.live()))
+    shares.admit(user, &Envelope::new(envelope), application, now).map(|burst| Arc::clone(burst.live()))
 }
 
 fn checked(
@@ -137,7 +137,9 @@ fn checked(
     application: &ApplicationShare,
     now: u64,
 ) -> Result<Arc<LiveEnvelope>, Rejection> {
-    shares.checked(&shares.keyring.load(), user, envelope, application, now).map(|(live, _)| live)
+    shares
+        .checked(&shares.keyring.load(), user, &Envelope::new(envelope), application, now)
+        .map(|(live, _)| live)
 }
 
 #[test]
@@ -145,7 +147,7 @@ fn a_check_is_no_use() {
     let tenant = Tenant::new();
     let (shares, application) = (tenant.shares(), tenant.application());
     let envelope = seal(&UserEnvelope { max_uses: Some(1), ..tenant.claims() });
-    let check = || shares.check("alice", &envelope, &application, at(NOW));
+    let check = || shares.check("alice", &Envelope::new(&*envelope), &application, at(NOW));
     assert!(check().unwrap().is_limited());
     let live = check().unwrap();
     assert_eq!(live.issued(), tenant.claims().iat);
@@ -154,8 +156,8 @@ fn a_check_is_no_use() {
     // Spent, it is no good.
     assert_eq!(check().err().unwrap().code, Some(Code::ShareRejected));
     let unlimited = seal(&tenant.claims());
-    assert!(!shares.check("alice", &unlimited, &application, at(NOW)).unwrap().is_limited());
-    assert!(shares.check("bob", &unlimited, &application, at(NOW)).is_err());
+    assert!(!shares.check("alice", &Envelope::new(&*unlimited), &application, at(NOW)).unwrap().is_limited());
+    assert!(shares.check("bob", &Envelope::new(&*unlimited), &application, at(NOW)).is_err());
 }
 
 #[test]
@@ -311,7 +313,7 @@ fn uses_are_counted_over_all_requests() {
     let use_it = || checked(&shares, "alice", &envelope, &application, NOW)?.use_once();
     assert_eq!((use_it(), use_it(), use_it()), (Ok(()), Ok(()), Err(Rejection::Used)));
     // What needs no keys uses nothing up, and is limited all the same.
-    assert!(shares.look("alice", &envelope, &application, at(NOW)).is_some());
+    assert!(shares.look("alice", &Envelope::new(&*envelope), &application, at(NOW)).is_some());
 }
 
 #[test]
