@@ -25,7 +25,6 @@ mod results;
 mod rewrite;
 mod room;
 mod schema;
-mod shape;
 mod socket;
 mod splice;
 mod startup;

@@ -2,10 +2,9 @@
 //! session sees.
 
 use super::parameters::Parameters;
-use super::shape;
 use crate::error::{ClientError, Code};
 use crate::policy::{Policy, catalog::Catalog};
-use crate::sql::{self, Context, Plan, Refusal, SearchPath};
+use crate::sql::{self, Context, Plan, Refusal, SearchPath, Shape};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,7 +101,7 @@ pub struct Plans {
 pub struct Figures {
     /// Texts whose plan was there.
     pub hits: u64,
-    /// Texts that were analysed; those with a protected literal always are.
+    /// Texts that were analysed.
     pub misses: u64,
     /// Plans kept now.
     pub plans: usize,
@@ -154,8 +153,11 @@ impl Plans {
         path: Option<&Arc<SearchPath>>,
     ) -> Result<Option<Arc<Plan>>, Refusal> {
         parameters.check_text(text).map_err(Refusal::Refused)?;
-        let shape = shape::of(text);
-        let shaped = shape.as_deref().and_then(|shape| self.kept(shape, catalog, path));
+        let shape = Shape::of(text);
+        let shaped = shape.as_ref().and_then(|shape| match self.kept(&shape.text, catalog, path)? {
+            Entry::Plan(plan) if !plan.serves(text, shape) => None,
+            entry => Some(entry),
+        });
         let plan = match shaped.or_else(|| self.kept(text, catalog, path)) {
             Some(Entry::Plan(plan)) => {
                 self.hits.fetch_add(1, Ordering::Relaxed);
@@ -170,10 +172,13 @@ impl Plans {
                 if by_path && path.is_none() {
                     return Ok(None);
                 }
-                let plan = Arc::new(outcome?);
-                if let Some(shape) = shape.filter(|_| plan.is_inert()) {
-                    self.keep(&shape, catalog, Entry::Plan(Arc::clone(&plan)), None);
-                } else if plan.cacheable() {
+                let mut plan = outcome?;
+                let shape = shape.filter(|shape| {
+                    plan.is_inert() && shape.has_only_numbers() || plan.generalize(text, shape)
+                });
+                let plan = Arc::new(plan);
+                let text = shape.as_ref().map_or(text, |shape| &shape.text);
+                if shape.is_some() || plan.cacheable() {
                     self.keep(text, catalog, Entry::Plan(Arc::clone(&plan)), plan.path.clone());
                     if plan.path.is_some() {
                         self.keep(text, catalog, Entry::ByPath, None);
@@ -203,5 +208,64 @@ impl Plans {
 
     fn keep(&self, text: &[u8], catalog: &Catalog, entry: Entry, path: Option<Arc<SearchPath>>) {
         self.cache.insert(Key { catalog: catalog.version(), path, text: text.into() }, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ClientError;
+
+    /// What becomes of texts, one after the other, and which of them were analysed.
+    fn misses(path: Option<&[&str]>, texts: &[&str]) -> Vec<bool> {
+        let policy = "[tables.\"public.people\"]\nssn = { type = \"text\", mode = \"deterministic\" }";
+        let policy = Arc::new(Policy::parse(policy).unwrap());
+        let schema =
+            "CREATE TABLE people (id int, ssn text); CREATE SCHEMA other; CREATE TABLE other.people (id int)";
+        let schema = if path.is_some() { schema } else { "CREATE TABLE people (id int, ssn text)" };
+        let catalog = sql::schema(schema, &policy).unwrap();
+        let path = path.map(|schemas| {
+            let schemas: Vec<String> = schemas.iter().map(|schema| (*schema).to_owned()).collect();
+            Arc::new(SearchPath::new(schemas.clone(), schemas.first().cloned()))
+        });
+        let plans = Plans::new(policy, 1 << 20, false);
+        let mut parameters = Parameters::default();
+        parameters.set(b"client_encoding", b"UTF8");
+        let missed = |text: &&str| {
+            let before = plans.figures().misses;
+            let plan = plans.plan(text.as_bytes(), &catalog, &parameters, &|_| None, path.as_ref());
+            let plan = plan.ok().unwrap().unwrap();
+            let mut sealed = Vec::new();
+            let sent = plan.rewrite(
+                text.as_bytes(),
+                |_, literal, _, _, _| {
+                    sealed.push(literal.to_owned());
+                    Ok::<(), ClientError>(())
+                },
+                |_| String::new(),
+            );
+            let sent = String::from_utf8(sent.unwrap()).unwrap();
+            assert!(sealed.iter().all(|value| text.contains(value) && !sent.contains(value)), "{sent}");
+            plans.figures().misses > before
+        };
+        texts.iter().map(missed).collect()
+    }
+
+    #[test]
+    fn texts_that_differ_in_protected_values_are_analysed_once() {
+        let texts = [
+            "SELECT id FROM people WHERE ssn = '078-05-1120' LIMIT 10",
+            "SELECT id FROM people WHERE ssn = '078-05-1121' LIMIT 10",
+            // Fixed: another plan.
+            "SELECT id FROM people WHERE ssn = '078-05-1122' LIMIT 20",
+            "SELECT id FROM people WHERE ssn = '078-05-1123' LIMIT 20",
+            "INSERT INTO people VALUES (1, 'x-1')",
+            "INSERT INTO people VALUES (4711, 'x-2')",
+            "INSERT INTO people VALUES (4712, E'x-3')",
+            "INSERT INTO people VALUES (4713, E'x-4')",
+        ];
+        let expected = [true, false, true, false, true, false, true, true];
+        assert_eq!(misses(None, &texts), expected);
+        assert_eq!(misses(Some(&["public", "other"]), &texts), expected);
     }
 }

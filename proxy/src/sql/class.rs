@@ -44,7 +44,7 @@ pub(super) enum Value {
 
 /// The lexical form of a literal, which gives it a type unless it is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// In quotes of any kind: of unknown type.
     Quoted,
     /// An integer.

@@ -22,7 +22,9 @@ mod schema;
 mod scope;
 mod seen;
 mod setting;
+mod shape;
 mod summary;
+mod template;
 #[cfg(test)]
 mod tests;
 mod uses;
@@ -34,6 +36,7 @@ pub use plan::{
 };
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
+pub(crate) use shape::Shape;
 pub(crate) use summary::all as summaries;
 pub use summary::fingerprint;
 pub use views::follow as follow_views;
@@ -250,6 +253,7 @@ fn analyze_statement(
             plan.written.append(&mut analyzer.written);
         }
         plan.edits.append(&mut analyzer.edits);
+        plan.free.append(&mut analyzer.free);
         if prepares {
             (inner.parameters, _) = analyzer.uses.finish();
         } else {

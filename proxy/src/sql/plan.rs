@@ -2,8 +2,11 @@
 //! read what comes back.
 
 use super::Context;
+use super::class::Form;
 use super::path::SearchPath;
 use super::seen::Seen;
+use super::shape::{self, Places, Shape};
+use super::template::Fixed;
 use crate::copy::Layout;
 use crate::hex;
 use crate::policy::{ProtectedColumn, Purpose, QualifiedName, catalog::Catalog};
@@ -60,6 +63,10 @@ pub struct Plan {
     pub summary: String,
     /// What it was made by.
     pub(crate) seen: Seen,
+    /// Literals that meet nothing but a plain column.
+    pub(crate) free: Vec<Range<usize>>,
+    /// Where it serves all texts of a shape: its edits are of the shape's text then.
+    pub(crate) fixed: Option<Fixed>,
 }
 
 /// What one statement of the text does.
@@ -238,15 +245,15 @@ pub enum Edit {
     Cell {
         /// Bytes of the original text.
         range: Range<usize>,
-        /// The literal's value as PostgreSQL reads it. A text with such an edit is never cached.
-        literal: Zeroizing<String>,
+        /// The literal's value as PostgreSQL reads it; `None` if each text of a shape has its own. A text with
+        /// such an edit is never cached.
+        literal: Option<Zeroizing<String>>,
         /// The column.
         column: Arc<ProtectedColumn>,
         /// Stored or compared.
         purpose: Purpose,
-        /// The type that its form gives it, as a declared parameter's: 0 if it is quoted. `None` for an
-        /// array, whose elements become cells.
-        single: Option<u32>,
+        /// Its form; `None` for an array, whose elements become cells.
+        form: Option<Form>,
     },
     /// Replace `SHOW trefoil.x` by a SELECT of what the session may show of that carrier.
     Shown {
@@ -333,7 +340,7 @@ impl Plan {
     pub fn size(&self) -> usize {
         let text = |edit: &Edit| match edit {
             Edit::Text { with, .. } => with.len(),
-            Edit::Cell { literal, .. } => literal.len(),
+            Edit::Cell { literal, .. } => literal.as_ref().map_or(0, |literal| literal.len()),
             Edit::Shown { .. } => 0,
         };
         let edits: usize = self.edits.iter().map(|edit| size_of::<Edit>() + text(edit)).sum();
@@ -352,6 +359,8 @@ impl Plan {
             + self.parameters.len() * size_of::<Parameter>()
             + self.twins.len() * size_of::<Twin>()
             + size_of_val(&*self.written)
+            + size_of_val(&*self.free)
+            + self.fixed.iter().flatten().map(|fixed| size_of_val(fixed) + fixed.1.len()).sum::<usize>()
             + self.seen.size()
             + self.tables.named.iter().map(|t| size_of_val(t) + t.schema.len() + t.name.len()).sum::<usize>()
     }
@@ -391,9 +400,9 @@ impl Plan {
             && !self.changes_catalog
     }
 
-    /// The text as it goes upstream. `seal` appends the cell of a literal to the list it is given, or with
-    /// `true` those of the elements of an array (`None` for NULL); `shown` says what may be shown of a
-    /// carrier.
+    /// The text as it goes upstream. `seal` appends the cell of a literal to the list it is given; where it gets
+    /// no type of the literal's form, as a declared parameter's and 0 if it is quoted, those of the elements of
+    /// an array (`None` for NULL). `shown` says what may be shown of a carrier.
     pub fn rewrite<E>(
         &self,
         text: &[u8],
@@ -409,8 +418,13 @@ impl Plan {
         let mut rewritten = Vec::with_capacity(text.len() + 64 * self.edits.len());
         let mut cells = Vec::new();
         let mut from = 0;
+        let shape = if self.fixed.is_some() { Shape::of(text) } else { None };
+        let mut places = shape.as_ref().map(Places::of);
         for edit in &self.edits {
-            let range = edit.range();
+            let range = match (edit.range(), &mut places) {
+                (range, None) => range,
+                (range, Some(places)) => places.byte(range.start)..places.byte(range.end),
+            };
             rewritten.extend_from_slice(text.get(from..range.start).unwrap_or_default());
             from = range.end;
             match edit {
@@ -420,9 +434,21 @@ impl Plan {
                     rewritten
                         .extend_from_slice(format!("SELECT E'{value}' AS \"trefoil.{name}\"").as_bytes());
                 }
-                Edit::Cell { literal, column, purpose, single, .. } => {
+                Edit::Cell { literal, column, purpose, form, .. } => {
+                    let own;
+                    let literal = match literal {
+                        Some(literal) => literal,
+                        None => {
+                            let token = text.get(range).and_then(|token| str::from_utf8(token).ok());
+                            // Going on with another value must be impossible.
+                            assert!(token.is_some(), "a text has the literals of its shape");
+                            own = shape::value(token.unwrap_or_default());
+                            &own
+                        }
+                    };
+                    let single = form.map(|form| form.declared(literal, &column.logical));
                     cells.clear();
-                    seal(column, literal, *purpose, *single, &mut cells)?;
+                    seal(column, literal, *purpose, single, &mut cells)?;
                     if single.is_none() {
                         array_literal(&cells, &mut rewritten);
                     } else {

@@ -5,6 +5,7 @@ mod copy;
 mod ddl;
 mod extent;
 mod naming;
+mod template;
 mod written;
 
 use super::{Context, Edit, Parameter, Plan, Refusal, ResultColumn, analyze};
@@ -88,11 +89,11 @@ fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 fn plan(text: &str) -> Result<Plan, Refusal> {
     let text = text.to_owned();
     on_large_stack(move || {
-        let policy = Policy::parse(POLICY).unwrap();
-        analyze(
-            text.as_bytes(),
-            &Context { policy: &policy, catalog: &catalog(), prepared: &|_| None, audited: false },
-        )
+        let (policy, catalog) = (Policy::parse(POLICY).unwrap(), catalog());
+        let context = Context { policy: &policy, catalog: &catalog, prepared: &|_| None, audited: false };
+        let analyze = |text: &str| analyze(text.as_bytes(), &context);
+        template::check(&text, analyze);
+        analyze(&text)
     })
 }
 
@@ -113,10 +114,14 @@ fn shown(text: &str, plan: &Plan) -> String {
         from = range.end;
         match edit {
             Edit::Text { with, .. } => shown.push_str(with),
-            Edit::Cell { literal, column, purpose, single, .. } => {
+            Edit::Cell { literal, column, purpose, form, .. } => {
                 let purpose = letter(*purpose);
-                let array = if single.is_none() { "[]" } else { "" };
-                shown.push_str(&format!("«{}{array}:{}:{purpose}»", column.name, literal.as_str()));
+                let array = if form.is_none() { "[]" } else { "" };
+                shown.push_str(&format!(
+                    "«{}{array}:{}:{purpose}»",
+                    column.name,
+                    literal.as_ref().unwrap().as_str()
+                ));
             }
             Edit::Shown { name, .. } => shown.push_str(&format!("«show {name}»")),
         }

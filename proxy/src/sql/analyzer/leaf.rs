@@ -90,6 +90,9 @@ impl<'a> Analyzer<'a> {
                 match leaf.value {
                     Value::Parameter(_) => self.use_parameter(&leaf, Parameter::Plain)?,
                     Value::Column(slot) => self.settle_slot_plain(slot)?,
+                    Value::Literal(..) if self.beside_column && leaf.casts.is_empty() => {
+                        self.free.push(leaf.token);
+                    }
                     Value::Literal(..) => {}
                 }
             }
@@ -146,9 +149,8 @@ impl<'a> Analyzer<'a> {
                 if !form.suits(&column.logical, purpose == Purpose::Assign) {
                     return mismatch();
                 }
-                let single = Some(form.declared(&literal, &column.logical));
-                let column = Arc::clone(column);
-                self.edits.push(Edit::Cell { range: leaf.token, literal, column, purpose, single });
+                let (literal, column, form) = (Some(literal), Arc::clone(column), Some(form));
+                self.edits.push(Edit::Cell { range: leaf.token, literal, column, purpose, form });
             }
         }
         self.edits.extend(leaf.casts.into_iter().flat_map(|c| c.strips).map(deletion));
@@ -171,10 +173,10 @@ impl<'a> Analyzer<'a> {
             Value::Literal(Form::Quoted, literal) => {
                 self.edits.push(Edit::Cell {
                     range: leaf.token,
-                    literal,
+                    literal: Some(literal),
                     column: Arc::clone(column),
                     purpose,
-                    single: None,
+                    form: None,
                 });
                 Ok(())
             }

@@ -34,6 +34,7 @@ use crate::policy::catalog::Column;
 use pg_raw_parse::Node;
 use slot::Slot;
 use std::cell::OnceCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub(in crate::sql) use create::CHECK_PREFIX;
@@ -69,6 +70,8 @@ pub(super) struct Analyzer<'a> {
     depth: usize,
     /// Changes to the text, in the order in which they were found.
     pub(super) edits: Vec<Edit>,
+    /// Literals that meet nothing but a plain column.
+    pub(super) free: Vec<Range<usize>>,
     /// What each parameter has been used as so far.
     pub(super) uses: Uses,
     /// Protected columns that are written.
@@ -129,6 +132,7 @@ impl<'a> Analyzer<'a> {
             unseen_ctes: Vec::new(),
             depth: 0,
             edits: Vec::new(),
+            free: Vec::new(),
             uses,
             written: Vec::new(),
             copy: None,

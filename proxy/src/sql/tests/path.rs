@@ -1,6 +1,6 @@
 //! Names that the search path decides.
 
-use super::{catalog, on_large_stack, relation, shown};
+use super::{catalog, on_large_stack, relation, shown, template};
 use crate::policy::catalog::{Catalog, Reach};
 use crate::policy::{Policy, QualifiedName};
 use crate::sql::{Context, Plan, Refusal, SearchPath, analyze_by};
@@ -37,7 +37,9 @@ fn plan(text: &str, schemas: Option<&[&str]>) -> (Result<Plan, Refusal>, bool) {
     on_large_stack(move || {
         let policy = Policy::parse(POLICY).unwrap();
         let context = Context { policy: &policy, catalog: &tenants(), prepared: &|_| None, audited: false };
-        analyze_by(text.as_bytes(), &context, path.as_ref())
+        let analyze = |text: &str| analyze_by(text.as_bytes(), &context, path.as_ref());
+        template::check(&text, |text| analyze(text).0);
+        analyze(&text)
     })
 }
 
