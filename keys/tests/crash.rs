@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use trefoil_keys::lock::Lock;
 use trefoil_keys::store::{Store, StoreError, View};
 
@@ -39,6 +40,12 @@ fn start(test: &str, directory: &Path) -> (Child, impl Iterator<Item = u64>) {
     (child, lines.filter_map(|line| line.unwrap().strip_prefix("written ")?.parse().ok()))
 }
 
+/// For who holds and leaves locks: a process that another test is about to become has its files for a moment.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
@@ -67,6 +74,7 @@ fn writes_for_ever() {
 
 #[test]
 fn a_killed_writer_leaves_all_of_its_transactions_or_nothing_of_the_last() {
+    let _turn = alone();
     let directory = tempfile::tempdir().unwrap();
     let (state, lock) = (state(directory.path()), lock(directory.path()));
     assert!(lock.create_if_missing().unwrap());
@@ -115,6 +123,7 @@ fn replaces_for_ever() {
 
 #[test]
 fn whoever_is_killed_while_making_a_store_leaves_the_old_one_or_the_new_one() {
+    let _turn = alone();
     let directory = tempfile::tempdir().unwrap();
     let (state, lock) = (state(directory.path()), lock(directory.path()));
     assert!(lock.create_if_missing().unwrap());
