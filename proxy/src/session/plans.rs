@@ -10,8 +10,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What an entry costs beside its text and what its plan holds.
-const OVERHEAD: u64 = 512;
+/// What an entry costs beside its text and what its plan holds: the plan itself, the cache's own, and what the
+/// allocator adds, as measured.
+const OVERHEAD: u64 = 720;
 
 /// The tree of a text of so many bytes or more may take much memory, and long to be made.
 const LARGE: usize = 512 * 1024;
@@ -176,9 +177,13 @@ impl Plans {
                 let shape = shape.filter(|shape| {
                     plan.is_inert() && shape.has_only_numbers() || plan.generalize(text, shape)
                 });
+                let keeps = shape.is_some() || plan.cacheable();
+                if keeps {
+                    plan.shrink();
+                }
                 let plan = Arc::new(plan);
                 let text = shape.as_ref().map_or(text, |shape| &shape.text);
-                if shape.is_some() || plan.cacheable() {
+                if keeps {
                     self.keep(text, catalog, Entry::Plan(Arc::clone(&plan)), plan.path.clone());
                     if plan.path.is_some() {
                         self.keep(text, catalog, Entry::ByPath, None);

@@ -36,7 +36,7 @@ pub use plan::{
 };
 pub(crate) use refusal::{form_changed, names_changed, unknown_statement};
 pub use schema::schema;
-pub(crate) use shape::Shape;
+pub use shape::Shape;
 pub(crate) use summary::all as summaries;
 pub use summary::fingerprint;
 pub use views::follow as follow_views;

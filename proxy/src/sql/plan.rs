@@ -336,6 +336,21 @@ impl Plan {
             || self.seen.holds(self.protected, context)
     }
 
+    /// Gives back what memory it has and does not need.
+    pub fn shrink(&mut self) {
+        self.statements.shrink_to_fit();
+        self.statements.iter_mut().for_each(|statement| statement.settings.shrink_to_fit());
+        self.edits.shrink_to_fit();
+        self.parameters.shrink_to_fit();
+        self.twins.shrink_to_fit();
+        self.written.shrink_to_fit();
+        self.tables.named.shrink_to_fit();
+        self.executes.shrink_to_fit();
+        self.free.shrink_to_fit();
+        self.summary.shrink_to_fit();
+        self.seen.shrink();
+    }
+
     /// About how many bytes it holds, for the bound of a cache.
     pub fn size(&self) -> usize {
         let text = |edit: &Edit| match edit {

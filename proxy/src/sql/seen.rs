@@ -41,6 +41,12 @@ impl Seen {
             + self.functions.iter().map(function).sum::<usize>()
     }
 
+    /// Gives back what memory it has and does not need.
+    pub(super) fn shrink(&mut self) {
+        self.relations.shrink_to_fit();
+        self.functions.shrink_to_fit();
+    }
+
     /// Adds what a statement names.
     pub(super) fn add(&mut self, statement: Node<'_>, names: Names<'_>) -> Result<(), Refusal> {
         if names.policy.is_empty() {

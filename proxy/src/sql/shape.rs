@@ -17,16 +17,16 @@ const STRING: u8 = 2;
 const LONGEST: usize = 256 * 1024;
 
 /// A text taken apart.
-pub(crate) struct Shape {
+pub struct Shape {
     /// The text with one mark for each literal.
-    pub(crate) text: Vec<u8>,
+    pub text: Vec<u8>,
     /// The bytes of each literal in the original text.
-    pub(crate) literals: Vec<Range<usize>>,
+    pub literals: Vec<Range<usize>>,
 }
 
 impl Shape {
     /// Takes a query apart; none if it has no literal, or what is not told at a glance.
-    pub(crate) fn of(text: &[u8]) -> Option<Self> {
+    pub fn of(text: &[u8]) -> Option<Self> {
         if text.len() > LONGEST || !begins_with_a_query(text) {
             return None;
         }
@@ -77,7 +77,7 @@ impl Shape {
     }
 
     /// Whether its literals are numbers alone.
-    pub(crate) fn has_only_numbers(&self) -> bool {
+    pub fn has_only_numbers(&self) -> bool {
         !self.text.contains(&STRING)
     }
 

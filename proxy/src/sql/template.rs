@@ -13,7 +13,7 @@ pub(crate) type Fixed = Box<[(usize, Box<[u8]>)]>;
 impl Plan {
     /// Makes the plan of `text`, which is of this shape, one of all such texts, without a protected value in it.
     /// False if it has to stay a plan of this text alone.
-    pub(crate) fn generalize(&mut self, text: &[u8], shape: &Shape) -> bool {
+    pub fn generalize(&mut self, text: &[u8], shape: &Shape) -> bool {
         let mut free = std::mem::take(&mut self.free);
         free.sort_unstable_by_key(|literal| literal.start);
         let template = self.is_of_literals().then(|| template(&self.edits, &free, text, shape));
@@ -47,7 +47,7 @@ impl Plan {
     }
 
     /// Whether it serves this text, of whose shape it is.
-    pub(crate) fn serves(&self, text: &[u8], shape: &Shape) -> bool {
+    pub fn serves(&self, text: &[u8], shape: &Shape) -> bool {
         let same = |(index, fixed): &(usize, Box<[u8]>)| {
             shape.literals.get(*index).and_then(|literal| text.get(literal.clone())) == Some(fixed)
         };
