@@ -154,7 +154,7 @@ pub async fn begin(
         };
         Trail::new(audit, &identity, login::record(&begin, caller, &link, &login))
     });
-    Ok(Some(Session::new(client, login.server, environment, *begin, trail)))
+    Ok(Some(Session::new([client, login.server], environment, *begin, trail)))
 }
 
 /// Tells the client why its session ends.
@@ -185,20 +185,18 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(
-        client: Side,
-        server: Side,
-        environment: Arc<Environment>,
-        begin: Begin,
-        trail: Option<Trail>,
-    ) -> Self {
+    fn new(sides: [Side; 2], environment: Arc<Environment>, begin: Begin, trail: Option<Trail>) -> Self {
         let state = State::new(environment, begin.presented, trail);
-        let database = String::from_utf8_lossy(&begin.database).into_owned();
+        Self { database: String::from_utf8_lossy(&begin.database).into_owned(), ..Self::over(sides, state) }
+    }
+
+    /// Over the sockets of client and server.
+    fn over([client, server]: [Side; 2], state: State) -> Self {
         Self {
             client,
             server,
             state,
-            database,
+            database: String::new(),
             leaving: false,
             told: false,
             within_message: false,

@@ -1,8 +1,9 @@
 //! The state machine alone: bytes in, bytes out, without sockets, server or catalog.
 
 use super::carriers::Presented;
+use super::socket::Side;
 use super::state::{State, Turn};
-use super::{Door, Environment, Fault, Plans};
+use super::{Door, Environment, Fault, Plans, Session};
 use crate::authentication::{Authentication, Files};
 use crate::copy::{Column, Format, Header, Layout};
 use crate::error::ClientError;
@@ -12,11 +13,16 @@ use crate::sql::{Context, CopyPlan, Naming, Plan, Refusal, SearchPath, Statement
 use crate::upstream::{Catalogs, Server};
 use crate::wire::backend::{Failure, Severity, error_response};
 use proptest::prelude::{ProptestConfig, any, proptest};
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::task::yield_now;
 use trefoil_keys::tls::SelfSigned;
-use trefoil_link::{Address, ServedTls, Source};
+use trefoil_link::{Address, ServedTls, Source, Stream};
 
 /// Texts that are slow to analyse: how many were begun, and what they wait for.
 static ANALYSED: AtomicUsize = AtomicUsize::new(0);
@@ -578,4 +584,27 @@ fn long_texts_are_analysed_one_at_a_time_and_hold_nothing_else_up() {
         }
     });
     assert_eq!(ANALYSED.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_streams_gives_the_others_of_its_thread_their_turn() {
+    let (application, client) = UnixStream::pair().unwrap();
+    let (database, server) = UnixStream::pair().unwrap();
+    let mut state = state();
+    let query = message(b'Q', b"plain\0");
+    assert_eq!(send(&mut state, &query), query);
+    // As much as one session could treat without waiting.
+    let rows = message(b'D', &[b'x'; 1000]).repeat(150);
+    assert_eq!(database.try_write(&rows).unwrap(), rows.len());
+    let mut session = Session::over([client, server].map(|socket| Side::new(Stream::Unix(socket))), state);
+    let mut running = pin!(session.run());
+    let mut shown = 0;
+    while shown < rows.len() {
+        yield_now().await;
+        assert!(poll_fn(|context| Poll::Ready(running.as_mut().poll(context).is_pending())).await);
+        let mut turn = vec![0; rows.len()];
+        let count = application.try_read(&mut turn).unwrap_or(0);
+        assert!(count <= 2 * 64 * 1024, "{count} bytes in one turn");
+        shown += count;
+    }
 }

@@ -63,7 +63,7 @@ pub struct Plan {
     pub summary: String,
     /// What it was made by.
     pub(crate) seen: Seen,
-    /// Literals that meet nothing but a plain column.
+    /// Literals that meet a plain column: their values decide nothing.
     pub(crate) free: Vec<Range<usize>>,
     /// Where it serves all texts of a shape: its edits are of the shape's text then.
     pub(crate) fixed: Option<Fixed>,

@@ -80,20 +80,12 @@ impl Shape {
     pub fn has_only_numbers(&self) -> bool {
         !self.text.contains(&STRING)
     }
-
-    /// Where a byte of the original text is in the shape's; none if it is within a literal.
-    pub(super) fn place_of(&self, byte: usize) -> Option<usize> {
-        let before = self.literals.partition_point(|literal| literal.start < byte);
-        let literals = self.literals.get(..before)?;
-        let within = literals.last().is_some_and(|last| last.end > byte);
-        let lengths: usize = literals.iter().map(|literal| literal.len() - 1).sum();
-        (!within).then_some(byte - lengths)
-    }
 }
 
-/// Finds the bytes of a text by rising places in the text of its shape.
+/// Goes through a text and the text of its shape side by side.
 pub(super) struct Places<'a> {
-    literals: &'a [Range<usize>],
+    /// Those that are still to come.
+    pub(super) literals: &'a [Range<usize>],
     /// What the literals so far are longer than their marks.
     ahead: usize,
 }
@@ -103,15 +95,26 @@ impl<'a> Places<'a> {
         Self { literals: &shape.literals, ahead: 0 }
     }
 
-    /// The byte of the original text that stands at this place.
+    /// The byte of the original text that stands at a place of the shape's. Places rise.
     pub(super) fn byte(&mut self, place: usize) -> usize {
+        self.pass(|literal, ahead| literal.start < place + ahead);
+        place + self.ahead
+    }
+
+    /// The place of a byte of the original text; none if it is within a literal. Bytes rise.
+    pub(super) fn place(&mut self, byte: usize) -> Option<usize> {
+        self.pass(|literal, _| literal.end <= byte);
+        let within = self.literals.first().is_some_and(|literal| literal.start < byte);
+        (!within).then_some(byte - self.ahead)
+    }
+
+    fn pass(&mut self, is_before: impl Fn(&Range<usize>, usize) -> bool) {
         while let Some((literal, rest)) = self.literals.split_first()
-            && literal.start < place + self.ahead
+            && is_before(literal, self.ahead)
         {
             self.ahead += literal.len() - 1;
             self.literals = rest;
         }
-        place + self.ahead
     }
 }
 
@@ -142,7 +145,8 @@ fn begins_with_a_query(text: &[u8]) -> bool {
         .any(|query| word.eq_ignore_ascii_case(query.as_bytes()))
 }
 
-/// Digits, with a point among them or not. 1e5, 0x1f, 1_000, 1. are numbers too, but of other kinds.
+/// Digits, with a point among them or not. 1e5, 0x1f, 1_000, 1. are numbers too, but of other kinds; 007 is read
+/// as 7.
 fn number(text: &[u8]) -> Option<(usize, u8)> {
     let digits = |text: &[u8]| count(text, |byte| byte.is_ascii_digit());
     let whole = digits(text);
@@ -153,6 +157,9 @@ fn number(text: &[u8]) -> Option<(usize, u8)> {
         _ => (whole, INTEGER),
     };
     let next = text.get(length).copied().unwrap_or(b' ');
+    if whole > 1 && text.first() == Some(&b'0') {
+        return None;
+    }
     (!is_word(next) && next != b'.').then_some((length, mark))
 }
 
@@ -219,6 +226,8 @@ mod tests {
             "SELECT 1e5",
             "SELECT 0x1f",
             "SELECT 1_000",
+            "SELECT 007",
+            "SELECT 00.7",
             "SELECT 1a",
             "SELECT 1, \u{e9}",
             "SELECT 1 \0",
@@ -249,15 +258,15 @@ mod tests {
     fn bytes_are_found_by_their_places_and_places_by_bytes() {
         let text = "SELECT 'abc', 17, '' FROM t WHERE a = 4711";
         let shape = Shape::of(text.as_bytes()).unwrap();
-        let mut places = Places::of(&shape);
+        let (mut places, mut back) = (Places::of(&shape), Places::of(&shape));
         let mut found = Vec::new();
         for byte in 0..=text.len() {
             let within = shape.literals.iter().any(|literal| literal.start < byte && byte < literal.end);
-            let place = shape.place_of(byte);
+            let place = places.place(byte);
             assert_eq!(place.is_none(), within, "{byte}");
             found.extend(place.map(|place| (byte, place)));
         }
-        assert!(found.iter().all(|(byte, place)| places.byte(*place) == *byte));
+        assert!(found.iter().all(|(byte, place)| back.byte(*place) == *byte));
         let literals: Vec<_> = shape.literals.iter().map(|literal| &text[literal.clone()]).collect();
         assert_eq!(literals, ["'abc'", "17", "''", "4711"]);
     }

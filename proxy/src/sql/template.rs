@@ -1,10 +1,11 @@
 //! Plans that serve every text of one shape, whatever its protected values are.
 //!
-//! Free are the literals that become cells, and those that meet nothing but a plain column: the database gets
-//! the text that was analysed, with other cells and other plain values. All others must be the same.
+//! Free are the literals that become cells, and those that meet a plain column: their values decide nothing, and
+//! the database gets the text that was analysed, with other cells and other plain values. All others must be
+//! the same.
 
 use super::plan::{Edit, Plan, StatementPlan};
-use super::shape::Shape;
+use super::shape::{Places, Shape};
 use std::ops::Range;
 
 /// The literals of a shape that are not free, by rising index, with their bytes.
@@ -63,19 +64,20 @@ fn template(
     text: &[u8],
     shape: &Shape,
 ) -> Option<(Vec<Range<usize>>, Fixed)> {
-    let mut places = Vec::with_capacity(edits.len());
+    let (mut places, mut beside) = (Vec::with_capacity(edits.len()), Places::of(shape));
     let mut fixed = Vec::new();
     let mut sealed = vec![false; shape.literals.len()];
     for edit in edits {
         let Range { start, end } = edit.range();
-        let first = shape.literals.partition_point(|literal| literal.end <= start);
-        let literal = shape.literals.get(first).filter(|literal| literal.start < end);
+        let first = beside.place(start)?;
+        let index = shape.literals.len() - beside.literals.len();
+        let literal = beside.literals.first().filter(|literal| literal.start < end);
         match (edit, literal) {
-            (Edit::Cell { .. }, Some(literal)) if *literal == (start..end) => *sealed.get_mut(first)? = true,
+            (Edit::Cell { .. }, Some(literal)) if *literal == (start..end) => *sealed.get_mut(index)? = true,
             (Edit::Text { .. }, None) => {}
             _ => return None,
         }
-        places.push(shape.place_of(start)?..shape.place_of(end)?);
+        places.push(first..beside.place(end)?);
     }
     for (index, (literal, sealed)) in shape.literals.iter().zip(sealed).enumerate() {
         if !sealed && free.binary_search_by_key(&literal.start, |free| free.start).is_err() {

@@ -205,6 +205,16 @@ fn plain_statements_pass_untouched() {
 }
 
 #[test]
+fn a_number_is_stored_without_the_zeros_before_it() {
+    for (number, value) in
+        [("007", "7"), ("0", "0"), ("0099999999999", "99999999999"), ("-0099999999999", "-99999999999")]
+    {
+        let insert = |number| format!("insert into patients (ssn) values ({number})");
+        rewritten(&insert(number), &insert(&format!("«ssn:{value}:A»")));
+    }
+}
+
+#[test]
 fn literals_of_every_form_become_cells() {
     for (form, value) in [
         ("'MARKER'", "MARKER"),

@@ -28,8 +28,11 @@ impl<'a> Analyzer<'a> {
             Some(ConstValue::String(value)) => (Form::Quoted, value.to_owned()),
             Some(ConstValue::Integer(value)) => (Form::Integer, value.to_string()),
             Some(ConstValue::Float(value)) => {
-                let integer = value.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-                (if integer { Form::Integer } else { Form::Decimal }, value.replace('_', ""))
+                let (sign, digits) = value.split_at(value.len() - value.trim_start_matches('-').len());
+                match digits.bytes().all(|digit| digit.is_ascii_digit()) {
+                    true => (Form::Integer, format!("{sign}{}", digits.trim_start_matches('0'))),
+                    false => (Form::Decimal, value.replace('_', "")),
+                }
             }
             Some(ConstValue::Boolean(value)) => (Form::Boolean, value.to_string()),
             _ => return Ok(Class::Plain),

@@ -70,7 +70,7 @@ pub(super) struct Analyzer<'a> {
     depth: usize,
     /// Changes to the text, in the order in which they were found.
     pub(super) edits: Vec<Edit>,
-    /// Literals that meet nothing but a plain column.
+    /// Literals that meet a plain column: their values decide nothing.
     pub(super) free: Vec<Range<usize>>,
     /// What each parameter has been used as so far.
     pub(super) uses: Uses,

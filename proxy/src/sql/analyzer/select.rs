@@ -79,7 +79,7 @@ impl<'a> Analyzer<'a> {
         query: &'a nodes::SelectStmt,
         first: &'a nodes::SelectStmt,
     ) -> Analysis<()> {
-        let edits = self.edits.len();
+        let (edits, free) = (self.edits.len(), self.free.len());
         let (uses, slots) = (self.uses.clone(), self.slots.clone());
         let known = self.ctes.len();
         let columns = self.with(query.with_clause()).and_then(|()| {
@@ -88,6 +88,7 @@ impl<'a> Analyzer<'a> {
         });
         self.ctes.truncate(known);
         self.edits.truncate(edits);
+        self.free.truncate(free);
         (self.uses, self.slots) = (uses, slots);
         let columns = columns?;
         self.define(name, columns.clone());
