@@ -128,6 +128,7 @@ pub struct Policy {
     tables: HashMap<QualifiedName, TablePolicy>,
     schemas_of: HashMap<String, Vec<String>>,
     allowed_functions: HashSet<QualifiedName>,
+    has_floats: bool,
 }
 
 impl Policy {
@@ -175,6 +176,7 @@ impl Policy {
             }
         };
         let columns: Vec<_> = self.columns.iter().map(resolve).collect();
+        let has_floats = columns.iter().any(|column| column.logical.has_floats());
         let mut tables: HashMap<QualifiedName, TablePolicy> = HashMap::new();
         for column in &columns {
             tables.entry(column.table.clone()).or_default().insert(column.name.clone(), Arc::clone(column));
@@ -184,6 +186,7 @@ impl Policy {
             tables,
             schemas_of: self.schemas_of.clone(),
             allowed_functions: self.allowed_functions.clone(),
+            has_floats,
         })
     }
 
@@ -194,7 +197,7 @@ impl Policy {
 
     /// Whether a column has the type `real` or `double precision`, or is made of it.
     pub fn has_floats(&self) -> bool {
-        self.columns.iter().any(|column| column.logical.has_floats())
+        self.has_floats
     }
 
     /// Whether a function may be called although its body names a protected table.

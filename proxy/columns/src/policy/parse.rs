@@ -118,6 +118,7 @@ impl<'t> Parser<'t> {
         for (key, value) in self.table(value, &format!("`{name}`"))? {
             self.identifier(key.span().start, key.get_ref())?;
             let column = Arc::new(self.column(&name, key, value)?);
+            self.policy.has_floats |= column.logical.has_floats();
             self.policy.columns.push(Arc::clone(&column));
             table.insert(column.name.clone(), column);
         }
