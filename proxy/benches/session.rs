@@ -6,29 +6,33 @@
     reason = "a benchmark stops at the first error; criterion's macros"
 )]
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+#[path = "../fuzz/src/tenant.rs"]
+#[allow(unreachable_pub, reason = "fuzzing has it in a library")]
+mod tenant;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-use trefoil_keys::bundle::{CheckValue, IssuedShare};
-use trefoil_keys::carrier::{Carriers, app_share};
+use std::time::Instant;
+use tenant::{TENANT, TK};
+use trefoil_keys::carrier::Carriers;
 use trefoil_keys::cell::{ColumnKey, Mode};
-use trefoil_keys::check;
-use trefoil_keys::envelope::{self, EnvelopePrivateKey, EpochShare, Scope, UserEnvelope};
 use trefoil_keys::secret::TenantKey;
-use trefoil_keys::share;
 use trefoil_proxy::policy::Policy;
 use trefoil_proxy::session::fuzzed::{Machine, Setting};
-use trefoil_proxy::shares::{EnvelopeKey, Keyring, Limits, Shares};
 use trefoil_proxy::sql;
 use zeroize::Zeroizing;
 
 const POLICY: &str = "[tables.\"public.people\"]\n\
     name = { type = \"text\", mode = \"randomized\" }\n\
     ssn = { type = \"text\", mode = \"deterministic\" }\n";
-const SCHEMA: &str = "CREATE TABLE people (id int, name text, ssn text, city text);";
+const SCHEMA: &str =
+    "CREATE TABLE people (id int, name text, ssn text, city text); CREATE TABLE notes (note text);";
 /// Rows of one reply.
 const ROWS: usize = 1000;
+/// Bytes of one read of a busy socket.
+const READ: usize = 64 * 1024;
 
 /// Writes one message.
 fn message(out: &mut Vec<u8>, kind: u8, body: &[&[u8]]) {
@@ -74,76 +78,60 @@ fn rows(out: &mut Vec<u8>, value: &[u8], count: usize) {
     message(out, b'Z', &[b"I"]);
 }
 
-/// What sessions share, what their user presents, and a cell of `people.name`.
+/// What sessions share, and a cell of `people.name`.
 struct Fixture {
     setting: Setting,
-    carriers: [String; 3],
     cell: Vec<u8>,
 }
 
 impl Fixture {
     fn new() -> Self {
-        let key = Arc::new(EnvelopePrivateKey::generate().expect("a key"));
-        let tk = TenantKey::from_bytes(Zeroizing::new([7; 32]));
-        let triple = share::split(&tk);
-        let value = CheckValue { epoch: 1, value: check::value(&tk, "main", 1) };
-        let keyring = Keyring {
-            closed: None,
-            applications: ["clinic".to_owned()].into(),
-            keys: vec![EnvelopeKey { key: Arc::clone(&key), retires: None }],
-            check_values: [("main".to_owned(), value)].into(),
-        };
-        let day = Duration::from_secs(24 * 60 * 60);
-        let shares = Arc::new(Shares::new(keyring, Limits { max_validity: day, clock_skew: day }));
-        let held = IssuedShare { epoch: 1, share: triple.proxy };
-        shares.set_user("alice", Some([("main".to_owned(), held)].into()));
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs();
-        let claims = UserEnvelope {
-            sub: "alice".to_owned(),
-            iat: now,
-            exp: now + day.as_secs(),
-            jti: "1".to_owned(),
-            aud: "clinic".to_owned(),
-            scope: Scope::Write,
-            max_uses: None,
-            tables: None,
-            shares: [("main".to_owned(), EpochShare { epoch: 1, share: triple.user })].into(),
-        };
-        let envelope = envelope::seal(&claims, key.public_key()).expect("an envelope");
-        let application = app_share::format([("main", &triple.application)]).expect("a keyspace");
         let policy = Arc::new(Policy::parse(POLICY).expect("a policy"));
         let catalog = Arc::new(sql::schema(SCHEMA, &policy).expect("a schema"));
+        let tk = TenantKey::from_bytes(Zeroizing::new(TK));
         let mut cell = Vec::new();
         let mut key = ColumnKey::derive(&tk, "main", "public.people.name", Mode::Randomized);
         key.seal(1, b"Margarete Weber", &mut cell);
-        Self {
-            setting: Setting::new(&policy, &catalog, &shares).expect("no files"),
-            carriers: ["alice".to_owned(), envelope, application.to_string()],
-            cell,
-        }
+        Self { setting: Setting::new(&policy, &catalog, &TENANT.shares).expect("no files"), cell }
     }
 
-    /// A session with this statement prepared.
-    fn session(&self, text: &str, column: &str, kind: u32) -> Machine {
+    /// A session that has begun.
+    fn session(&self) -> Machine {
         let mut carriers = Carriers::default();
-        for (name, value) in
-            ["trefoil.user", "trefoil.envelope", "trefoil.app_share"].iter().zip(&self.carriers)
-        {
+        for (name, value) in trefoil_keys::carrier::SETTINGS.iter().zip(&TENANT.carriers) {
             carriers.set(name, value.as_bytes()).expect("a carrier");
         }
         let mut session = Machine::new(&self.setting, false, carriers);
-        let (mut said, mut out) = (Vec::new(), Vec::new());
+        let mut said = Vec::new();
         for (name, value) in [("client_encoding", "UTF8"), ("standard_conforming_strings", "on")] {
             message(&mut said, b'S', &[name.as_bytes(), b"\0", value.as_bytes(), b"\0"]);
         }
         message(&mut said, b'Z', &[b"I"]);
-        assert!(session.backend(&mut said, &mut out));
+        assert!(session.backend(&mut said, &mut Vec::new()));
+        session
+    }
+
+    /// One with this statement prepared.
+    fn prepared(&self, text: &str, column: &str, kind: u32) -> Machine {
+        let mut session = self.session();
+        let (mut said, mut out) = (Vec::new(), Vec::new());
         parse(&mut said, text);
         assert!(session.frontend(&mut said, &mut out));
         described(&mut said, column, kind);
         out.clear();
         assert!(session.backend(&mut said, &mut out));
         assert!(out.ends_with(b"Z\0\0\0\x05I") && !out.contains(&b'E'), "{}", String::from_utf8_lossy(&out));
+        session
+    }
+
+    /// One in which this text runs, as far as the server's message of this kind.
+    fn running(&self, text: &str, kind: u8, body: &[u8]) -> Machine {
+        let mut session = self.session();
+        let (mut said, mut out) = (Vec::new(), Vec::new());
+        message(&mut said, b'Q', &[text.as_bytes(), b"\0"]);
+        assert!(session.frontend(&mut said, &mut out));
+        message(&mut said, kind, &[body]);
+        assert!(session.backend(&mut said, &mut out));
         session
     }
 }
@@ -173,10 +161,10 @@ fn executions(c: &mut Criterion, name: &str, session: &mut Machine, value: &[u8]
 
 fn session(c: &mut Criterion) {
     let fixture = Fixture::new();
-    let mut plain = fixture.session("SELECT city FROM people WHERE city = $1", "city", 25);
+    let mut plain = fixture.prepared("SELECT city FROM people WHERE city = $1", "city", 25);
     executions(c, "one row, nothing protected", &mut plain, b"Freiburg", 1);
     executions(c, "1,000 rows, nothing protected", &mut plain, b"Freiburg", ROWS);
-    let mut cells = fixture.session("SELECT name FROM people WHERE ssn = $1", "name", 17);
+    let mut cells = fixture.prepared("SELECT name FROM people WHERE ssn = $1", "name", 17);
     executions(c, "one row, by a protected key, one cell", &mut cells, &fixture.cell, 1);
     executions(c, "1,000 rows, by a protected key, one cell each", &mut cells, &fixture.cell, ROWS);
 }
@@ -184,7 +172,7 @@ fn session(c: &mut Criterion) {
 /// Parse of a text whose plan is in the cache, and ParseComplete.
 fn look_up(c: &mut Criterion) {
     let fixture = Fixture::new();
-    let mut session = fixture.session("SELECT name FROM people WHERE ssn = $1", "name", 17);
+    let mut session = fixture.prepared("SELECT name FROM people WHERE ssn = $1", "name", 17);
     let (mut question, mut answer) = (Vec::new(), Vec::new());
     message(&mut question, b'P', &[b"\0SELECT name FROM people WHERE ssn = $1\0\0\0"]);
     message(&mut question, b'S', &[]);
@@ -202,5 +190,53 @@ fn look_up(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, session, look_up);
+/// A message that needs nothing, in ns each, of as many as one read of a busy socket brings. Copying them to where
+/// they are read from takes the place of that read.
+fn pass(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    message: &[u8],
+    mut relay: impl FnMut(&mut Vec<u8>, &mut Vec<u8>) -> bool,
+) {
+    let count = READ / message.len();
+    let read = message.repeat(count);
+    let (mut said, mut out) = (Vec::new(), Vec::new());
+    group.bench_function(name, |b| {
+        b.iter_custom(|messages| {
+            let reads = messages.div_ceil(count as u64);
+            let begun = Instant::now();
+            for _ in 0..reads {
+                out.clear();
+                said.extend_from_slice(black_box(&read));
+                assert!(relay(&mut said, &mut out));
+            }
+            // It asks for the time of so many, which are not whole reads.
+            begun.elapsed().mul_f64(messages as f64 / (reads * count as u64) as f64)
+        });
+        assert_eq!(out, read);
+    });
+}
+
+fn relay(c: &mut Criterion) {
+    let fixture = Fixture::new();
+    let mut group = c.benchmark_group("relay");
+    let value = [b'x'; 100];
+    let (mut row, mut copied, mut completed) = (Vec::new(), Vec::new(), Vec::new());
+    message(&mut row, b'D', &[b"\0\x01\0\0\0\x64", &value]);
+    message(&mut copied, b'd', &[&value]);
+    message(&mut completed, b'C', &[b"INSERT 0 1\0"]);
+    let description = b"\0\x01note\0\0\0\x40\0\0\x02\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let mut session = fixture.running("SELECT note FROM notes", b'T', description);
+    pass(&mut group, "DataRow of 100 bytes", &row, |said, out| session.backend(said, out));
+    let mut session = fixture.running("COPY notes TO STDOUT", b'H', b"\0\0\x01\0\0");
+    pass(&mut group, "CopyData of 100 bytes, out", &copied, |said, out| session.backend(said, out));
+    let mut session = fixture.running("COPY notes FROM STDIN", b'G', b"\0\0\x01\0\0");
+    pass(&mut group, "CopyData of 100 bytes, in", &copied, |said, out| session.frontend(said, out));
+    let text = "INSERT INTO notes VALUES ('a'); INSERT INTO notes VALUES ('b')";
+    let mut session = fixture.running(text, b'C', b"INSERT 0 1\0");
+    pass(&mut group, "CommandComplete", &completed, |said, out| session.backend(said, out));
+    group.finish();
+}
+
+criterion_group!(benches, relay, session, look_up);
 criterion_main!(benches);

@@ -17,6 +17,7 @@ pub mod session;
 pub mod sidecar;
 pub mod startup;
 pub mod statements;
+pub mod tenant;
 pub mod values;
 
 /// A target. `run` says whether it understood the bytes, as it must its seeds.

@@ -19,7 +19,7 @@ pub(super) struct Pooler {
 
 impl Pooler {
     /// Starts one in front of this server, with its files in `dir`. It asks for no password, as the server
-    /// does not.
+    /// does not. The server's user may also use its console, the database `pgbouncer`.
     pub(super) fn start(dir: &Path, server: &Endpoint, certified: &Certified) -> Result<Self> {
         fs::create_dir_all(dir).map_err(|error| Error::at(dir, &error))?;
         let port = free_port()?;
@@ -29,12 +29,13 @@ impl Pooler {
         fs::write(path("users"), format!("{:?} \"\"\n", server.user))?;
         let text = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = session\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\nadmin_users = {}\npool_mode = session\n\
              max_client_conn = 2000\ndefault_pool_size = 2000\nserver_tls_sslmode = disable\n\
              client_tls_sslmode = allow\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n",
             server.host,
             server.port,
             path("users"),
+            server.user,
             path("crt"),
             path("key"),
         );

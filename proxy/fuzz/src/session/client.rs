@@ -1,7 +1,8 @@
 //! The client's half: messages with statements of the corpus, and others.
 
 use super::super::corpus::{CASES, Case, MARKER};
-use super::{Input, TENANT};
+use super::super::tenant::TENANT;
+use super::Input;
 use std::sync::LazyLock;
 use trefoil_keys::carrier::message::KeyMessage;
 use trefoil_proxy::wire::{Malformed, frontend, writer};

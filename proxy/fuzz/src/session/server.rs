@@ -2,7 +2,7 @@
 //! and COPYs as PostgreSQL does, fails what it is told to fail, and looks at everything that comes.
 
 use super::super::corpus::MARKER;
-use super::TENANT;
+use super::super::tenant::TENANT;
 use super::client::{NUMBER, STATEMENTS};
 use std::collections::HashMap;
 use trefoil_proxy::wire::bind::Bind;

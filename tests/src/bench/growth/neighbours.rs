@@ -44,23 +44,30 @@ pub(super) fn measure(setup: &Setup, seconds: f64) -> Result<Vec<Curve>> {
 }
 
 fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: f64) -> Result<Sample> {
-    let (stop, rows) = (AtomicBool::new(false), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
+    let rows: Vec<AtomicU64> = (0..streams).map(|_| AtomicU64::new(0)).collect();
+    let delivered = || rows.iter().map(|rows| rows.load(Ordering::Relaxed)).collect::<Vec<_>>();
     let directory = setup.directory();
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..streams).map(|_| scope.spawn(|| stream(variant, &stop, &rows))).collect();
+        let threads: Vec<_> = rows.iter().map(|rows| scope.spawn(|| stream(variant, &stop, rows))).collect();
         let begun = Instant::now();
-        while rows.load(Ordering::Relaxed) < streams as u64 && begun.elapsed() < Duration::from_secs(30) {
+        while delivered().contains(&0) && begun.elapsed() < Duration::from_secs(30) {
             thread::sleep(Duration::from_millis(10));
         }
+        let before = delivered();
         let (script, mode) = (Script::SelectOnly, Mode::Prepared);
         let run = Run { script, mode, clients: 1, tls: false, seconds, directory: &directory };
         let sample = Sample::of(&[], || run.against(variant));
+        let after = delivered();
         stop.store(true, Ordering::Relaxed);
         for thread in threads {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
-        if streams > 0 && rows.load(Ordering::Relaxed) == 0 {
-            return Err(Error::new("no row was streamed"));
+        if before.iter().zip(&after).any(|(before, after)| *before == 0 || before == after) {
+            return Err(Error::new(format!(
+                "not all streamed by {}: {before:?} rows, then {after:?}",
+                variant.way
+            )));
         }
         sample
     })

@@ -5,41 +5,72 @@ use crate::bench::bulk;
 use crate::bench::process::resident;
 use crate::bench::setup::{SETTINGS, shares};
 use crate::bench::svg::{Chart, Curve};
+use crate::bench::variant::Way;
 use crate::cluster::Cluster;
+use crate::endpoint::Endpoint;
 use crate::stack::{ProxyOptions, Stack};
 use std::time::Instant;
+use tokio_postgres::Config;
 
 const TABLES: [u32; 4] = [1, 10, 100, 1000];
 const STATEMENTS: u32 = 2000;
+const FIRST: &str = "SELECT name FROM t1 WHERE ssn = 'nobody'";
 
-/// The first login, which reads the catalog; a statement not seen before; the proxy's memory.
+/// With so many tables.
+struct Point {
+    /// The same straight to PostgreSQL: what of the times is its own.
+    direct: Times,
+    protected: Times,
+    /// Of the proxy, in MiB.
+    memory: f64,
+}
+
+struct Times {
+    /// Login and one statement, in ms; the proxy reads the catalog for it.
+    login: f64,
+    /// A statement not seen before, in µs.
+    statement: f64,
+}
+
+/// The first login, a statement not seen before, and the proxy's memory.
 pub(super) fn measure() -> Result<Vec<Curve>> {
     let cluster = Cluster::scratch_with(SETTINGS)?;
     cluster.trust()?;
-    let mut figures: [Vec<Option<f64>>; 3] = Default::default();
-    for tables in TABLES {
-        for (values, figure) in figures.iter_mut().zip(one(&cluster, tables)?) {
-            values.push(Some(figure));
-        }
-    }
-    let names = [
-        ("First login with a policy", "ms"),
-        ("Statement not seen before, with a policy", "µs"),
-        ("Resident memory of the proxy with a policy", "MiB"),
-    ];
-    let curves = names.into_iter().zip(figures).map(|((title, unit), values)| Curve {
-        chart: Chart {
-            title: title.to_owned(),
-            unit: unit.to_owned(),
-            series: vec![("protected".to_owned(), values)],
-        },
+    let points = TABLES.iter().map(|tables| point(&cluster, *tables)).collect::<Result<Vec<_>>>()?;
+    let series = |way: Way, figure: fn(&Point) -> f64| {
+        (way.name().to_owned(), points.iter().map(|point| Some(figure(point))).collect())
+    };
+    let curve = |title: &str, unit: &str, series| Curve {
+        chart: Chart { title: title.to_owned(), unit: unit.to_owned(), series },
         places: TABLES.map(f64::from).to_vec(),
         axis: "tables in the policy, of three protected columns each",
-    });
-    Ok(curves.collect())
+    };
+    Ok(vec![
+        curve(
+            "First login with a policy",
+            "ms",
+            vec![
+                series(Way::Direct, |point| point.direct.login),
+                series(Way::Protected, |point| point.protected.login),
+            ],
+        ),
+        curve(
+            "Statement not seen before, with a policy",
+            "µs",
+            vec![
+                series(Way::Direct, |point| point.direct.statement),
+                series(Way::Protected, |point| point.protected.statement),
+            ],
+        ),
+        curve(
+            "Resident memory of the proxy with a policy",
+            "MiB",
+            vec![series(Way::Protected, |point| point.memory)],
+        ),
+    ])
 }
 
-fn one(cluster: &Cluster, tables: u32) -> Result<[f64; 3]> {
+fn point(cluster: &Cluster, tables: u32) -> Result<Point> {
     let name = format!("policy_{tables}");
     let database = cluster.create_database(&name)?;
     let (mut policy, mut schema) = (String::new(), String::new());
@@ -59,15 +90,26 @@ fn one(cluster: &Cluster, tables: u32) -> Result<[f64; 3]> {
         configuration: "max_validity = 86400",
     };
     let stack = Stack::start(&cluster.directory().join("parts").join(&name), &options, &["alice"], 0)?;
-    let shares = shares(&stack)?;
-    let mut config = tokio_postgres::Config::new();
-    config.host(&database.host).port(stack.proxy.port()).user(&database.user).dbname(&database.database);
-    config.options(shares);
+    // The database's first session fills its caches for all that come after.
+    database.run(FIRST)?;
+    let direct = times(&config(&database), tables)?;
+    let protected = times(config(&database.through(stack.proxy.port())).options(shares(&stack)?), tables)?;
+    let memory = resident(stack.proxy.process().pid())? as f64 / 1024.0;
+    Ok(Point { direct, protected, memory })
+}
+
+fn config(endpoint: &Endpoint) -> Config {
+    let mut config = Config::new();
+    config.host(&endpoint.host).port(endpoint.port).user(&endpoint.user).dbname(&endpoint.database);
+    config
+}
+
+fn times(config: &Config, tables: u32) -> Result<Times> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let begun = Instant::now();
-        let client = bulk::connect(&config).await?;
-        client.simple_query("SELECT name FROM t1 WHERE ssn = 'nobody'").await?;
+        let client = bulk::connect(config).await?;
+        client.simple_query(FIRST).await?;
         let login = begun.elapsed();
         let begun = Instant::now();
         for number in 1..=STATEMENTS {
@@ -75,7 +117,6 @@ fn one(cluster: &Cluster, tables: u32) -> Result<[f64; 3]> {
             client.simple_query(&format!("SELECT name AS n{number} FROM t{table} WHERE id = 1")).await?;
         }
         let each = begun.elapsed() / STATEMENTS;
-        let size = resident(stack.proxy.process().pid())? as f64 / 1024.0;
-        Ok([login.as_secs_f64() * 1e3, each.as_secs_f64() * 1e6, size])
+        Ok(Times { login: login.as_secs_f64() * 1e3, statement: each.as_secs_f64() * 1e6 })
     })
 }
