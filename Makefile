@@ -3,9 +3,10 @@
 # make test   sets up and runs all tests
 # make differential   compares the proxy with a PostgreSQL without one   (SECONDS=60, SEED=, FAILURES=1)
 # make soak   load with kills of the database, of clients and of the proxy   (SECONDS=600)
-# make bench  measures, beside PostgreSQL alone, PgBouncer and pgcrypto, and writes docs/performance.md
+# make bench  measures, beside PostgreSQL alone, PgBouncer and pgcrypto, for half an hour, and writes
+#             docs/performance.md and its chart; with ONLY it prints and writes nothing
 #                                                                      (SECONDS=3, ROUNDS=3, ONLY=part of a name)
-# make bench-growth   measures how it grows, into the same page        (SECONDS=3, ONLY=part of a name)
+# make bench-growth   measures how it grows, likewise                   (SECONDS=3, ONLY=part of a name)
 # make bench-micro    runs the micro benchmarks, which the page of the next `make bench` shows
 # make fuzz   mutates SQL and messages                               (SECONDS=60, SEED=)
 # make fuzz-guided   fuzzes by coverage: some targets, or all in turn  (TARGETS=, SECONDS=600)
@@ -50,9 +51,12 @@ bench bench-growth: packages
 	@cargo build --locked --workspace --bins --release
 	@ulimit -n "$$(ulimit -H -n)"; env SECONDS="$(or $(SECONDS),3)" "$(TARGET)/release/$@"
 
+# What criterion has left of a benchmark that is no more would be shown with the others.
 bench-micro: packages
+	@rm -rf "$(TARGET)/criterion"
 	cargo bench --locked -p trefoil-keys --bench cells
-	cargo bench --locked -p trefoil-proxy --features bench --bench analysis --bench session
+	cargo bench --locked -p trefoil-proxy --features bench --bench analysis --bench session --bench values
+	@git describe --always --dirty > "$(TARGET)/criterion/commit"
 
 fuzz: packages
 	TREFOIL_FUZZ_SECONDS=$(or $(SECONDS),60) TREFOIL_FUZZ_SEED=$(SEED) \

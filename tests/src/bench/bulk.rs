@@ -21,13 +21,13 @@ const PIECE: usize = 8192;
 const ALL_PEOPLE: &str = "COPY people (id, name, ssn, born) TO STDOUT";
 
 /// Passes over the table until the time is over, one at least.
-pub(super) fn run(bulk: Bulk, variant: &Variant, seconds: f64) -> Result<Seen> {
+pub(super) fn run(bulk: Bulk, variant: &Variant, seconds: u32) -> Result<Seen> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut pass = Pass::prepare(bulk, variant).await?;
         let start = Instant::now();
         let (mut latencies, mut spent) = (Vec::new(), Duration::ZERO);
-        while latencies.is_empty() || start.elapsed().as_secs_f64() < seconds {
+        while latencies.is_empty() || start.elapsed() < Duration::from_secs(seconds.into()) {
             pass.clear().await?;
             let begun = Instant::now();
             pass.run().await?;
@@ -66,12 +66,12 @@ impl Pass {
         let protection = variant.way.protection();
         let full = if bulk == Bulk::Fetch { FETCHED } else { PEOPLE };
         // pgcrypto would take minutes.
-        let rows = if variant.way == Way::Pgcrypto { full / 10 } else { full };
+        let rows = if protection.is_by_statement() { full / 10 } else { full };
         let fetch = match bulk {
             Bulk::Fetch => Some(client.prepare(&people(protection, rows)).await?),
             _ => None,
         };
-        if bulk == Bulk::CopyIn && protection == Protection::Pgcrypto {
+        if bulk == Bulk::CopyIn && protection.is_by_statement() {
             client
                 .batch_execute("CREATE TEMP TABLE staging (id int, name text, ssn text, born date)")
                 .await?;
@@ -88,7 +88,7 @@ impl Pass {
     async fn clear(&self) -> Result<()> {
         if self.bulk == Bulk::CopyIn {
             self.client.batch_execute("TRUNCATE arrivals").await?;
-            if self.protection == Protection::Pgcrypto {
+            if self.protection.is_by_statement() {
                 self.client.batch_execute("TRUNCATE staging").await?;
             }
         }
@@ -100,12 +100,12 @@ impl Pass {
             (Bulk::Fetch, Some(statement)) => fetch(&self.client, statement, self.opened).await?,
             (Bulk::CopyIn, _) => self.copy_in().await?,
             _ => {
-                let query = people(self.protection, self.rows);
-                let text = match self.protection {
-                    Protection::Transparent => ALL_PEOPLE.to_owned(),
-                    Protection::Pgcrypto => format!("COPY ({query}) TO STDOUT"),
+                let text = if self.protection.is_by_statement() {
+                    format!("COPY ({}) TO STDOUT", people(self.protection, self.rows))
+                } else {
+                    ALL_PEOPLE.to_owned()
                 };
-                copy_out(&self.client, &text).await?
+                copy_out(&self.client, &text, self.opened).await?
             }
         };
         if found == u64::from(self.rows) {
@@ -116,7 +116,7 @@ impl Pass {
 
     async fn copy_in(&self) -> Result<u64> {
         let protection = self.protection;
-        if protection == Protection::Transparent {
+        if !protection.is_by_statement() {
             return copy_in(&self.client, "COPY arrivals (id, name, ssn, born) FROM STDIN", &self.input)
                 .await;
         }
@@ -161,14 +161,20 @@ pub(super) async fn connect(config: &Config) -> Result<Client> {
     Ok(client)
 }
 
+/// How names begin.
+const NAME: &[u8] = b"Margarete Weber ";
+/// How social security numbers do.
+const SSN: &[u8] = b"100";
+
 /// Counts rows; where values are to be `opened`, those that are what they ought to be.
 async fn fetch(client: &Client, statement: &Statement, opened: bool) -> Result<u64> {
     let mut rows = pin!(client.query_raw(statement, Vec::<i32>::new()).await?);
     let mut count = 0;
     while let Some(row) = rows.next().await {
         let row = row?;
-        let Sent(name) = row.try_get(1)?;
-        count += u64::from(!opened || name.starts_with(b"Margarete Weber "));
+        let (Sent(name), Sent(ssn), Sent(born)) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let is_right = name.starts_with(NAME) && ssn.starts_with(SSN) && born.len() == size_of::<i32>();
+        count += u64::from(!opened || is_right);
     }
     Ok(count)
 }
@@ -189,11 +195,16 @@ impl<'a> FromSql<'a> for Sent<'a> {
     }
 }
 
-async fn copy_out(client: &Client, text: &str) -> Result<u64> {
+/// Counts lines; where values are to be `opened`, those that are what they ought to be.
+async fn copy_out(client: &Client, text: &str, opened: bool) -> Result<u64> {
     let mut pieces = pin!(client.copy_out(text).await?);
     let mut rows = 0;
     while let Some(piece) = pieces.next().await {
-        rows += u64::from(piece?.ends_with(b"\n"));
+        let line = piece?;
+        let mut fields = line.split(|byte| *byte == b'\t').skip(1);
+        let mut begins = |with| fields.next().is_some_and(|field| field.starts_with(with));
+        rows +=
+            u64::from(line.ends_with(b"\n") && (!opened || (begins(NAME) && begins(SSN) && begins(b"19"))));
     }
     Ok(rows)
 }

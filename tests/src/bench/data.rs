@@ -45,20 +45,22 @@ pub(super) const PEOPLE: u32 = 100_000;
 
 /// How many of them there are with this protection.
 pub(super) fn people(protection: Protection) -> u32 {
-    if protection == Protection::Pgcrypto { PEOPLE / 10 } else { PEOPLE }
+    if protection.is_by_statement() { PEOPLE / 10 } else { PEOPLE }
 }
 
 /// Made in the clear, and copied through the proxy.
 const COPIED: [&str; 5] =
     ["pgbench_accounts", "tpcb.pgbench_branches", "tpcb.pgbench_tellers", "tpcb.pgbench_accounts", "people"];
 
-/// Makes all tables, with the same rows, in three databases: plain, of pgcrypto, and through Trefoil.
-pub(super) fn fill(plain: &Endpoint, pgcrypto: &Endpoint, trefoil: &Endpoint) -> Result<()> {
+/// Makes all tables, with the same rows, in a plain database, those of pgcrypto, and through Trefoil.
+pub(super) fn fill(plain: &Endpoint, pgcrypto: &[(&Endpoint, Protection)], trefoil: &Endpoint) -> Result<()> {
     plain.run(&tables(Protection::Transparent))?;
     plain.run(&rows(Protection::Transparent))?;
-    pgcrypto.run("CREATE EXTENSION pgcrypto")?;
-    pgcrypto.run(&tables(Protection::Pgcrypto))?;
-    pgcrypto.run(&rows(Protection::Pgcrypto))?;
+    for (database, protection) in pgcrypto {
+        database.run("CREATE EXTENSION pgcrypto")?;
+        database.run(&tables(*protection))?;
+        database.run(&rows(*protection))?;
+    }
     for statement in tables(Protection::Transparent).split(';') {
         trefoil.run(statement)?;
     }
@@ -83,11 +85,13 @@ fn tables(protection: Protection) -> String {
     )
 }
 
-/// All accounts get the same balance once and for all, and pgcrypto fewer people: it would take minutes.
+/// pgcrypto would take minutes to encrypt all of it. So there are fewer people, and not as many balances as accounts;
+/// but many, because each has its key stretched by another random number of rounds.
 fn rows(protection: Protection) -> String {
     let (key, people) = (protection.deterministic("n"), people(protection));
     format!(
-        "INSERT INTO pgbench_accounts SELECT {key}, 1, (SELECT {}), '' FROM generate_series(1, {ACCOUNTS}) n;
+        "INSERT INTO pgbench_accounts SELECT {key}, 1, balances[1 + n % 500], '' FROM
+            generate_series(1, {ACCOUNTS}) n, (SELECT array_agg({}) balances FROM generate_series(1, 500)) b;
         INSERT INTO tpcb.pgbench_branches SELECT n, 0, '' FROM generate_series(1, {SCALE}) n;
         INSERT INTO tpcb.pgbench_tellers
             SELECT n, (n - 1) / 10 + 1, 0, '' FROM generate_series(1, 10 * {SCALE}) n;

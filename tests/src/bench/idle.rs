@@ -160,6 +160,6 @@ fn available() -> Result<u64> {
 fn open_files() -> Result<u64> {
     let text = std::fs::read_to_string("/proc/self/limits")?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let hard = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    hard.ok_or_else(|| Error::new("/proc/self/limits: no limit of open files"))
+    let limit = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    limit.ok_or_else(|| Error::new("/proc/self/limits: no limit of open files"))
 }

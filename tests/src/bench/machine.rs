@@ -20,13 +20,14 @@ pub(super) fn described(server: &Endpoint, command: &str) -> Result<String> {
     let version = version.first().and_then(|row| row.first()?.clone()).unwrap_or_default();
     Ok(format!(
         "Measured on {date} with `{command}` at commit `{commit}`: {cores} cores of {cpu}, {memory:.0} GiB, \
-         Linux {kernel}; PostgreSQL {version}, {pooler}.\n",
+         Linux {kernel}; PostgreSQL {version}, {pooler}; {compiler}.\n",
         date = output(Command::new("date").arg("-I"))?.trim(),
         commit = commit(),
         cores = available_parallelism().map_or(1, usize::from),
         memory = memory / f64::from(1 << 20),
         kernel = kernel.trim(),
         pooler = Pooler::version()?,
+        compiler = output(Command::new("rustc").arg("--version"))?.trim(),
     ))
 }
 

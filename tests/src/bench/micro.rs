@@ -6,13 +6,16 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-/// What is older than the newest by more than this is of another run, perhaps of a benchmark that is no more.
-const RUN: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Medians of all that have run, by name, in ns.
-pub(super) struct Micro(pub(super) Vec<(String, f64)>);
+/// All that have run.
+#[derive(Default)]
+pub(super) struct Micro {
+    /// Medians by name, in ns.
+    pub(super) medians: Vec<(String, f64)>,
+    /// When, and at which commit.
+    pub(super) origin: String,
+}
 
 /// What one of them left.
 struct Left {
@@ -24,38 +27,26 @@ struct Left {
 impl Micro {
     /// Those that lie beside the running program.
     pub(super) fn read() -> Result<Self> {
-        Ok(Self(beside()?.into_iter().map(|left| (left.name, left.median)).collect()))
+        let program = std::env::current_exe()?;
+        let target = program.ancestors().nth(2).ok_or_else(|| Error::new("no target directory"))?;
+        Self::of(&target.join("criterion"))
     }
 
-    /// The days on which these were measured, the first and the last; `None` if none were.
-    #[expect(dead_code, reason = "the page does not say it yet")]
-    pub(super) fn days() -> Result<Option<[String; 2]>> {
-        let left = beside()?;
-        let times = || left.iter().map(|left| left.when);
-        times().min().zip(times().max()).map(|(first, last)| Ok([day(first)?, day(last)?])).transpose()
+    fn of(directory: &Path) -> Result<Self> {
+        let mut found = Vec::new();
+        collect(directory, &mut found);
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        let Some(last) = found.iter().map(|left| left.when).max() else { return Ok(Self::default()) };
+        let commit = fs::read_to_string(directory.join("commit")).unwrap_or_else(|_| "unknown".to_owned());
+        let origin = format!("{} at commit `{}`", day(last)?, commit.trim());
+        Ok(Self { medians: found.into_iter().map(|left| (left.name, left.median)).collect(), origin })
     }
 
     /// The slowest of those whose name begins so.
     pub(super) fn slowest(&self, name: &str) -> Option<f64> {
-        let of_name = self.0.iter().filter(|(other, _)| other.starts_with(name));
+        let of_name = self.medians.iter().filter(|(other, _)| other.starts_with(name));
         of_name.map(|(_, median)| *median).reduce(f64::max)
     }
-}
-
-fn beside() -> Result<Vec<Left>> {
-    let program = std::env::current_exe()?;
-    let target = program.ancestors().nth(2).ok_or_else(|| Error::new("no target directory"))?;
-    Ok(last_run(&target.join("criterion")))
-}
-
-/// By name.
-fn last_run(directory: &Path) -> Vec<Left> {
-    let mut found = Vec::new();
-    collect(directory, &mut found);
-    let newest = found.iter().map(|left| left.when).max();
-    found.retain(|left| newest.is_some_and(|newest| newest <= left.when + RUN));
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    found
 }
 
 fn collect(directory: &Path, found: &mut Vec<Left>) {
@@ -84,11 +75,13 @@ fn day(time: SystemTime) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
-    fn what_another_run_left_is_not_taken_for_this_ones() {
+    fn medians_come_with_the_day_and_the_commit_of_their_run() {
         let target = tempfile::tempdir().unwrap();
-        let leave = |name: &str, median: f64, hours: u64| {
+        fs::write(target.path().join("commit"), "abcdef0\n").unwrap();
+        for (name, median, hours) in [("key/b", 2.0, 60), ("key/a", 1.0, 48)] {
             let directory = target.path().join(name).join("new");
             fs::create_dir_all(&directory).unwrap();
             fs::write(directory.join("benchmark.json"), format!(r#"{{"full_id":"{name}"}}"#)).unwrap();
@@ -96,15 +89,10 @@ mod tests {
             fs::write(&estimates, format!(r#"{{"median":{{"point_estimate":{median}}}}}"#)).unwrap();
             let when = SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 60 * 60);
             fs::File::options().write(true).open(&estimates).unwrap().set_modified(when).unwrap();
-        };
-        for (name, median, hours) in [("key/b", 2.0, 60), ("key/a", 1.0, 48), ("key/gone", 9.0, 30)] {
-            leave(name, median, hours);
         }
-        let left = last_run(target.path());
-        assert_eq!(
-            left.iter().map(|left| (left.name.as_str(), left.median)).collect::<Vec<_>>(),
-            [("key/a", 1.0), ("key/b", 2.0)]
-        );
-        assert_eq!(day(left[1].when).unwrap(), "1970-01-03");
+        let micro = Micro::of(target.path()).unwrap();
+        assert_eq!(micro.medians, [("key/a".to_owned(), 1.0), ("key/b".to_owned(), 2.0)]);
+        assert_eq!(micro.origin, "1970-01-03 at commit `abcdef0`");
+        assert_eq!(micro.slowest("key/"), Some(2.0));
     }
 }

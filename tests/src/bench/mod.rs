@@ -13,6 +13,7 @@ mod page;
 mod pgbench;
 mod pooler;
 mod process;
+mod proof;
 mod sample;
 mod setup;
 mod svg;
@@ -26,16 +27,15 @@ use micro::Micro;
 use pgbench::Run;
 use sample::{Sample, Seen, Summary};
 use setup::Setup;
-use std::str::FromStr;
 use targets::Results;
 use variant::{Variant, Way};
 
 /// How long and how often is measured.
 pub struct Options {
     /// Of one run, in seconds.
-    pub seconds: f64,
+    pub seconds: u32,
     /// How often each way has its turn.
-    pub rounds: usize,
+    pub rounds: u32,
     /// The only loads that are measured: those with this in their name.
     pub only: Option<String>,
 }
@@ -44,19 +44,24 @@ impl Options {
     /// From SECONDS (3), ROUNDS (3) and ONLY.
     pub fn from_environment() -> Result<Self> {
         Ok(Self {
-            seconds: setting("SECONDS", 3.0)?,
+            seconds: setting("SECONDS", 3)?,
             rounds: setting("ROUNDS", 3)?,
             only: std::env::var("ONLY").ok().filter(|value| !value.is_empty()),
         })
     }
 }
 
-fn setting<T: FromStr>(name: &str, default: T) -> Result<T> {
-    match std::env::var(name).ok().filter(|value| !value.is_empty()) {
-        Some(value) => value.parse().map_err(|_| Error::new(format!("{name} is not a number: {value}"))),
-        None => Ok(default),
-    }
+fn setting(name: &str, default: u32) -> Result<u32> {
+    let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) else { return Ok(default) };
+    number(&value).ok_or_else(|| Error::new(format!("{name} is not a whole number from 1 to 3600: {value}")))
 }
+
+fn number(value: &str) -> Option<u32> {
+    value.parse().ok().filter(|number| (1..=3600).contains(number))
+}
+
+/// What ONLY calls them.
+const IDLE: &str = "idle sessions";
 
 /// What all ways came to under one load.
 struct Outcome {
@@ -77,13 +82,24 @@ impl Outcome {
 impl Options {
     /// Whether what has this name is to be measured.
     fn want(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+        self.only.as_ref().is_none_or(|only| name.to_lowercase().contains(&only.to_lowercase()))
+    }
+
+    /// Refuses to measure nothing of all that there is.
+    fn want_any(&self, names: &[String]) -> Result<()> {
+        if names.iter().any(|name| self.want(name)) {
+            return Ok(());
+        }
+        let only = self.only.as_deref().unwrap_or_default();
+        Err(Error::new(format!("ONLY={only} names nothing. There are:\n{}", names.join("\n"))))
     }
 }
 
 /// Measures all loads and idle sessions, and writes the page; with `only` it prints what it measures, and
 /// writes nothing.
 pub fn run(options: &Options) -> Result<()> {
+    let names = Load::all().into_iter().map(Load::name).chain([IDLE.to_owned()]);
+    options.want_any(&names.collect::<Vec<_>>())?;
     let loads: Vec<Load> = Load::all().into_iter().filter(|load| options.want(&load.name())).collect();
     let (mut outcomes, mut machine) = (Vec::new(), String::new());
     if !loads.is_empty() {
@@ -98,7 +114,7 @@ pub fn run(options: &Options) -> Result<()> {
             outcomes.push(outcome);
         }
     }
-    let idle = if options.want("idle sessions") { Some(Idle::measure()?) } else { None };
+    let idle = if options.want(IDLE) { Some(Idle::measure()?) } else { None };
     if let Some(idle) = &idle {
         println!("\n{idle}");
     }
@@ -133,9 +149,8 @@ fn print(way: Way, Summary { middle, spread }: &Summary) {
 fn measure(setup: &Setup, load: Load, options: &Options) -> Result<Outcome> {
     let variants = || setup.variants.iter().filter(|variant| load.ways().contains(&variant.way));
     // What is warmed up and counted here is not measured.
-    let warm_up = (options.seconds / 3.0).clamp(0.5, 2.0);
     let calls = variants()
-        .map(|variant| Sample::calls(&variant.between, || once(setup, load, variant, warm_up)))
+        .map(|variant| Sample::calls(&variant.between, || once(setup, load, variant, 1)))
         .collect::<Result<Vec<_>>>()?;
     let mut samples = vec![Vec::new(); calls.len()];
     for round in 0..options.rounds {
@@ -144,7 +159,9 @@ fn measure(setup: &Setup, load: Load, options: &Options) -> Result<Outcome> {
             turns.reverse();
         }
         for (variant, samples) in turns {
+            reset(load, variant)?;
             samples.push(Sample::of(&variant.between, || once(setup, load, variant, options.seconds))?);
+            proof::written(load, variant)?;
         }
     }
     let ways = variants().zip(samples).zip(calls);
@@ -152,7 +169,12 @@ fn measure(setup: &Setup, load: Load, options: &Options) -> Result<Outcome> {
     Ok(Outcome { load, ways: ways.collect() })
 }
 
-fn once(setup: &Setup, load: Load, variant: &Variant, seconds: f64) -> Result<Seen> {
+fn reset(load: Load, variant: &Variant) -> Result<()> {
+    let Work::Pgbench { script, .. } = load.0 else { return Ok(()) };
+    script.reset().iter().try_for_each(|statement| variant.database.run(statement).map(drop))
+}
+
+fn once(setup: &Setup, load: Load, variant: &Variant, seconds: u32) -> Result<Seen> {
     let seen = match load.0 {
         Work::Bulk(bulk) => bulk::run(bulk, variant, seconds),
         Work::Pgbench { script, mode, clients, tls } => {

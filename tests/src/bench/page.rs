@@ -2,12 +2,15 @@
 //! hand.
 
 use super::Outcome;
+use super::load::Work;
+use super::micro::Micro;
 use super::sample::{Cost, Summary};
 use super::svg::{Chart, bars};
 use super::targets::Results;
 use super::variant::Way;
 use crate::programs::source;
 use crate::{Error, Result};
+use std::collections::BTreeMap;
 use std::fs;
 
 const PAGE: &str = "docs/performance.md";
@@ -38,7 +41,7 @@ pub(super) fn chart(name: &str, svg: &str) -> Result<()> {
 pub(super) fn loads(results: &Results, machine: &str) -> String {
     let Results { outcomes, micro, idle } = results;
     let mut out = format!("{machine}\n### Targets\n\n{}\n", results.targets());
-    out += "### Throughput\n\nPer second, and in parentheses of PgBouncer's and of direct.\n\n";
+    out += "### Throughput\n\nTransactions per second, of fetch and COPY rows; in parentheses of PgBouncer's and of direct.\n\n";
     out += &ratios(outcomes);
     out += "\n### Each load\n";
     for outcome in outcomes {
@@ -47,11 +50,31 @@ pub(super) fn loads(results: &Results, machine: &str) -> String {
     if let Some(idle) = idle {
         put(&mut out, format_args!("\n### Idle sessions\n\n{idle}"));
     }
-    if !micro.0.is_empty() {
-        out += "\n### Micro benchmarks\n\nMedians of `cargo bench`, in ns.\n\n| | ns |\n|---|---:|\n";
-        for (name, median) in &micro.0 {
-            put(&mut out, format_args!("| {name} | {median:.0} |"));
+    if !micro.medians.is_empty() {
+        out += &self::micro(micro);
+    }
+    out
+}
+
+/// Cells by type in a table of their own, with a line for each type.
+fn micro(Micro { medians, origin }: &Micro) -> String {
+    let mut out = format!("\n### Micro benchmarks\n\nMedians of `make bench-micro` of {origin}, in ns.\n\n");
+    out += "| | ns |\n|---|---:|\n";
+    let mut types: BTreeMap<&str, BTreeMap<&str, f64>> = BTreeMap::new();
+    for (name, median) in medians {
+        let of_type = name.strip_prefix("cell by type/").and_then(|name| name.split_once(", "));
+        match of_type {
+            Some((name, what)) => drop(types.entry(name).or_default().insert(what, *median)),
+            None => put(&mut out, format_args!("| {name} | {median:.0} |")),
         }
+    }
+    let columns = ["text, encrypt", "text, decrypt", "binary, encrypt", "binary, decrypt"];
+    put(&mut out, format_args!("\n| cell by type | {} |", columns.join(" | ")));
+    put(&mut out, format_args!("|---|{}", "---:|".repeat(columns.len())));
+    for (name, by_column) in types {
+        let values =
+            columns.map(|column| by_column.get(column).map_or("–".to_owned(), |ns| format!("{ns:.0}")));
+        put(&mut out, format_args!("| {name} | {} |", values.join(" | ")));
     }
     out
 }
@@ -76,8 +99,9 @@ fn ratios(outcomes: &[Outcome]) -> String {
 }
 
 fn details(outcome: &Outcome) -> String {
+    let unit = if matches!(outcome.load.0, Work::Bulk(_)) { "rows" } else { "transactions" };
     let mut out = format!(
-        "\n**{}**\n\n| | per second | ± | median | 99 % | CPU | switches | system calls | peak |\n\
+        "\n**{}**\n\n| | {unit} per second | ± | median | 99 % | CPU | switches | system calls | peak |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         outcome.load.name()
     );

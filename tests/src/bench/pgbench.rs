@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Values of an inserted row, as long as they may be in life.
-const VALUES: [&str; 3] = [
-    "name=Margarete Weber-Hofmann",
-    "born=1961-02-03",
-    "note=Came in with a mild headache; sent home with advice, no medication",
+/// Variables with values of an inserted row, as long as they may be in life.
+pub(super) const VALUES: [(&str, &str); 3] = [
+    ("name", "Margarete Weber-Hofmann"),
+    ("born", "1961-02-03"),
+    ("note", "Came in with a mild headache; sent home with advice, no medication"),
 ];
 
 /// What one run is.
@@ -22,17 +22,17 @@ pub(super) struct Run<'a> {
     pub(super) mode: Mode,
     pub(super) clients: usize,
     pub(super) tls: bool,
-    pub(super) seconds: f64,
+    pub(super) seconds: u32,
     /// Where its files may lie.
     pub(super) directory: &'a Path,
 }
 
 impl Run<'_> {
-    /// Does it. pgbench counts logins into the time that it is given, and on a busy machine may get no further:
-    /// then again, with more of it.
+    /// Does it. pgbench counts logins into the time that it is given, so many of them get more of it; on a busy machine
+    /// it may get no further than these: then again, with yet more.
     pub(super) fn against(&self, variant: &Variant) -> Result<Seen> {
-        let logins = self.clients as f64 / 200.0;
-        for seconds in [self.seconds + logins, 2.0 * self.seconds + 10.0 * logins] {
+        let logins = u32::try_from(self.clients / 200).unwrap_or(u32::MAX);
+        for seconds in [self.seconds + logins, 2 * self.seconds + 10 * (logins + 1)] {
             if let Some(seen) = self.once(variant, seconds)? {
                 return Ok(seen);
             }
@@ -40,19 +40,18 @@ impl Run<'_> {
         Err(Error::new(format!("pgbench by {} does nothing but log in", variant.way)))
     }
 
-    fn once(&self, variant: &Variant, seconds: f64) -> Result<Option<Seen>> {
+    fn once(&self, variant: &Variant, seconds: u32) -> Result<Option<Seen>> {
         let scratch = tempfile::Builder::new().prefix("pgbench-").tempdir_in(self.directory)?;
         let script = scratch.path().join("script.sql");
         fs::write(&script, self.script.text(variant.way.protection()))?;
         let endpoint = &variant.endpoint;
         let mut command = Command::new(program()?);
-        // It takes whole seconds only.
-        let (seconds, clients) = (format!("{:.0}", seconds.ceil()), self.clients.to_string());
+        let (seconds, clients) = (seconds.to_string(), self.clients.to_string());
         command
             .args(["-n", "-l", "-M", self.mode.name(), "-T", &seconds, "-c", &clients])
             .args(["-j", &self.clients.min(2).to_string(), "-f"])
             .arg(&script)
-            .args(VALUES.iter().flat_map(|value| ["-D", value]))
+            .args(VALUES.iter().flat_map(|(name, value)| ["-D".to_owned(), format!("{name}={value}")]))
             .args(["-h", &endpoint.host, "-p", &endpoint.port.to_string(), "-U", &endpoint.user])
             .arg(&endpoint.database)
             .current_dir(scratch.path())

@@ -4,6 +4,8 @@ use crate::{Error, Result};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// `sysconf(_SC_CLK_TCK)`, 100 on every Linux.
 const TICKS: f64 = 100.0;
@@ -65,16 +67,25 @@ fn field(status: &str, name: &str) -> Option<u64> {
 pub(super) struct Counted(Vec<Child>);
 
 impl Counted {
-    /// Begins; `None` where perf is missing or may not.
+    /// Begins, and returns when all calls are counted; `None` where perf is missing or may not.
     pub(super) fn begin(pids: &[u32]) -> Option<Self> {
         let begin = |pid: &u32| {
-            Command::new("perf")
+            let mut perf = Command::new("perf")
                 .args(["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-p", &pid.to_string()])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
-                .ok()
+                .ok()?;
+            while !counts(perf.id()) {
+                if perf.try_wait().ok()?.is_some() {
+                    return None;
+                }
+                sleep(Duration::from_millis(1));
+            }
+            // It counts from a moment after its last counter is open.
+            sleep(Duration::from_millis(20));
+            Some(perf)
         };
         pids.iter().map(begin).collect::<Option<Vec<_>>>().map(Self)
     }
@@ -90,6 +101,13 @@ impl Counted {
         };
         self.0.into_iter().map(end).collect()
     }
+}
+
+/// Whether this perf has a counter open.
+fn counts(perf: u32) -> bool {
+    let files = fs::read_dir(format!("/proc/{perf}/fd")).into_iter().flatten().flatten();
+    let mut targets = files.filter_map(|file| fs::read_link(file.path()).ok());
+    targets.any(|target| target.to_string_lossy().contains("perf_event"))
 }
 
 #[cfg(test)]

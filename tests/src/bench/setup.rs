@@ -2,7 +2,8 @@
 
 use super::data;
 use super::pooler::Pooler;
-use super::variant::{Variant, Way};
+use super::proof;
+use super::variant::{Protection, Variant, Way};
 use crate::Result;
 use crate::authority::Authority;
 use crate::cluster::Cluster;
@@ -39,7 +40,7 @@ pub(super) struct Setup {
 impl Setup {
     /// Starts all of it, and fills the tables.
     pub(super) fn start() -> Result<Self> {
-        println!("starting PostgreSQL, PgBouncer and two tenants, and filling three databases");
+        println!("starting PostgreSQL, PgBouncer and two tenants, and filling four databases");
         let cluster = Cluster::scratch_with(SETTINGS)?;
         cluster.trust()?;
         let dir = cluster.directory().join("parts");
@@ -59,6 +60,7 @@ impl Setup {
         let plain = cluster.create_database("plain")?;
         let cells = cluster.create_database("cells")?;
         let pgcrypto = cluster.create_database("pgcrypto")?;
+        let unstretched = cluster.create_database("unstretched")?;
         let options = shares(&protected)?;
         let mut variants = Vec::new();
         for way in Way::ALL {
@@ -69,6 +71,7 @@ impl Setup {
                 Way::Direct => (&plain, vec![]),
                 Way::Cells => (&cells, vec![]),
                 Way::Pgcrypto => (&pgcrypto, vec![]),
+                Way::PgcryptoUnstretched => (&unstretched, vec![]),
                 Way::PgBouncer => (&plain, vec![(pooler.port(), pooler.pid())]),
                 Way::NoPolicy => (&plain, vec![proxy]),
                 Way::Protected => (&cells, vec![proxy]),
@@ -77,19 +80,24 @@ impl Setup {
             };
             variants.push(Variant {
                 way,
+                database: database.clone(),
                 endpoint: stages.last().map_or_else(|| database.clone(), |(port, _)| database.through(*port)),
                 options: (way == Way::Protected).then(|| options.clone()),
                 between: stages.iter().map(|(_, pid)| *pid).collect(),
             });
         }
         let through = |way| variants.iter().find(|variant: &&Variant| variant.way == way);
+        let trefoil = through(Way::ProtectedSidecar).map_or(&cells, |variant| &variant.endpoint);
         data::fill(
             &plain,
-            &pgcrypto,
-            through(Way::ProtectedSidecar).map_or(&cells, |variant| &variant.endpoint),
+            &[(&pgcrypto, Protection::Pgcrypto), (&unstretched, Protection::PgcryptoUnstretched)],
+            trefoil,
         )?;
-        cells.run("VACUUM ANALYZE")?;
+        for database in [&plain, &cells, &pgcrypto, &unstretched] {
+            database.run("VACUUM ANALYZE")?;
+        }
         cluster.checkpoint()?;
+        variants.iter().try_for_each(proof::filled)?;
         Ok(Self { variants, _pooler: pooler, _unprotected: unprotected, _protected: protected, cluster })
     }
 

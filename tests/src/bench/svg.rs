@@ -2,7 +2,8 @@
 //! their own.
 
 /// One for each series; they can be told apart without colours' names, too.
-const COLOURS: [&str; 6] = ["#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377"];
+const COLOURS: [&str; 8] =
+    ["#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#999999", "#222222"];
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 250.0;

@@ -3,28 +3,36 @@
 use crate::endpoint::Endpoint;
 use std::fmt;
 
-/// A key as strong as Trefoil's, for pgcrypto: 32 random bytes, as text in each statement.
-const KEY: &str = "'kXH0nKQv0a2Yb1mE3rTzUuW7sPpLdC9fJgVhIiOoA4E'";
+/// For pgcrypto, in each statement: 24 random bytes as 32 characters, which the raw functions take as they stand, as
+/// a key of AES-256.
+const KEY: &str = "'kXH0nKQv0a2Yb1mE3rTzUuW7sPpLdC9f'";
 
 /// How values are protected in the database.
 ///
 /// pgcrypto's manual recommends its PGP functions and discourages the raw ones: so a randomized value is
-/// `pgp_sym_encrypt` without options (AES-128, the key stretched). These know nothing deterministic: there it
-/// is the raw `encrypt`.
+/// `pgp_sym_encrypt`. These know nothing deterministic: there it is the raw `encrypt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protection {
     /// Not at all, or by Trefoil: the statements are the same.
     Transparent,
-    /// By functions of pgcrypto in the statements.
+    /// By functions of pgcrypto in the statements, without options: each value's key is stretched, as a password needs
+    /// it.
     Pgcrypto,
+    /// The same, but a key is hashed once: a random one needs no more.
+    PgcryptoUnstretched,
 }
 
 impl Protection {
+    /// Whether the statements themselves protect.
+    pub(super) fn is_by_statement(self) -> bool {
+        self != Self::Transparent
+    }
+
     /// The type of a protected column, as a table is made with it.
     pub(super) fn column(self, name: &'static str) -> &'static str {
         match self {
             Self::Transparent => name,
-            Self::Pgcrypto => "bytea",
+            Self::Pgcrypto | Self::PgcryptoUnstretched => "bytea",
         }
     }
 
@@ -33,6 +41,9 @@ impl Protection {
         match self {
             Self::Transparent => value.to_owned(),
             Self::Pgcrypto => format!("pgp_sym_encrypt(({value})::text, {KEY})"),
+            Self::PgcryptoUnstretched => {
+                format!("pgp_sym_encrypt(({value})::text, {KEY}, 's2k-mode=1')")
+            }
         }
     }
 
@@ -40,7 +51,9 @@ impl Protection {
     pub(super) fn deterministic(self, value: &str) -> String {
         match self {
             Self::Transparent => value.to_owned(),
-            Self::Pgcrypto => format!("encrypt(convert_to(({value})::text, 'UTF8'), {KEY}, 'aes')"),
+            Self::Pgcrypto | Self::PgcryptoUnstretched => {
+                format!("encrypt(convert_to(({value})::text, 'UTF8'), {KEY}, 'aes')")
+            }
         }
     }
 
@@ -48,7 +61,7 @@ impl Protection {
     pub(super) fn read(self, column: &str, kind: &str) -> String {
         match self {
             Self::Transparent => column.to_owned(),
-            Self::Pgcrypto => format!("pgp_sym_decrypt({column}, {KEY})::{kind}"),
+            Self::Pgcrypto | Self::PgcryptoUnstretched => format!("pgp_sym_decrypt({column}, {KEY})::{kind}"),
         }
     }
 
@@ -56,7 +69,9 @@ impl Protection {
     pub(super) fn read_deterministic(self, column: &str) -> String {
         match self {
             Self::Transparent => column.to_owned(),
-            Self::Pgcrypto => format!("convert_from(decrypt({column}, {KEY}, 'aes'), 'UTF8')"),
+            Self::Pgcrypto | Self::PgcryptoUnstretched => {
+                format!("convert_from(decrypt({column}, {KEY}, 'aes'), 'UTF8')")
+            }
         }
     }
 }
@@ -80,10 +95,12 @@ pub(super) enum Way {
     Cells,
     /// Nothing in between, and pgcrypto in the statements.
     Pgcrypto,
+    /// The same, without stretching its key.
+    PgcryptoUnstretched,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Direct,
         Self::PgBouncer,
         Self::NoPolicy,
@@ -91,16 +108,21 @@ impl Way {
         Self::Protected,
         Self::ProtectedSidecar,
         Self::Pgcrypto,
+        Self::PgcryptoUnstretched,
         Self::Cells,
     ];
 
     /// Those by which the values themselves can be asked for.
     pub(super) fn of_values() -> &'static [Self] {
-        const { Self::ALL.split_at(7).0 }
+        const { Self::ALL.split_at(8).0 }
     }
 
     pub(super) fn protection(self) -> Protection {
-        if self == Self::Pgcrypto { Protection::Pgcrypto } else { Protection::Transparent }
+        match self {
+            Self::Pgcrypto => Protection::Pgcrypto,
+            Self::PgcryptoUnstretched => Protection::PgcryptoUnstretched,
+            _ => Protection::Transparent,
+        }
     }
 
     /// Whether Trefoil protects the columns.
@@ -119,6 +141,7 @@ impl Way {
             Self::ProtectedSidecar => "protected, sidecar",
             Self::Cells => "cells, direct",
             Self::Pgcrypto => "pgcrypto",
+            Self::PgcryptoUnstretched => "pgcrypto, s2k-mode=1",
         }
     }
 }
@@ -132,7 +155,10 @@ impl fmt::Display for Way {
 /// A way as a client takes it.
 pub(super) struct Variant {
     pub(super) way: Way,
+    /// Where a client connects.
     pub(super) endpoint: Endpoint,
+    /// Straight to the same database.
+    pub(super) database: Endpoint,
     /// The connection's `options`.
     pub(super) options: Option<String>,
     /// The processes between client and database, the proxy or the pooler first.

@@ -14,7 +14,10 @@ use super::{Options, machine};
 use crate::{Error, Result};
 
 /// What some of the curves are measured by, with how many seconds a run takes.
-type Part = fn(&Setup, f64) -> Result<Vec<Curve>>;
+type Part = fn(&Setup, u32) -> Result<Vec<Curve>>;
+
+/// What ONLY calls the part that sets up everything for itself.
+const POLICY: &str = "policy";
 
 /// Measures all curves, and puts them into the page; with `only` it prints what it measures, and writes
 /// nothing.
@@ -30,6 +33,8 @@ pub fn run(options: &Options) -> Result<()> {
         ("neighbours", neighbours::measure),
         ("statements", |setup, _| statements::measure(setup)),
     ];
+    let names = parts.iter().map(|(name, _)| *name).chain([POLICY]);
+    options.want_any(&names.map(str::to_owned).collect::<Vec<_>>())?;
     for (name, measure) in parts {
         if options.want(name) {
             // Of its own: a part leaves memory in the proxies, and connections in PgBouncer.
@@ -39,7 +44,7 @@ pub fn run(options: &Options) -> Result<()> {
             add(measure(&setup, options.seconds)?);
         }
     }
-    if options.want("policy") {
+    if options.want(POLICY) {
         add(policy::measure()?);
     }
     if options.only.is_some() {

@@ -19,7 +19,7 @@ const STREAMS: [usize; 4] = [0, 1, 2, 4];
 const STREAM: &str = "SELECT aid, bid, abalance, filler FROM tpcb.pgbench_accounts";
 
 /// Latencies of one client, by how many stream beside it.
-pub(super) fn measure(setup: &Setup, seconds: f64) -> Result<Vec<Curve>> {
+pub(super) fn measure(setup: &Setup, seconds: u32) -> Result<Vec<Curve>> {
     let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); WAYS.len()];
     for streams in STREAMS {
         for (variant, samples) in variants(setup, &WAYS)?.into_iter().zip(&mut samples) {
@@ -43,7 +43,7 @@ pub(super) fn measure(setup: &Setup, seconds: f64) -> Result<Vec<Curve>> {
     ])
 }
 
-fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: f64) -> Result<Sample> {
+fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: u32) -> Result<Sample> {
     let stop = AtomicBool::new(false);
     let rows: Vec<AtomicU64> = (0..streams).map(|_| AtomicU64::new(0)).collect();
     let delivered = || rows.iter().map(|rows| rows.load(Ordering::Relaxed)).collect::<Vec<_>>();

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 const WAYS: [Way; 4] = [Way::Direct, Way::PgBouncer, Way::NoPolicy, Way::Protected];
 /// Seconds, beside those that logins take, of the run before the one that is measured.
-const WARM_UP: f64 = 0.5;
+const WARM_UP: u32 = 1;
 /// From few to many: what an allocator keeps of more sessions would be in the peak of fewer.
 const SESSIONS: [usize; 6] = [1, 4, 16, 64, 256, 1000];
 
 /// Throughput, and the memory of what lies between.
-pub(super) fn measure(setup: &Setup, seconds: f64) -> Result<Vec<Curve>> {
+pub(super) fn measure(setup: &Setup, seconds: u32) -> Result<Vec<Curve>> {
     let directory = setup.directory();
     let mut summaries: Vec<Vec<Summary>> = vec![Vec::new(); WAYS.len()];
     for clients in SESSIONS {
