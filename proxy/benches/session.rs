@@ -29,6 +29,8 @@ const POLICY: &str = "[tables.\"public.people\"]\n\
     ssn = { type = \"text\", mode = \"deterministic\" }\n";
 const SCHEMA: &str =
     "CREATE TABLE people (id int, name text, ssn text, city text); CREATE TABLE notes (note text);";
+/// What the cells hold.
+const NAME: &[u8] = b"Margarete Weber";
 /// Rows of one reply.
 const ROWS: usize = 1000;
 /// Bytes of one read of a busy socket.
@@ -91,7 +93,7 @@ impl Fixture {
         let tk = TenantKey::from_bytes(Zeroizing::new(TK));
         let mut cell = Vec::new();
         let mut key = ColumnKey::derive(&tk, "main", "public.people.name", Mode::Randomized);
-        key.seal(1, b"Margarete Weber", &mut cell);
+        key.seal(1, NAME, &mut cell);
         Self { setting: Setting::new(&policy, &catalog, &TENANT.shares).expect("no files"), cell }
     }
 
@@ -137,7 +139,13 @@ impl Fixture {
 }
 
 /// One execution after the other, each with so many rows.
-fn executions(c: &mut Criterion, name: &str, session: &mut Machine, value: &[u8], count: usize) {
+fn executions(
+    c: &mut Criterion,
+    name: &str,
+    session: &mut Machine,
+    [value, shown]: [&[u8]; 2],
+    count: usize,
+) {
     let (mut question, mut answer) = (Vec::new(), Vec::new());
     execute(&mut question, b"078-05-1120");
     rows(&mut answer, value, count);
@@ -154,6 +162,7 @@ fn executions(c: &mut Criterion, name: &str, session: &mut Machine, value: &[u8]
             said.extend_from_slice(black_box(&answer));
             assert!(session.backend(&mut said, &mut out));
         });
+        assert_eq!(out.windows(shown.len()).filter(|window| *window == shown).count(), count);
         assert!(out.ends_with(b"Z\0\0\0\x05I"), "{}", String::from_utf8_lossy(&out));
     });
     group.finish();
@@ -162,32 +171,39 @@ fn executions(c: &mut Criterion, name: &str, session: &mut Machine, value: &[u8]
 fn session(c: &mut Criterion) {
     let fixture = Fixture::new();
     let mut plain = fixture.prepared("SELECT city FROM people WHERE city = $1", "city", 25);
-    executions(c, "one row, nothing protected", &mut plain, b"Freiburg", 1);
-    executions(c, "1,000 rows, nothing protected", &mut plain, b"Freiburg", ROWS);
+    executions(c, "one row, nothing protected", &mut plain, [b"Freiburg"; 2], 1);
+    executions(c, "1,000 rows, nothing protected", &mut plain, [b"Freiburg"; 2], ROWS);
     let mut cells = fixture.prepared("SELECT name FROM people WHERE ssn = $1", "name", 17);
-    executions(c, "one row, by a protected key, one cell", &mut cells, &fixture.cell, 1);
-    executions(c, "1,000 rows, by a protected key, one cell each", &mut cells, &fixture.cell, ROWS);
+    executions(c, "one row, by a protected key, one cell", &mut cells, [&fixture.cell, NAME], 1);
+    executions(c, "1,000 rows, by a protected key, one cell each", &mut cells, [&fixture.cell, NAME], ROWS);
 }
 
-/// Parse of a text whose plan is in the cache, and ParseComplete.
+/// Parse of a text whose plan is in the cache, by itself or by its shape, and ParseComplete.
 fn look_up(c: &mut Criterion) {
     let fixture = Fixture::new();
     let mut session = fixture.prepared("SELECT name FROM people WHERE ssn = $1", "name", 17);
-    let (mut question, mut answer) = (Vec::new(), Vec::new());
-    message(&mut question, b'P', &[b"\0SELECT name FROM people WHERE ssn = $1\0\0\0"]);
-    message(&mut question, b'S', &[]);
+    let mut answer = Vec::new();
     message(&mut answer, b'1', &[]);
     message(&mut answer, b'Z', &[b"I"]);
-    let (mut said, mut out) = (Vec::new(), Vec::new());
-    c.bench_function("session/Parse of a known text", |b| {
-        b.iter(|| {
-            out.clear();
-            said.extend_from_slice(black_box(&question));
-            assert!(session.frontend(&mut said, &mut out));
-            said.extend_from_slice(black_box(&answer));
-            assert!(session.backend(&mut said, &mut out));
+    for (name, text) in [
+        ("known text", "SELECT name FROM people WHERE ssn = $1"),
+        ("known shape, one protected literal", "SELECT name FROM people WHERE ssn = '078-05-1120'"),
+    ] {
+        let mut question = Vec::new();
+        message(&mut question, b'P', &[b"\0", text.as_bytes(), b"\0\0\0"]);
+        message(&mut question, b'S', &[]);
+        let (mut said, mut out) = (Vec::new(), Vec::new());
+        c.bench_function(&format!("session/Parse of a {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                said.extend_from_slice(black_box(&question));
+                assert!(session.frontend(&mut said, &mut out));
+                said.extend_from_slice(black_box(&answer));
+                assert!(session.backend(&mut said, &mut out));
+            });
+            assert!(!out.windows(5).any(|bytes| bytes == b"ERROR"));
         });
-    });
+    }
 }
 
 /// A message that needs nothing, in ns each, of as many as one read of a busy socket brings. Copying them to where

@@ -66,7 +66,7 @@ impl Pass {
         let protection = variant.way.protection();
         let full = if bulk == Bulk::Fetch { FETCHED } else { PEOPLE };
         // pgcrypto would take minutes.
-        let rows = if protection.is_by_statement() { full / 10 } else { full };
+        let rows = if protection == Protection::Pgcrypto { full / 10 } else { full };
         let fetch = match bulk {
             Bulk::Fetch => Some(client.prepare(&people(protection, rows)).await?),
             _ => None,

@@ -44,7 +44,8 @@ impl fmt::Display for Idle {
 impl Idle {
     /// Opens them all at a proxy of its own, in clear and then under TLS.
     pub(super) fn measure() -> Result<Self> {
-        let sessions = SESSIONS.min(available()? / 4 * 3 / BACKEND).min(open_files()?.saturating_sub(200));
+        let sessions =
+            SESSIONS.min(available()? / 4 * 3 / BACKEND).min(open_files()?.saturating_sub(200) / 2);
         let connections = (sessions + 20).to_string();
         let more = [("max_connections", connections.as_str()), ("shared_buffers", "32MB")];
         let cluster = Cluster::scratch_with(&[SETTINGS, &more].concat())?;

@@ -62,7 +62,7 @@ impl Load {
         for mode in [Mode::Simple, Mode::Extended, Mode::Prepared] {
             all.extend([1, 8, 64].map(|clients| pgbench(Script::SelectOnly, mode, clients)));
         }
-        all.extend([1, 8].map(|clients| pgbench(Script::PointSelect, Mode::Prepared, clients)));
+        all.extend([1, 8, 64].map(|clients| pgbench(Script::PointSelect, Mode::Prepared, clients)));
         all.push(pgbench(Script::ReadWrite, Mode::Prepared, 8));
         all.push(pgbench(Script::Insert, Mode::Prepared, 8));
         all.extend([Bulk::Fetch, Bulk::CopyIn, Bulk::CopyOut].map(|bulk| Self(Work::Bulk(bulk))));
@@ -72,12 +72,14 @@ impl Load {
         all
     }
 
-    /// The ways that it is measured on.
-    pub(super) fn ways(self) -> &'static [Way] {
+    /// Whether it is measured on this way.
+    pub(super) fn goes(self, way: Way) -> bool {
         match self.0 {
-            Work::Pgbench { tls: true, .. } => &[Way::PgBouncer, Way::NoPolicy, Way::Protected],
-            Work::Pgbench { .. } => Way::of_values(),
-            Work::Bulk(_) => &Way::ALL,
+            Work::Pgbench { tls: true, .. } => {
+                matches!(way, Way::PgBouncer | Way::NoPolicy | Way::Protected)
+            }
+            Work::Pgbench { .. } => way != Way::Cells,
+            Work::Bulk(_) => true,
         }
     }
 

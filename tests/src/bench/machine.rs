@@ -11,7 +11,8 @@ use std::thread::available_parallelism;
 
 /// Lines of a page that name machine, versions, commit, date and command.
 pub(super) fn described(server: &Endpoint, command: &str) -> Result<String> {
-    let cpu = first("/proc/cpuinfo", "model name")?;
+    // ARM's kernel gives no name.
+    let cpu = first("/proc/cpuinfo", "model name").unwrap_or_else(|_| "an unknown processor".to_owned());
     let memory = first("/proc/meminfo", "MemTotal")?;
     let memory =
         memory.split(' ').next().and_then(|kibibytes| kibibytes.parse::<f64>().ok()).unwrap_or_default();

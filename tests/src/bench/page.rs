@@ -68,6 +68,9 @@ fn micro(Micro { medians, origin }: &Micro) -> String {
             None => put(&mut out, format_args!("| {name} | {median:.0} |")),
         }
     }
+    if types.is_empty() {
+        return out;
+    }
     let columns = ["text, encrypt", "text, decrypt", "binary, encrypt", "binary, decrypt"];
     put(&mut out, format_args!("\n| cell by type | {} |", columns.join(" | ")));
     put(&mut out, format_args!("|---|{}", "---:|".repeat(columns.len())));
@@ -119,7 +122,9 @@ fn details(outcome: &Outcome) -> String {
                 costs(&middle.costs, |cost| cost
                     .calls
                     .map_or("–".to_owned(), |calls| format!("{calls:.2}"))),
-                costs(&middle.costs, |cost| format!("{:.1} MiB", cost.peak / 1024.0)),
+                costs(&middle.costs, |cost| cost
+                    .peak
+                    .map_or("–".to_owned(), |peak| format!("{:.1} MiB", peak / 1024.0))),
             ),
         );
     }

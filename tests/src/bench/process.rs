@@ -47,10 +47,10 @@ pub(super) fn resident(pid: u32) -> Result<u64> {
     field(&read(pid, "status")?, "VmRSS:").ok_or_else(|| Error::new(format!("/proc/{pid}: no VmRSS")))
 }
 
-/// Lets the peak of resident memory begin anew.
-pub(super) fn forget_peak(pid: u32) -> Result<()> {
-    let file = PathBuf::from(format!("/proc/{pid}/clear_refs"));
-    fs::write(&file, "5").map_err(|error| Error::at(&file, &error))
+/// Lets the peak of resident memory begin anew, and says whether it may: of programs that let nobody look into their
+/// memory only root may.
+pub(super) fn forget_peak(pid: u32) -> bool {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
 }
 
 fn read(pid: u32, name: &str) -> Result<String> {
@@ -87,11 +87,15 @@ impl Counted {
             sleep(Duration::from_millis(20));
             Some(perf)
         };
-        pids.iter().map(begin).collect::<Option<Vec<_>>>().map(Self)
+        let mut counted = Self(Vec::new());
+        for pid in pids {
+            counted.0.push(begin(pid)?);
+        }
+        Some(counted)
     }
 
     /// Ends, and says how many there were of each process.
-    pub(super) fn end(self) -> Option<Vec<u64>> {
+    pub(super) fn end(mut self) -> Option<Vec<u64>> {
         let end = |child: Child| {
             // On SIGINT perf prints what it has counted.
             Command::new("/bin/sh").args(["-c", &format!("kill -s INT {}", child.id())]).status().ok()?;
@@ -99,7 +103,16 @@ impl Counted {
             let said = String::from_utf8_lossy(&said);
             said.lines().find(|line| line.contains("raw_syscalls"))?.split(',').next()?.parse().ok()
         };
-        self.0.into_iter().map(end).collect()
+        std::mem::take(&mut self.0).into_iter().map(end).collect()
+    }
+}
+
+impl Drop for Counted {
+    /// Those that count for nobody would slow down what is measured.
+    fn drop(&mut self) {
+        for perf in &mut self.0 {
+            perf.kill().and_then(|()| perf.wait()).ok();
+        }
     }
 }
 
@@ -117,7 +130,7 @@ mod tests {
     #[test]
     fn this_process_has_used_cpu_and_memory() {
         let pid = std::process::id();
-        forget_peak(pid).unwrap();
+        assert!(forget_peak(pid));
         let before = Reading::of(pid).unwrap();
         let held = vec![1_u8; 32 << 20];
         // Other tests of this process may use it, too.

@@ -19,7 +19,7 @@ impl Seen {
     fn quantile(&self, share: f64) -> f64 {
         let last = self.latencies.len().saturating_sub(1);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the last")]
-        let at = (number(last) * share).round() as usize;
+        let at = (last as f64 * share).round() as usize;
         self.latencies.get(at).map_or(f64::NAN, |latency| *latency as f64)
     }
 }
@@ -44,14 +44,14 @@ pub(super) struct Cost {
     pub(super) switches: f64,
     /// System calls per operation, where they were counted.
     pub(super) calls: Option<f64>,
-    /// Peak of resident memory, in KiB.
-    pub(super) peak: f64,
+    /// Peak of resident memory, in KiB, where it may be reset.
+    pub(super) peak: Option<f64>,
 }
 
 impl Sample {
     /// Of what `run` does, with what these processes spend on it meanwhile.
     pub(super) fn of(pids: &[u32], run: impl FnOnce() -> Result<Seen>) -> Result<Self> {
-        pids.iter().try_for_each(|pid| forget_peak(*pid))?;
+        let forgotten: Vec<bool> = pids.iter().map(|pid| forget_peak(*pid)).collect();
         let read = || pids.iter().map(|pid| Reading::of(*pid)).collect::<Result<Vec<_>>>();
         let before = read()?;
         let seen = run()?;
@@ -59,12 +59,12 @@ impl Sample {
             return Err(Error::new("nothing was done in the time given: set SECONDS higher"));
         }
         let per = |amount: f64| amount / seen.operations as f64;
-        let costs = before.iter().zip(read()?).map(|(before, after)| Cost {
+        let costs = before.iter().zip(read()?).zip(forgotten).map(|((before, after), forgotten)| Cost {
             cpu: per((after.cpu - before.cpu) * 1e6),
             // Threads that have ended took their count along.
             switches: per(after.switches.saturating_sub(before.switches) as f64),
             calls: None,
-            peak: after.peak as f64,
+            peak: forgotten.then_some(after.peak as f64),
         });
         Ok(Self {
             rate: seen.rate,
@@ -109,7 +109,7 @@ impl Summary {
                 cpu: cost(|cost| cost.cpu),
                 switches: cost(|cost| cost.switches),
                 calls: calls.get(process).copied(),
-                peak: cost(|cost| cost.peak),
+                peak: Some(cost(|cost| cost.peak.unwrap_or(f64::NAN))).filter(|peak| !peak.is_nan()),
             }
         });
         let middle = Sample {
@@ -133,10 +133,6 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
     let half = values.len() / 2;
     if values.len() % 2 == 1 { at(half) } else { f64::midpoint(at(half.wrapping_sub(1)), at(half)) }
-}
-
-fn number(count: usize) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -18,10 +18,12 @@ const USER: &str = "alice";
 pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("log_statement", "none"),
     ("log_error_verbosity", "default"),
-    ("shared_buffers", "1GB"),
+    ("shared_buffers", "2GB"),
     ("max_wal_size", "16GB"),
     ("checkpoint_timeout", "1d"),
     ("autovacuum", "off"),
+    // The first way to touch a page would log it for the others.
+    ("full_page_writes", "off"),
     ("wal_level", "minimal"),
     ("max_wal_senders", "0"),
     // PgBouncer keeps as many as it had clients.

@@ -112,11 +112,6 @@ impl Way {
         Self::Cells,
     ];
 
-    /// Those by which the values themselves can be asked for.
-    pub(super) fn of_values() -> &'static [Self] {
-        const { Self::ALL.split_at(8).0 }
-    }
-
     pub(super) fn protection(self) -> Protection {
         match self {
             Self::Pgcrypto => Protection::Pgcrypto,

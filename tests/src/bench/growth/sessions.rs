@@ -49,7 +49,7 @@ pub(super) fn measure(setup: &Setup, seconds: u32) -> Result<Vec<Curve>> {
     };
     Ok(vec![
         curve("Select-only, prepared", "transactions per second", &|summary| Some(summary.middle.rate)),
-        curve("Peak memory of proxy or pooler", "MiB", &|summary| Some(summary.proxy()?.peak / 1024.0)),
+        curve("Peak memory of proxy or pooler", "MiB", &|summary| Some(summary.proxy()?.peak? / 1024.0)),
     ])
 }
 
