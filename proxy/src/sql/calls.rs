@@ -32,7 +32,7 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Vec<(&'a s
         Ok::<(), NotFromParser>(())
     })?;
     let has = |range: &nodes::RangeVar, name: &str| {
-        let candidates = names.catalog.named(range.relname().unwrap_or_default());
+        let candidates = names.catalog.named(range.relname().unwrap_or_default()).iter();
         let mut candidates =
             candidates.filter(|known| range.schemaname().is_none_or(|schema| known.name.schema == schema));
         let column = |known: &&std::sync::Arc<crate::policy::catalog::Relation>| {

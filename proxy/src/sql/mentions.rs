@@ -87,7 +87,7 @@ pub(super) fn of<'a>(statement: Node<'a>, names: Names<'_>) -> Result<Mentions, 
             Node::TypeName(type_name) => {
                 let name =
                     type_name.names().iter().next_back().and_then(nodes::String::sval).unwrap_or_default();
-                let of_view = names.catalog.named(name).any(|relation| relation.reach != Reach::None);
+                let of_view = names.catalog.named(name).iter().any(|relation| relation.reach != Reach::None);
                 if of_view || !names.policy.schemas_with_table(name).is_empty() {
                     return Err(refusal::whole_row(name).at(offset(type_name.location)).into());
                 }
@@ -214,7 +214,7 @@ fn is_sensitive(word: &str, names: Names<'_>) -> bool {
         return true;
     }
     !names.policy.schemas_with_table(word).is_empty()
-        || names.catalog.named(word).any(|relation| relation.reach != Reach::None)
+        || names.catalog.named(word).iter().any(|relation| relation.reach != Reach::None)
         || names.catalog.function_reaches(word)
 }
 

@@ -60,6 +60,9 @@ impl<'c> Names<'c> {
     }
 
     fn unqualified(self, name: &str) -> Meaning<'c> {
+        if let Some(only) = self.only(name) {
+            return self.qualified(&only.name);
+        }
         let temporary = QualifiedName::new(TEMPORARY, name);
         let candidates = self.candidates(name);
         match candidates.as_slice() {
@@ -78,9 +81,17 @@ impl<'c> Names<'c> {
         }
     }
 
+    /// The one relation that an unqualified name can mean, where there are no two.
+    fn only(self, name: &str) -> Option<&'c Arc<Relation>> {
+        let [only] = self.catalog.named(name) else { return None };
+        let mut protected = self.policy.schemas_with_table(name).iter();
+        protected.all(|schema| *schema == only.name.schema).then_some(only)
+    }
+
     /// What an unqualified name can mean.
     pub(super) fn candidates(self, name: &str) -> Vec<QualifiedName> {
-        let mut candidates: Vec<QualifiedName> = self.catalog.named(name).map(|r| r.name.clone()).collect();
+        let mut candidates: Vec<QualifiedName> =
+            self.catalog.named(name).iter().map(|r| r.name.clone()).collect();
         for schema in self.policy.schemas_with_table(name) {
             let protected = QualifiedName::new(schema.as_str(), name);
             if !candidates.contains(&protected) {
@@ -97,6 +108,9 @@ impl<'c> Names<'c> {
     /// Whether an unqualified name means one relation or another by the search path, and one of them is
     /// sensitive.
     pub(super) fn is_by_path(self, name: &str) -> bool {
+        if self.only(name).is_some() {
+            return false;
+        }
         let candidates = self.candidates(name);
         candidates.len() > 1 && self.are_sensitive(&candidates)
     }
@@ -128,7 +142,7 @@ impl<'c> Names<'c> {
 
     /// Whether an unqualified name has exactly one candidate, so that its columns are known.
     pub(super) fn is_unique(self, schema: Option<&str>, name: &str) -> bool {
-        schema.is_some() || self.catalog.named(name).take(2).count() == 1 || self.is_by_path(name)
+        schema.is_some() || self.catalog.named(name).len() == 1 || self.is_by_path(name)
     }
 
     /// What a RangeVar means, where anything but a known relation is an error.

@@ -136,8 +136,6 @@ fn over(candidates: &[Arc<Relation>]) -> impl Iterator<Item = &QualifiedName> {
 }
 
 fn candidates(schema: Option<&str>, name: &str, names: Names<'_>) -> Vec<Arc<Relation>> {
-    let named = names.catalog.named(name).filter(|relation| schema.is_none_or(|s| relation.name.schema == s));
-    let mut candidates: Vec<_> = named.cloned().collect();
-    candidates.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    candidates
+    let is_meant = |relation: &&Arc<Relation>| schema.is_none_or(|schema| relation.name.schema == schema);
+    names.catalog.named(name).iter().filter(is_meant).cloned().collect()
 }

@@ -150,8 +150,8 @@ impl Relation {
 pub struct Catalog {
     /// Unique in the process: two snapshots never share it, whatever their databases.
     version: u64,
-    relations: HashMap<QualifiedName, Arc<Relation>>,
-    schemas_of: HashMap<String, Vec<String>>,
+    /// By bare name, those of one name in the order of their schemas.
+    relations: HashMap<String, Vec<Arc<Relation>>>,
     by_oid: HashMap<u32, Arc<Relation>>,
     reaching_functions: HashSet<String>,
     own_functions: Arc<HashMap<String, bool>>,
@@ -179,7 +179,6 @@ impl Catalog {
         Self {
             version: next_version(),
             relations: HashMap::new(),
-            schemas_of: HashMap::new(),
             by_oid: HashMap::new(),
             reaching_functions: HashSet::new(),
             own_functions: Arc::default(),
@@ -237,19 +236,17 @@ impl Catalog {
 
     /// The relation of that name.
     pub fn relation(&self, name: &QualifiedName) -> Option<&Arc<Relation>> {
-        self.relations.get(name)
+        self.named(&name.name).iter().find(|relation| relation.name.schema == name.schema)
     }
 
     /// Every relation, in no order.
     pub fn relations(&self) -> impl Iterator<Item = &Arc<Relation>> {
-        self.relations.values()
+        self.relations.values().flatten()
     }
 
-    /// Every relation of that bare name, one for each schema that has one.
-    pub fn named(&self, bare: &str) -> impl Iterator<Item = &Arc<Relation>> {
-        self.schemas_of.get(bare).into_iter().flatten().filter_map(move |schema| {
-            self.relations.get(&QualifiedName { schema: schema.clone(), name: bare.to_owned() })
-        })
+    /// Every relation of that bare name, one for each schema that has one, in the order of the schemas.
+    pub fn named(&self, bare: &str) -> &[Arc<Relation>] {
+        self.relations.get(bare).map_or(&[], Vec::as_slice)
     }
 
     /// The relation with that OID (never 0).
@@ -287,10 +284,12 @@ impl Catalog {
     #[must_use]
     pub fn without(&self, name: &QualifiedName) -> Self {
         let mut next = self.copy();
-        if let Some(gone) = next.relations.remove(name) {
+        if let Some(gone) = self.relation(name) {
             next.by_oid.remove(&gone.oid);
-            if let Some(schemas) = next.schemas_of.get_mut(&name.name) {
-                schemas.retain(|schema| *schema != name.schema);
+            let mut named = next.relations.remove(&name.name).unwrap_or_default();
+            named.retain(|relation| relation.name != *name);
+            if !named.is_empty() {
+                next.relations.insert(name.name.clone(), named);
             }
         }
         next
@@ -301,7 +300,6 @@ impl Catalog {
         Self {
             version: next_version(),
             relations: self.relations.clone(),
-            schemas_of: self.schemas_of.clone(),
             by_oid: self.by_oid.clone(),
             reaching_functions: self.reaching_functions.clone(),
             own_functions: Arc::clone(&self.own_functions),
@@ -313,7 +311,7 @@ impl Catalog {
     /// A new snapshot with the temporary relations of `other`, which only its session knows; `None` if
     /// it has none.
     pub fn with_temporary_of(&self, other: &Self) -> Option<Self> {
-        let mut temporary = other.relations.values().filter(|relation| relation.name.schema == "pg_temp");
+        let mut temporary = other.relations().filter(|relation| relation.name.schema == "pg_temp");
         let mut next = self.with_relation(temporary.next()?.as_ref().clone());
         temporary.for_each(|relation| next.insert(Arc::clone(relation)));
         Some(next)
@@ -321,7 +319,8 @@ impl Catalog {
 
     /// A new snapshot without the session's temporary relations; `None` if it has none.
     pub fn without_temporary(&self) -> Option<Self> {
-        let mut temporary = self.relations.keys().filter(|name| name.schema == "pg_temp");
+        let names = self.relations().map(|relation| &relation.name);
+        let mut temporary = names.filter(|name| name.schema == "pg_temp");
         let first = self.without(temporary.next()?);
         Some(temporary.fold(first, |catalog, name| catalog.without(name)))
     }
@@ -336,13 +335,13 @@ impl Catalog {
     }
 
     fn insert(&mut self, relation: Arc<Relation>) {
-        let name = relation.name.clone();
         if relation.oid != 0 {
             self.by_oid.insert(relation.oid, Arc::clone(&relation));
         }
-        if self.relations.insert(name.clone(), relation).is_none() {
-            self.schemas_of.entry(name.name).or_default().push(name.schema);
-        }
+        let named = self.relations.entry(relation.name.name.clone()).or_default();
+        named.retain(|other| other.name != relation.name);
+        let place = named.partition_point(|other| other.name.schema < relation.name.schema);
+        named.insert(place, relation);
     }
 }
 
@@ -375,15 +374,14 @@ mod tests {
     #[test]
     fn finds_by_name_bare_name_and_oid() {
         let catalog = Catalog::new(
-            [relation("a", "t", 1), relation("b", "t", 2), relation("a", "u", 3)],
+            [relation("b", "t", 2), relation("a", "t", 1), relation("a", "u", 3)],
             ["f".to_owned()],
         );
         assert_eq!(catalog.relation(&QualifiedName::new("b", "t")).map(|r| r.oid), Some(2));
         assert!(catalog.relation(&QualifiedName::new("b", "u")).is_none());
-        let mut oids: Vec<_> = catalog.named("t").map(|r| r.oid).collect();
-        oids.sort_unstable();
-        assert_eq!(oids, [1, 2]);
-        assert_eq!(catalog.named("none").count(), 0);
+        let oids = |name: &str| catalog.named(name).iter().map(|r| r.oid).collect::<Vec<_>>();
+        assert_eq!(oids("t"), [1, 2]);
+        assert_eq!(oids("none"), [0_u32; 0]);
         assert_eq!(catalog.by_oid(3).map(|r| r.name.name.as_str()), Some("u"));
         assert!(catalog.function_reaches("f") && !catalog.function_reaches("g"));
     }
@@ -393,12 +391,12 @@ mod tests {
         let old = Catalog::new([relation("a", "t", 1)], []);
         let new = old.with_relation(relation("a", "t", 0)).with_relation(relation("b", "t", 2));
         assert_ne!(old.version(), new.version());
-        assert_eq!(new.named("t").count(), 2);
+        assert_eq!(new.named("t").len(), 2);
         assert!(new.by_oid(1).is_none() && new.by_oid(0).is_none());
         assert!(old.by_oid(1).is_some());
 
         let less = new.without(&QualifiedName::new("a", "t"));
-        assert_eq!(less.named("t").map(|r| r.oid).collect::<Vec<_>>(), [2]);
+        assert_eq!(less.named("t").iter().map(|r| r.oid).collect::<Vec<_>>(), [2]);
         assert!(!less.same_content(&new));
         assert!(less.same_content(&Catalog::new([relation("b", "t", 2)], [])));
     }

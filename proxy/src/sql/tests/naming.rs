@@ -328,5 +328,5 @@ fn temporary_tables_are_protected_by_their_policy() {
     );
     let gone =
         plan_after(&[], "create temp table other (ssn text); discard temp").unwrap().catalog_after.unwrap();
-    assert!(gone.named("other").next().is_none());
+    assert!(gone.named("other").is_empty());
 }
