@@ -91,7 +91,12 @@ fn open_all(
     tls: Option<&Arc<ClientConfig>>,
     count: u64,
 ) -> Result<Vec<Box<dyn Socket>>> {
-    let open = |part: u64| (part..count).step_by(4).map(|_| open(endpoint, tls)).collect::<Result<Vec<_>>>();
+    let open = |part: u64| {
+        (0..count)
+            .filter(|number| number % THREADS == part)
+            .map(|_| open(endpoint, tls))
+            .collect::<Result<Vec<_>>>()
+    };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|part| scope.spawn(move || open(part))).collect();
         let mut all = Vec::new();

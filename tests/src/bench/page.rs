@@ -90,7 +90,7 @@ fn ratios(outcomes: &[Outcome]) -> String {
         for way in Way::ALL {
             line += &outcome.summary(way).map_or(" |".to_owned(), |summary| {
                 let of = |other| match outcome.rate(other) {
-                    Some(rate) => format!("{:.2}", summary.middle.rate / rate),
+                    Some(rate) => ratio(summary.middle.rate / rate),
                     None => "–".to_owned(),
                 };
                 format!(" {} ({}, {}) |", grouped(summary.middle.rate), of(Way::PgBouncer), of(Way::Direct))
@@ -99,6 +99,10 @@ fn ratios(outcomes: &[Outcome]) -> String {
         put(&mut out, format_args!("{line}"));
     }
     out
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 fn details(outcome: &Outcome) -> String {

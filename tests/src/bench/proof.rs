@@ -6,6 +6,8 @@ use super::pgbench::VALUES;
 use super::variant::{Variant, Way};
 use crate::endpoint::{Endpoint, rows};
 use crate::{Error, Result};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 /// Looks at one person and one account of each, as they were put in.
 pub(super) fn filled(variant: &Variant) -> Result<()> {
@@ -23,11 +25,16 @@ pub(super) fn filled(variant: &Variant) -> Result<()> {
     let account = protection.deterministic("4711");
     let account = format!("SELECT {balance} FROM pgbench_accounts WHERE aid = {account}");
     expect(variant, &account, &["212"])?;
-    let found = prepared(variant, &format!("SELECT {name}, {ssn} {}", by("$1")), "100004711")?;
-    if found == ["Margarete Weber 4711", "100004711"] {
+    let person = prepared(variant, &format!("SELECT {name}, {ssn} {}", by("$1")), &"100004711")?;
+    let person: [String; 2] = [person.try_get(0)?, person.try_get(1)?];
+    let account =
+        format!("SELECT {balance} FROM pgbench_accounts WHERE aid = {}", protection.deterministic("$1"));
+    let key: &(dyn ToSql + Sync) = if protection.is_by_statement() { &"4711" } else { &4711 };
+    let balance: i32 = prepared(variant, &account, key)?.try_get(0)?;
+    if person == ["Margarete Weber 4711", "100004711"] && balance == 212 {
         return Ok(());
     }
-    Err(Error::new(format!("{}: a prepared statement shows {found:?}", variant.way)))
+    Err(Error::new(format!("{}: prepared statements show {person:?} and {balance}", variant.way)))
 }
 
 /// Looks at a row of those that the load has written, and at all of them where they are to be cells.
@@ -101,13 +108,10 @@ fn first(variant: &Variant, text: &str) -> Result<Vec<Option<String>>> {
     Ok(rows(&answers).into_iter().next().unwrap_or_default())
 }
 
-/// All values, of type text, by a prepared statement with a parameter.
-fn prepared(variant: &Variant, text: &str, key: &str) -> Result<Vec<String>> {
+/// The only row, by a prepared statement with a parameter.
+fn prepared(variant: &Variant, text: &str, key: &(dyn ToSql + Sync)) -> Result<Row> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let found = bulk::connect(&variant.config()).await?.query(text, &[&key]).await?;
-        let columns =
-            |row: &tokio_postgres::Row| (0..row.len()).map(|at| row.try_get(at)).collect::<Vec<_>>();
-        Ok(found.iter().flat_map(columns).collect::<std::result::Result<_, _>>()?)
-    })
+    let found = runtime
+        .block_on(async { Ok(bulk::connect(&variant.config()).await?.query_one(text, &[key]).await?) });
+    found.map_err(|error: Error| Error::new(format!("{}: {text}: {error}", variant.way)))
 }

@@ -126,7 +126,7 @@ impl Results {
             ),
             alone("idle sessions held", AtLeast(5000.0), "", held),
             alone(
-                "cell of 16 bytes, encrypt or decrypt",
+                "cell of 16 bytes, encrypt and decrypt, each",
                 AtMost(150.0),
                 " ns",
                 micro("cell of 16 bytes/", 1.0),

@@ -236,7 +236,8 @@ impl Catalog {
 
     /// The relation of that name.
     pub fn relation(&self, name: &QualifiedName) -> Option<&Arc<Relation>> {
-        self.named(&name.name).iter().find(|relation| relation.name.schema == name.schema)
+        let named = self.named(&name.name);
+        named.get(place(named, &name.schema).ok()?)
     }
 
     /// Every relation, in no order.
@@ -339,10 +340,16 @@ impl Catalog {
             self.by_oid.insert(relation.oid, Arc::clone(&relation));
         }
         let named = self.relations.entry(relation.name.name.clone()).or_default();
-        named.retain(|other| other.name != relation.name);
-        let place = named.partition_point(|other| other.name.schema < relation.name.schema);
-        named.insert(place, relation);
+        match place(named, &relation.name.schema) {
+            Ok(at) => named.get_mut(at).into_iter().for_each(|same| same.clone_from(&relation)),
+            Err(at) => named.insert(at, relation),
+        }
     }
+}
+
+/// Where the relation of a schema is, or would have to be: a name may be in as many schemas as there are tenants.
+fn place(named: &[Arc<Relation>], schema: &str) -> Result<usize, usize> {
+    named.binary_search_by(|relation| relation.name.schema.as_str().cmp(schema))
 }
 
 impl Default for Catalog {
@@ -378,6 +385,7 @@ mod tests {
             ["f".to_owned()],
         );
         assert_eq!(catalog.relation(&QualifiedName::new("b", "t")).map(|r| r.oid), Some(2));
+        assert_eq!(catalog.relation(&QualifiedName::new("a", "t")).map(|r| r.oid), Some(1));
         assert!(catalog.relation(&QualifiedName::new("b", "u")).is_none());
         let oids = |name: &str| catalog.named(name).iter().map(|r| r.oid).collect::<Vec<_>>();
         assert_eq!(oids("t"), [1, 2]);

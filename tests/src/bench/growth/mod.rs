@@ -52,7 +52,13 @@ pub fn run(options: &Options) -> Result<()> {
     }
     let tables: Vec<String> = curves.iter().map(table).collect();
     page::chart("performance-growth.svg", &lines(&curves))?;
-    page::replace("growth", &format!("{machine}One run for each point.\n\n{}", tables.join("\n")))
+    page::replace(
+        "growth",
+        &format!(
+            "{machine}Points over sessions and streams are means of two runs, the others are of one.\n\n{}",
+            tables.join("\n")
+        ),
+    )
 }
 
 /// A curve in figures.
@@ -70,6 +76,19 @@ fn table(Curve { chart, places, axis }: &Curve) -> String {
         put(&mut out, format_args!("| {} | {} |", page::grouped(*place), values.join(" | ")));
     }
     out
+}
+
+/// What each of these ways comes to, there and back, so that drift cancels in the mean.
+fn there_and_back<T>(
+    setup: &Setup,
+    ways: &[Way],
+    measure: impl Fn(&Variant) -> Result<T>,
+) -> Result<Vec<[T; 2]>> {
+    let variants = variants(setup, ways)?;
+    let measure = |variant: &&Variant| measure(variant);
+    let there = variants.iter().map(measure).collect::<Result<Vec<_>>>()?;
+    let back = variants.iter().rev().map(measure).collect::<Result<Vec<_>>>()?;
+    Ok(there.into_iter().zip(back.into_iter().rev()).map(<[T; 2]>::from).collect())
 }
 
 /// The variants of these ways.

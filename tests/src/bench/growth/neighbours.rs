@@ -1,6 +1,6 @@
 //! Small statements while other sessions stream a million rows, over and over.
 
-use super::variants;
+use super::there_and_back;
 use crate::bench::bulk;
 use crate::bench::load::{Mode, Script};
 use crate::bench::pgbench::Run;
@@ -18,32 +18,49 @@ const STREAMS: [usize; 4] = [0, 1, 2, 4];
 /// A million rows, of which the policy protects the first column.
 const STREAM: &str = "SELECT aid, bid, abalance, filler FROM tpcb.pgbench_accounts";
 
-/// Latencies of one client, by how many stream beside it.
+/// Latencies of one client, by how many stream beside it, and what these get.
 pub(super) fn measure(setup: &Setup, seconds: u32) -> Result<Vec<Curve>> {
-    let mut samples: Vec<Vec<Sample>> = vec![Vec::new(); WAYS.len()];
+    let mut figures: Vec<Vec<Figures>> = vec![Vec::new(); WAYS.len()];
     for streams in STREAMS {
-        for (variant, samples) in variants(setup, &WAYS)?.into_iter().zip(&mut samples) {
-            samples.push(beside(setup, variant, streams, seconds)?);
+        let pairs = there_and_back(setup, &WAYS, |variant| beside(setup, variant, streams, seconds))?;
+        for (figures, [one, other]) in figures.iter_mut().zip(pairs) {
+            figures.push(Figures {
+                median: f64::midpoint(one.median, other.median),
+                p99: f64::midpoint(one.p99, other.p99),
+                rows: f64::midpoint(one.rows, other.rows),
+            });
         }
     }
-    let curve = |title: &str, figure: fn(&Sample) -> f64| {
-        let series = WAYS.iter().zip(&samples).map(|(way, of_way)| {
-            (way.name().to_owned(), of_way.iter().map(|sample| Some(figure(sample))).collect())
+    let curve = |title: &str, unit: &str, figure: fn(&Figures) -> f64, from: usize| {
+        let series = WAYS.iter().zip(&figures).map(|(way, of_way)| {
+            let values = of_way.iter().skip(from).map(|figures| Some(figure(figures)));
+            (way.name().to_owned(), values.collect())
         });
-        let chart = Chart { title: title.to_owned(), unit: "µs".to_owned(), series: series.collect() };
+        let chart = Chart { title: title.to_owned(), unit: unit.to_owned(), series: series.collect() };
         Curve {
             chart,
-            places: STREAMS.iter().map(|count| *count as f64).collect(),
+            places: STREAMS.iter().skip(from).map(|count| *count as f64).collect(),
             axis: "sessions that stream a million rows",
         }
     };
     Ok(vec![
-        curve("Median latency of a small statement beside streams", |sample| sample.median),
-        curve("99th percentile of the same", |sample| sample.p99),
+        curve("Median latency of a small statement beside streams", "µs", |figures| figures.median, 0),
+        curve("99th percentile of the same", "µs", |figures| figures.p99, 0),
+        curve("What all streams got meanwhile", "rows per second", |figures| figures.rows, 1),
     ])
 }
 
-fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: u32) -> Result<Sample> {
+/// Of one run.
+#[derive(Clone)]
+struct Figures {
+    /// Latencies of the small statement, in µs.
+    median: f64,
+    p99: f64,
+    /// Rows that all streams got per second.
+    rows: f64,
+}
+
+fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: u32) -> Result<Figures> {
     let stop = AtomicBool::new(false);
     let rows: Vec<AtomicU64> = (0..streams).map(|_| AtomicU64::new(0)).collect();
     let delivered = || rows.iter().map(|rows| rows.load(Ordering::Relaxed)).collect::<Vec<_>>();
@@ -57,8 +74,9 @@ fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: u32) -> Res
         let before = delivered();
         let (script, mode) = (Script::SelectOnly, Mode::Prepared);
         let run = Run { script, mode, clients: 1, tls: false, seconds, directory: &directory };
+        let begun = Instant::now();
         let sample = Sample::of(&[], || run.against(variant));
-        let after = delivered();
+        let (after, taken) = (delivered(), begun.elapsed());
         stop.store(true, Ordering::Relaxed);
         for thread in threads {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -69,7 +87,9 @@ fn beside(setup: &Setup, variant: &Variant, streams: usize, seconds: u32) -> Res
                 variant.way
             )));
         }
-        sample
+        let Sample { median, p99, .. } = sample?;
+        let rows = (after.iter().sum::<u64>() - before.iter().sum::<u64>()) as f64 / taken.as_secs_f64();
+        Ok(Figures { median, p99, rows })
     })
 }
 

@@ -1,6 +1,6 @@
 //! More and more sessions that read all the time.
 
-use super::variants;
+use super::there_and_back;
 use crate::bench::load::{Mode, Script};
 use crate::bench::pgbench::Run;
 use crate::bench::sample::{Sample, Summary};
@@ -23,17 +23,20 @@ pub(super) fn measure(setup: &Setup, seconds: u32) -> Result<Vec<Curve>> {
     let directory = setup.directory();
     let mut summaries: Vec<Vec<Summary>> = vec![Vec::new(); WAYS.len()];
     for clients in SESSIONS {
-        for (variant, summaries) in variants(setup, &WAYS)?.into_iter().zip(&mut summaries) {
+        let samples = there_and_back(setup, &WAYS, |variant| {
             let (script, mode) = (Script::SelectOnly, Mode::Prepared);
             let run = |seconds| Run { script, mode, clients, tls: false, seconds, directory: &directory };
             // A login at PgBouncer is done before there is a connection to the database, which it opens, one after
             // the other, while the first statement waits.
             run(WARM_UP).against(variant)?;
             let sample = Sample::of(&variant.between, || run(seconds).against(variant))?;
-            summaries.push(Summary::of(&[sample], &[]));
             if variant.way == Way::PgBouncer {
                 release(&variant.endpoint)?;
             }
+            Ok(sample)
+        })?;
+        for (summaries, samples) in summaries.iter_mut().zip(samples) {
+            summaries.push(Summary::of(&samples, &[]));
         }
     }
     let curve = |title: &str, unit: &str, figure: &dyn Fn(&Summary) -> Option<f64>| {
